@@ -1,0 +1,79 @@
+"""A small real dataset on disk."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image as PILImage
+
+from step3vl.data.crops import ImageSpec
+from step3vl.data.dataset import Counting, Dataset, commit, shard_name, shard_of, split_of, write_shard
+from step3vl.data.ledger import Step
+from step3vl.data.sample import Image, Sample, Source, conversation, image, text
+from step3vl.data.tokens import count_tokens, fingerprint, train_bpe
+from step3vl.data.truth import CountTruth
+
+SPEC = ImageSpec(image_size=112, crop_size=84, patch_size=7, max_side=448)
+SOURCE = Source(uri="test:drawn", licence="CC0-1.0", collected_by="tests")
+
+
+def picture(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24), format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    PILImage.new("RGB", size, colour).save(buffer, format)
+    return buffer.getvalue()
+
+
+def make_sample(number: int, pictured: bool = True) -> Sample:
+    images = (Image.from_bytes(picture((number % 256, number // 256, 7))),) if pictured else ()
+    question = (*((image(0),) if pictured else ()), text(f"How many? {'x ' * (number % 7)}"))
+    return Sample.make(
+        domain="counting",
+        task="counting.icons" if pictured else "education.sum",
+        messages=conversation(question, str(number)),
+        images=images,
+        truth=CountTruth(count=number),
+        source=SOURCE,
+    )
+
+
+@pytest.fixture(scope="session", name="make_sample")
+def make_sample_fixture() -> Callable[..., Sample]:
+    return make_sample
+
+
+@pytest.fixture(scope="session")
+def build_dataset() -> Callable[..., Dataset]:
+    """build(path, samples, shards): count, shard and commit."""
+
+    def build(root: Path, samples: list[Sample], shards: int = 2) -> Dataset:
+        tokenizer = train_bpe(["How many? x x x 0 1 2"], 400)
+        (root / "tokenizer").mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(root / "tokenizer" / "tokenizer.json"))
+        counted = [s.model_copy(update={"tokens": count_tokens(s, tokenizer, SPEC)}) for s in samples]
+        infos = []
+        for split in ("train", "heldout"):
+            for number in range(shards):
+                part = [s for s in counted if split_of(s.id, 0.2) == split and shard_of(s.id, shards) == number]
+                part.sort(key=lambda sample: sample.id)
+                infos.append(write_shard(root, shard_name("test", split, number, shards), split, part))
+        return commit(
+            root,
+            name="test",
+            shards=infos,
+            ledger=[Step(name="build", read=len(samples), kept=len(samples))],
+            counting=Counting(
+                tokenizer="tokenizer/tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC
+            ),
+            config={"seed": 0},
+            code_version="test",
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Dataset]) -> Dataset:
+    """120 samples, every third of text only."""
+    samples = [make_sample(number, pictured=number % 3 != 0) for number in range(120)]
+    return build_dataset(tmp_path_factory.mktemp("data") / "set", samples)
