@@ -21,7 +21,8 @@ SNAP = 0.2  # a remainder larger than this fraction of a window earns one more w
 class ImageSpec(Config):
     """Sizes in pixels. The defaults are the released model's; the tiny model has smaller numbers.
 
-    `max_crops` bounds what a single picture may cost: the released rule lets a 3024x1 picture explode into 3,024 crops.
+    `max_crops` bounds what a single picture may cost: the released rule lets a 3024x1 picture explode into 3,024
+    crops.
     """
 
     image_size: int = 728
@@ -64,7 +65,7 @@ class CropPlan(NamedTuple):
 
 def _tokens(grid: int) -> int:
     """Tokens after two 3x3 convolutions of stride 2 and padding 1 over a square grid."""
-    side = -(-(-(-grid // 2)) // 2)
+    side = math.ceil(math.ceil(grid / 2) / 2)
     return side * side
 
 
@@ -93,7 +94,8 @@ def _starts(side: int, window: int) -> list[int]:
 def plan_crops(width: int, height: int, spec: ImageSpec) -> CropPlan:
     """Plan the crops of a picture of `width` x `height` pixels.
 
-    Raises ValueError when the picture would need more than `spec.max_crops` crops or vanishes under the cap on its side.
+    Raises ValueError when the picture would need more than `spec.max_crops` crops, or vanishes under the cap on its
+    side.
     """
     if width < 1 or height < 1:
         raise ValueError(f"a picture of {width}x{height} pixels has no area")
@@ -118,7 +120,8 @@ def plan_crops(width: int, height: int, spec: ImageSpec) -> CropPlan:
     count = len(columns) * len(rows)
     if count > spec.max_crops:
         raise ValueError(
-            f"a picture of {width}x{height} pixels needs {count} crops, more than max_crops={spec.max_crops}; cut it or raise max_crops"
+            f"a picture of {width}x{height} pixels needs {count} crops, more than max_crops={spec.max_crops}; "
+            "cut it or raise max_crops"
         )
     boxes = tuple((x, y, x + window, y + window) for y in rows for x in columns)
     newlines = tuple(

@@ -1,7 +1,7 @@
 """The committed dataset: a folder of shards and, written last, the `dataset.json` that makes them exist.
 
-A shard is written under a temporary name, synced, and renamed; a reader believes only what `dataset.json` names. A build
-that dies therefore leaves nothing half visible.
+A shard is written under a temporary name, synced, and renamed; a reader believes only what `dataset.json` names. A
+build that dies therefore leaves nothing half visible.
 """
 
 import fnmatch
@@ -207,7 +207,8 @@ class Dataset:
             data = fs.cat_file(f"{root}/{MANIFEST}")
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"no dataset at {url}: {MANIFEST} is missing, so nothing was committed there; build it with `step3vl corpus build`"
+                f"no dataset at {url}: {MANIFEST} is missing, so nothing was committed there; "
+                "build it with `step3vl corpus build`"
             ) from None
         try:
             manifest = Manifest.model_validate_json(data)
@@ -235,7 +236,8 @@ class Dataset:
         counting = self.manifest.counting
         if counting.tokenizer_sha256 != fingerprint(tokenizer):
             raise UserError(
-                f"{self.url} was counted with the tokenizer {counting.tokenizer}, not with this one: build it again or use {self.tokenizer}"
+                f"{self.url} was counted with the tokenizer {counting.tokenizer}, not with this one: "
+                f"build it again or use {self.tokenizer}"
             )
         if counting.image != spec:
             raise UserError(f"{self.url} was counted for pictures of {counting.image!r}, not {spec!r}: build it again")

@@ -1,7 +1,8 @@
 """Points and boxes that know what their numbers mean.
 
-A coordinate has a space ("pixels", "unit" 0..1, or "milli", the integers 0..1000 that answers carry), an order (x, then
-y; boxes are x1, y1, x2, y2; origin top left) and the size of the picture it lies in. Every resize and crop moves it.
+A coordinate has a space ("pixels", "unit" 0..1, or "milli", the integers 0..1000 that answers carry), an order (x,
+then y; boxes are x1, y1, x2, y2; origin top left) and the size of the picture it lies in. Every resize and crop moves
+it.
 """
 
 from dataclasses import dataclass

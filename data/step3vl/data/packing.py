@@ -8,9 +8,9 @@ import numpy as np
 def best_fit(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
     """Group the indices of `lengths` into packs of at most `capacity`.
 
-    Longest first, each into the open pack that it fills best. Bit `s` of one big integer says that a pack with `s` free
-    exists, so the best fit is the lowest set bit at or above the need. Ties keep the order of arrival, so the result is a
-    pure function of the input. Raises ValueError for a length that can never fit.
+    Longest first, each into the open pack that it fills best. Bit `s` of one big integer says that a pack with `s`
+    free exists, so the best fit is the lowest set bit at or above the need. Ties keep the order of arrival, so the
+    result is a pure function of the input. Raises ValueError for a length that can never fit.
     """
     order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
     packs: list[list[int]] = []

@@ -94,7 +94,7 @@ class TarWriter:
         return Entry(start, self._position - start, tuple(members))
 
     def finish(self) -> tuple[str, bytes]:
-        """Close the archive. Returns its SHA-256 and the index: N+1 little-endian u64, the last the trailer's offset."""
+        """Close the archive. Returns its SHA-256 and its index: N+1 little-endian u64, the last the trailer's."""
         index = struct.pack(f"<{len(self._offsets) + 1}Q", *self._offsets, self._position)
         self._write(b"\0" * (2 * BLOCK))
         self._write(b"\0" * (-self._position % _RECORD))

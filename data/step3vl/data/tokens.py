@@ -6,6 +6,7 @@ inserted as ids and text is always encoded as plain text, so no text can smuggle
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,6 +45,9 @@ SPECIAL_TOKENS = (
     *(AddedToken(name, special=True, normalized=False) for name in STEP_TOKENS),
 )
 
+# `Tokenizer.encode_special_tokens` spares the special names only, so the others are cut behind their first bracket.
+_PLAIN_NAMES = re.compile(rf"(?<=<)(?={'|'.join(re.escape(name[1:]) for name in _QWEN_PLAIN)})")
+
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -58,7 +62,7 @@ def qwen3_tokenizer_file() -> Path:
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Load `qwen3` (the real vocabulary with the model's 23 added tokens), a `tokenizer.json`, or a folder that holds one.
+    """Load `qwen3` (the real vocabulary and the model's 23 tokens), a `tokenizer.json`, or a folder that holds one.
 
     The result encodes the names of special tokens in a text as plain text.
     """
@@ -78,7 +82,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE of the same make as Qwen3's, with the same 49 added tokens, for models too small for 151,936 ids.
+    """A byte-level BPE of the make of Qwen3's, with the same 49 added tokens, for models too small for 151,936 ids.
 
     `vocab_size` counts the added tokens. The same texts give the same vocabulary whatever their order.
     """
@@ -156,7 +160,7 @@ _NAMES = {
 
 
 class Encoded(NamedTuple):
-    """Token ids int32 [T] and the weight of each in the loss float32 [T], with the number of image tokens among them."""
+    """Token ids int32 [T], the weight of each in the loss float32 [T], and how many of them are image tokens."""
 
     input_ids: np.ndarray
     loss_weights: np.ndarray
@@ -222,22 +226,23 @@ def _encode(pieces: Iterable[Piece], sizes: Sequence[Size], tokenizer: Tokenizer
     def flush() -> None:
         nonlocal run
         if run:
-            extend(tokenizer.encode(run, add_special_tokens=False).ids, float(run_trained))
+            for piece in _PLAIN_NAMES.split(run):
+                extend(tokenizer.encode(piece, add_special_tokens=False).ids, float(run_trained))
             run = ""
 
-    for piece, trained in pieces:
-        if isinstance(piece, str):
+    for item, trained in pieces:
+        if isinstance(item, str):
             if trained != run_trained:
                 flush()
-            run, run_trained = run + piece, trained
+            run, run_trained = run + item, trained
             continue
         flush()
-        if isinstance(piece, ImagePart):
-            picture = expand_image(plan_crops(*sizes[piece.image], spec), spec, ids)
+        if isinstance(item, ImagePart):
+            picture = expand_image(plan_crops(*sizes[item.image], spec), spec, ids)
             image_tokens += len(picture)
             extend(picture, 0.0)
         else:
-            extend([piece], float(trained))
+            extend([item], float(trained))
     flush()
     return Encoded(np.array(tokens, np.int32), np.array(weights, np.float32), image_tokens)
 
@@ -245,8 +250,8 @@ def _encode(pieces: Iterable[Piece], sizes: Sequence[Size], tokenizer: Tokenizer
 def encode_sample(sample: Sample, tokenizer: Tokenizer, spec: ImageSpec) -> Encoded:
     """Ids and loss weights of a whole sample.
 
-    A document is trained on all its text. A conversation is trained on the assistant's turns after the last user's, from
-    the first token of the thought to `<|im_end|>`; the generation prompt and picture tokens are never trained.
+    A document is trained on all its text. A conversation is trained on the assistant's turns after the last user's,
+    from the first token of the thought to `<|im_end|>`; the generation prompt and pictures are never trained.
     """
     ids = TokenIds.of(tokenizer)
     sizes = [(image.width, image.height) for image in sample.images]

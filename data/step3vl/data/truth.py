@@ -59,7 +59,7 @@ class TextTruth(Config):
 
 
 class TranscriptTruth(Config):
-    """A longer text: the value is one minus the edit distance over the longer length; "correct" means a perfect copy."""
+    """A longer text: one minus the edit distance over the longer length; "correct" means a perfect copy."""
 
     kind: Literal["transcript"] = "transcript"
     text: str

@@ -1,0 +1,158 @@
+"""The vision tower: pictures to image tokens (STEP3-VL-10B report, section 2.1; perception encoder PE-Lang-G14).
+
+Module names are those of the released safetensors. Shapes: n pictures, a grid of g x g patches (row-major, y then x),
+width W, h heads of d channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from step3vl.model.configuration import Step3VLVisionConfig
+
+ROPE_BASE = 10_000.0
+TOKENS_AT_ONCE = 65_536  # patches in one pass of inference: 24 released global views, 256 tiny ones
+
+
+def rotary_table(grid: int, head_dim: int, device: torch.device) -> Tensor:
+    """Unit complex numbers [g*g, head_dim/2], the turn of each pair of channels at each patch.
+
+    The first half of the pairs turns with the column, the second with the row. Positions are plain integers from 0 in
+    both grids: crops are not rescaled to the grid of the global view.
+    """
+    frequencies = ROPE_BASE ** (-torch.arange(0, head_dim // 2, 2, device=device, dtype=torch.float32) * 2 / head_dim)
+    angles = torch.arange(grid, device=device, dtype=torch.float32)[:, None] * frequencies
+    columns = angles[None, :, :].expand(grid, grid, -1)
+    rows = angles[:, None, :].expand(grid, grid, -1)
+    table = torch.cat((columns, rows), dim=-1).reshape(grid * grid, head_dim // 2)
+    return torch.polar(torch.ones_like(table), table)
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn adjacent pairs of channels of x [n, h, tokens, d] by [tokens, d/2], in float32 whatever x is.
+
+    As a complex product this is one pass over memory; written out with real numbers it is the slowest part of a small
+    tower.
+    """
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
+
+
+class LayerScale(nn.Module):
+    """A learned scale for each channel of a residual branch."""
+
+    def __init__(self, width: int, initial: float):
+        super().__init__()
+        self.initial = initial
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class VisionAttention(nn.Module):
+    """Full attention over the patches of one picture, with rotary positions in two axes."""
+
+    def __init__(self, config: Step3VLVisionConfig):
+        super().__init__()
+        self.heads = config.heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * config.width))
+        self.out_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, turns: Tensor) -> Tensor:
+        """[n, tokens, W] -> [n, tokens, W]."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(rotate(query, turns), rotate(key, turns), value)
+        return self.out_proj(mixed.transpose(1, 2).flatten(-2))
+
+
+class VisionMLP(nn.Module):
+    """Two layers with the sigmoid form of GELU; the exact GELU is a different model."""
+
+    def __init__(self, config: Step3VLVisionConfig):
+        super().__init__()
+        self.c_fc = nn.Linear(config.width, config.intermediate_size)
+        self.c_proj = nn.Linear(config.intermediate_size, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c_fc(x)
+        return self.c_proj(x * torch.sigmoid(1.702 * x))
+
+
+class VisionBlock(GradientCheckpointingLayer):
+    """Pre-norm block with scaled residual branches."""
+
+    def __init__(self, config: Step3VLVisionConfig):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.attn = VisionAttention(config)
+        self.ls_1 = LayerScale(config.width, config.ls_init_value)
+        self.ln_2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.mlp = VisionMLP(config)
+        self.ls_2 = LayerScale(config.width, config.ls_init_value)
+
+    def forward(self, x: Tensor, turns: Tensor) -> Tensor:
+        x = x + self.ls_1(self.attn(self.ln_1(x), turns))
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class VisionTransformer(nn.Module):
+    def __init__(self, config: Step3VLVisionConfig):
+        super().__init__()
+        self.resblocks = nn.ModuleList(VisionBlock(config) for _ in range(config.layers))
+
+    def forward(self, x: Tensor, turns: Tensor) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, turns)
+        return x
+
+
+class VisionEncoder(nn.Module):
+    """Square pictures [n, 3, S, S] to [n, t, 4W], where t is a sixteenth of the patches, rounded up along each side.
+
+    S is `image_size` for global views and the crop size for crops: any multiple of the patch size.
+    """
+
+    def __init__(self, config: Step3VLVisionConfig):
+        super().__init__()
+        width = config.width
+        self.grid = config.grid
+        self.patch_size = config.patch_size
+        self.conv1 = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=False)
+        self.positional_embedding = nn.Parameter(torch.empty(config.grid**2, width))
+        self.ln_pre = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.transformer = VisionTransformer(config)
+        self.vit_downsampler1 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.vit_downsampler2 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
+        self.head_dim = config.head_dim
+
+    def positions(self, grid: int) -> Tensor:
+        """The position table [g*g, W]; for another grid, resampled bilinearly in the parameter's own dtype."""
+        if grid == self.grid:
+            return self.positional_embedding
+        table = self.positional_embedding.unflatten(0, (self.grid, self.grid)).permute(2, 0, 1)[None]
+        table = F.interpolate(table, size=(grid, grid), mode="bilinear", align_corners=False)
+        return table[0].flatten(1).transpose(0, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if pixels.shape[-1] != pixels.shape[-2] or pixels.shape[-1] % self.patch_size:
+            raise ValueError(
+                f"pictures must be squares of a multiple of {self.patch_size} pixels, not {tuple(pixels.shape)}"
+            )
+        grid = pixels.shape[-1] // self.patch_size
+        turns = rotary_table(grid, self.head_dim, pixels.device)
+        positions = self.positions(grid)
+        # A training step runs in one pass: activations are kept anyway, and ranks that call a module a different
+        # number of times would wait for each other for ever when parameters are sharded.
+        at_once = len(pixels) if self.training else max(1, TOKENS_AT_ONCE // grid**2)
+        chunks = [self._encode(chunk, grid, positions, turns) for chunk in pixels.split(max(1, at_once))]
+        return torch.cat(chunks)
+
+    def _encode(self, pixels: Tensor, grid: int, positions: Tensor, turns: Tensor) -> Tensor:
+        x = self.conv1(pixels.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
+        x = self.transformer(self.ln_pre(x + positions), turns)
+        x = x.transpose(1, 2).unflatten(2, (grid, grid))
+        return self.vit_downsampler2(self.vit_downsampler1(x)).flatten(2).transpose(1, 2)

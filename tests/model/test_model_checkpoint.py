@@ -1,0 +1,166 @@
+"""Folders of weights: what is written comes back bit for bit, and what is broken is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+
+from step3vl.data.errors import UserError
+from step3vl.data.tokens import TokenIds, fingerprint, load_tokenizer
+from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def saved(model, processor, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    save_checkpoint(model, processor, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+def test_a_folder_holds_what_a_server_needs(saved, tokenizer) -> None:
+    assert {file.name for file in saved.iterdir()} == {
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    ids = TokenIds.of(tokenizer)
+    generation = json.loads((saved / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == [ids.pad, ids.chat_end]
+    assert (generation["temperature"], generation["top_p"], generation["top_k"]) == (1.0, 1.0, 0)
+    assert ids.image_patch in generation["suppress_tokens"]
+    config = json.loads((saved / "config.json").read_text())
+    assert config["model_type"] == "step_robotics"
+    assert config["architectures"] == ["StepVLForConditionalGeneration"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_come_back_bit_for_bit_under_the_published_names(fresh_model, processor, tmp_path, dtype) -> None:
+    model = fresh_model.to(dtype)
+    save_checkpoint(model, processor, tmp_path / "model")
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    loaded, _ = load_model(tmp_path / "model")
+    assert stored.keys() == model.state_dict().keys() == loaded.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert stored[name].dtype == loaded.state_dict()[name].dtype == dtype
+        assert torch.equal(stored[name], tensor)
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_a_loaded_model_gives_the_same_logits_and_the_same_prompt(model, saved, processor, tokenizer, noise) -> None:
+    loaded, its_processor = load_model(saved)
+    assert its_processor.spec == processor.spec
+    assert fingerprint(its_processor.plain_tokenizer()) == fingerprint(tokenizer)
+    assert fingerprint(load_tokenizer(saved)) == fingerprint(tokenizer)
+    turns = [
+        {"role": "user", "content": [{"type": "image", "image": noise(150, 90)}, {"type": "text", "text": "see"}]}
+    ]
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    inputs = processor.apply_chat_template(turns, **options)
+    again = its_processor.apply_chat_template(turns, **options)
+    assert torch.equal(inputs["input_ids"], again["input_ids"])
+    with torch.inference_mode():
+        assert torch.equal(model(**inputs).logits, loaded(**again).logits)
+
+
+def test_auto_classes_read_the_folder_without_remote_code(saved) -> None:
+    assert type(AutoConfig.from_pretrained(saved)).__name__ == "Step3VLConfig"
+    assert isinstance(AutoProcessor.from_pretrained(saved), Step3VLProcessor)
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        model, info = auto.from_pretrained(saved, output_loading_info=True)
+        assert isinstance(model, Step3VLForConditionalGeneration)
+        assert not info["missing_keys"]
+        assert not info["unexpected_keys"]
+
+
+def test_sharded_weights_are_read_through_their_index(model, processor, folder) -> None:
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="200KB")
+    assert (folder / "model.safetensors.index.json").is_file()
+    loaded, _ = load_model(folder)
+    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+    next(folder.glob("model-00002-*.safetensors")).unlink()
+    with pytest.raises(UserError, match=r"model-00002-.*is missing"):
+        load_model(folder)
+
+
+def test_a_released_folder_without_processor_files_gets_the_released_sizes(folder) -> None:
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(
+        '{"auto_map": {"AutoProcessor": "processing_step3.Step3VLProcessor"}}'
+    )
+    spec = load_model(folder)[1].spec
+    assert (spec.image_size, spec.crop_size, spec.patch_size, spec.max_side) == (728, 504, 14, 3024)
+
+
+def test_its_own_chat_template_is_kept(folder) -> None:
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}!")
+    processor = load_model(folder)[1]
+    assert processor.apply_chat_template([{"role": "user", "content": "hi"}]) == "hi!"
+
+
+def test_names_that_are_missing_unexpected_or_misshapen_are_listed(folder) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.extra.weight"] = tensors.pop("model.norm.weight")
+    tensors["lm_head.weight"] = tensors["lm_head.weight"][:-1].contiguous()
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(UserError) as error:
+        load_model(folder)
+    message = str(error.value)
+    assert "1 missing: model.norm.weight" in message
+    assert "1 unexpected: model.extra.weight" in message
+    assert "1 of another shape: lm_head.weight (356, 64) instead of (357, 64)" in message
+    assert "\n" not in message
+
+
+def test_a_truncated_file_is_named(folder) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"model\.safetensors is cut short or broken"):
+        load_model(folder)
+
+
+BROKEN = {
+    "no such folder": (lambda folder: shutil.rmtree(folder), "no model folder at"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), r"has no config\.json"),
+    "config is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+    "another model": (
+        lambda folder: (folder / "config.json").write_text('{"model_type": "qwen3"}'),
+        "model_type 'qwen3'; this command needs 'step_robotics'",
+    ),
+    "another architecture": (
+        lambda folder: (folder / "config.json").write_text(
+            '{"model_type": "step_robotics", "vision_config": {"use_cls_token": true}}'
+        ),
+        "use_cls_token is True",
+    ),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors is missing"),
+    "no tokenizer": (
+        lambda folder: [file.unlink() for file in folder.glob("tokenizer*")],
+        "has no usable tokenizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_folder_ends_in_one_clear_line(folder, case) -> None:
+    breaks, expected = BROKEN[case]
+    breaks(folder)
+    with pytest.raises(UserError, match=expected) as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)

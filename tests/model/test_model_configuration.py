@@ -1,0 +1,160 @@
+"""The configuration is the released one, to the parameter."""
+
+import pytest
+import torch
+
+from step3vl.data.crops import ImageSpec
+from step3vl.model import Step3VLConfig, Step3VLForConditionalGeneration, Step3VLVisionConfig, config_10b, tiny_config
+from step3vl.model.vision import VisionEncoder
+
+# The released config.json: what its classes leave to defaults is absent.
+PUBLISHED = {
+    "architectures": ["StepVLForConditionalGeneration"],
+    "auto_map": {"AutoConfig": "configuration_step_vl.StepRoboticsConfig"},
+    "model_type": "step_robotics",
+    "im_end_token": "<im_end>",
+    "im_patch_token": "<im_patch>",
+    "im_start_token": "<im_start>",
+    "image_token_len": 169,
+    "patch_token_len": 81,
+    "image_token_id": 151679,
+    "understand_projector_stride": 2,
+    "use_im_start_end": "true",
+    "vision_select_layer": -1,
+    "projector_bias": False,
+    "vision_config": {
+        "image_size": 728,
+        "patch_size": 14,
+        "width": 1536,
+        "layers": 47,
+        "heads": 16,
+        "pool_type": "none",
+        "output_dim": None,
+        "use_cls_token": False,
+        "ls_init_value": 0.1,
+        "use_ln_post": False,
+        "hidden_act": "quick_gelu",
+    },
+    "text_config": {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "attention_bias": False,
+        "bos_token_id": 151643,
+        "eos_token_id": [151643, 151645, 151679],
+        "head_dim": 128,
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "max_position_embeddings": 40960,
+        "max_window_layers": 36,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 36,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+}
+
+
+def shapes(config: Step3VLConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        model = Step3VLForConditionalGeneration(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def published_shapes() -> dict[str, tuple[int, ...]]:
+    """The table of the released safetensors, written out independently of the model."""
+    table: dict[str, tuple[int, ...]] = {
+        "vision_model.conv1.weight": (1536, 3, 14, 14),
+        "vision_model.positional_embedding": (2704, 1536),
+        "vision_model.ln_pre.weight": (1536,),
+        "vision_model.ln_pre.bias": (1536,),
+        "vision_model.vit_downsampler1.weight": (3072, 1536, 3, 3),
+        "vision_model.vit_downsampler1.bias": (3072,),
+        "vision_model.vit_downsampler2.weight": (6144, 3072, 3, 3),
+        "vision_model.vit_downsampler2.bias": (6144,),
+        "vit_large_projector.weight": (4096, 6144),
+        "model.embed_tokens.weight": (151936, 4096),
+        "model.norm.weight": (4096,),
+        "lm_head.weight": (151936, 4096),
+    }
+    for layer in range(47):
+        block = {
+            "attn.in_proj_weight": (4608, 1536), "attn.in_proj_bias": (4608,),
+            "attn.out_proj.weight": (1536, 1536), "attn.out_proj.bias": (1536,),
+            "ln_1.weight": (1536,), "ln_1.bias": (1536,), "ln_2.weight": (1536,), "ln_2.bias": (1536,),
+            "ls_1.gamma": (1536,), "ls_2.gamma": (1536,),
+            "mlp.c_fc.weight": (8960, 1536), "mlp.c_fc.bias": (8960,),
+            "mlp.c_proj.weight": (1536, 8960), "mlp.c_proj.bias": (1536,),
+        }  # fmt: skip
+        table |= {f"vision_model.transformer.resblocks.{layer}.{name}": shape for name, shape in block.items()}
+    for layer in range(36):
+        block = {
+            "input_layernorm.weight": (4096,), "post_attention_layernorm.weight": (4096,),
+            "self_attn.q_proj.weight": (4096, 4096), "self_attn.k_proj.weight": (1024, 4096),
+            "self_attn.v_proj.weight": (1024, 4096), "self_attn.o_proj.weight": (4096, 4096),
+            "self_attn.q_norm.weight": (128,), "self_attn.k_norm.weight": (128,),
+            "mlp.gate_proj.weight": (12288, 4096), "mlp.up_proj.weight": (12288, 4096),
+            "mlp.down_proj.weight": (4096, 12288),
+        }  # fmt: skip
+        table |= {f"model.layers.{layer}.{name}": shape for name, shape in block.items()}
+    return table
+
+
+def test_10b_has_exactly_the_published_tensors() -> None:
+    table = shapes(config_10b())
+    assert table == published_shapes()
+    assert len(table) == 1066
+    assert sum(torch.Size(shape).numel() for shape in table.values()) == 10_171_750_144
+
+
+def test_the_published_file_gives_the_same_model_as_config_10b() -> None:
+    config = Step3VLConfig.from_dict(PUBLISHED)
+    assert shapes(config) == published_shapes()
+    assert config.text_config.rope_parameters["rope_theta"] == 1_000_000
+    assert config.vision_config.to_diff_dict() == config_10b().vision_config.to_diff_dict()
+
+
+def test_what_is_written_can_be_read_by_old_and_new_readers(tmp_path) -> None:
+    config_10b().save_pretrained(tmp_path)
+    again = Step3VLConfig.from_pretrained(tmp_path)
+    assert again.to_dict() == config_10b().to_dict()
+    written = again.to_dict()
+    assert written["architectures"] == ["StepVLForConditionalGeneration"]
+    assert written["text_config"]["rope_theta"] == 1_000_000
+    assert written["text_config"]["rope_parameters"]["rope_theta"] == 1_000_000
+
+
+def test_token_lengths_of_the_tiny_model_follow_its_picture_sizes() -> None:
+    spec = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
+    config = tiny_config(400, spec, image_token_id=390)
+    assert (config.image_token_len, config.patch_token_len) == (spec.image_tokens, spec.crop_tokens) == (4, 4)
+    tower = VisionEncoder(config.vision_config).eval()
+    torch.nn.init.zeros_(tower.positional_embedding)
+    for block in tower.transformer.resblocks:
+        torch.nn.init.zeros_(block.attn.in_proj_weight)
+    assert tower(torch.zeros(1, 3, 56, 56)).shape[1] == spec.image_tokens
+    assert tower(torch.zeros(1, 3, 42, 42)).shape[1] == spec.crop_tokens
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"use_cls_token": True}, "use_cls_token"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"width": 100, "heads": 10}, "divides by 4"),
+        ({"image_size": 730}, "multiple of patch_size"),
+    ],
+)
+def test_another_architecture_is_refused_by_name(values, named) -> None:
+    with pytest.raises(ValueError, match=named):
+        Step3VLVisionConfig(**values)
+
+
+def test_a_tied_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="tie_word_embeddings"):
+        Step3VLConfig(text_config={**PUBLISHED["text_config"], "tie_word_embeddings": True})
