@@ -1,0 +1,74 @@
+"""A real corpus built through `step3vl run`, killed half way, and carried on."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from step3vl.workflows.kinds import KINDS
+from step3vl.workflows.stages import run_workflow
+
+HOUSE = Path(__file__).parents[2]  # the configurations name fonts from here
+WORKFLOW = """
+title: A small build
+output: {out}
+stages:
+  - name: corpus
+    run: corpus
+    with:
+      name: sums
+      shards: 1
+      heldout: 0.2
+      tokens.tokenizer: {{train: 400}}
+      domains:
+        - {{name: sums, domain: education, count: {count}, form: text, families: {{chain_sum: {{}}}}}}
+  - {{name: report, run: report}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HOUSE)
+
+
+def write(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    path = folder / "run.yaml"
+    path.write_text(WORKFLOW.format(out=folder / "out", count=count))
+    return path
+
+
+def manifest(folder: Path) -> str:
+    return hashlib.sha256((folder / "out" / "corpus" / "dataset.json").read_bytes()).hexdigest()
+
+
+def test_a_build_that_was_killed_ends_with_the_same_dataset(tmp_path: Path) -> None:
+    whole, killed = write(tmp_path / "whole", 3000), write(tmp_path / "killed", 3000)
+    outcomes = run_workflow(whole, {}, KINDS)
+    assert [outcome.action for outcome in outcomes] == ["ran", "ran"]
+    assert "education.chain_sum" in (whole.parent / "out" / "report" / "report.html").read_text()
+
+    state = killed.parent / "out" / "corpus" / "stage.json"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "step3vl.workflows.cli", "run", str(killed)],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not state.exists() and run.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "the same command goes on from here" in said
+
+    outcomes = run_workflow(killed, {}, KINDS)
+    assert [outcome.action for outcome in outcomes] == ["resumed", "ran"]
+    assert manifest(killed.parent) == manifest(whole.parent)
+    assert [outcome.action for outcome in run_workflow(killed, {}, KINDS)] == ["skipped", "skipped"]

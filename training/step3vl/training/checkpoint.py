@@ -1,0 +1,228 @@
+"""Checkpoints from which a run goes on bit for bit, and exports that others read.
+
+`checkpoints/step-00000500/` holds the shards of each DeepSpeed engine, the random state of each rank, and
+`state.json`: where the run stood, what it was made with, and the size and hash of every file. It is written under
+another name and renamed when whole; `checkpoints/latest`, replaced after that, names the one to go on from.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
+
+from step3vl.data.errors import UserError
+from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint
+from step3vl.model.checkpoint import load_config, load_processor
+from step3vl.training.engine import gathered
+
+logger = logging.getLogger(__name__)
+
+FOLDER, LATEST, STATE, MODEL = "checkpoints", "latest", "state.json", "model"
+
+
+def save(
+    folder: Path, step: int, engines: Mapping[str, Any], progress: dict[str, Any], made_with: dict[str, Any], keep: int
+) -> Path:
+    """Write `folder/step-NNNNNNNN`, point `latest` to it and remove all but the last `keep`. All ranks call it.
+
+    `progress` is what `load` gives back, `made_with` what it compares: both JSON-able.
+    """
+    final = folder / f"step-{step:08d}"
+    draft = folder / f".{final.name}.draft"
+    if dist.get_rank() == 0:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+    dist.barrier()
+    for name, engine in engines.items():
+        engine.save_checkpoint(str(draft), tag=name, save_latest=False)
+    torch.save(_random_state(), draft / f"random-{dist.get_rank()}.pt")
+    dist.barrier()
+    if dist.get_rank() == 0:
+        files = {str(path.relative_to(draft)): _stamp(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+        state = {"progress": progress, "made_with": made_with, "processes": dist.get_world_size(), "files": files}
+        _write(draft / STATE, json.dumps(state, indent=1))
+        shutil.rmtree(final, ignore_errors=True)  # left by a run that died before it pointed `latest` here
+        draft.rename(final)
+        _write(folder / LATEST, final.name)
+        for old in sorted(folder.glob("step-*"))[:-keep]:
+            shutil.rmtree(old)
+    dist.barrier()
+    return final
+
+
+def load(folder: Path, engines: Mapping[str, Any], made_with: dict[str, Any]) -> dict[str, Any] | None:
+    """Restore the engines and this rank's random state from the latest checkpoint; None when there is none.
+
+    Returns its progress. Raises UserError, on every rank alike, when it is damaged or was made with another
+    configuration, dataset, tokenizer, model or number of processes.
+    """
+    found: list[Any] = [None]
+    if dist.get_rank() == 0:
+        try:
+            found = [latest(folder)]
+            if found[0] is not None:
+                _check(found[0], made_with)
+        except UserError as error:
+            found = [error]
+    dist.broadcast_object_list(found)
+    if isinstance(found[0], UserError):
+        raise found[0]
+    if found[0] is None:
+        return None
+    path: Path = found[0]
+    for name, engine in engines.items():
+        engine.load_checkpoint(str(path), tag=name, load_lr_scheduler_states=False)
+    random = path / f"random-{dist.get_rank()}.pt"
+    if random.exists():  # without ZeRO the number of processes may have grown
+        _set_random_state(torch.load(random))
+    return read_state(path)["progress"]
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint that `latest` names, None before the first. Raises UserError when it is gone."""
+    try:
+        name = (folder / LATEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    path = folder / name
+    if not name.startswith("step-") or not path.is_dir():
+        raise UserError(f"{folder / LATEST} names {name!r}, which is not there: {_mend(folder, name)}")
+    return path
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """`state.json` of a checkpoint. Raises UserError when it is missing or broken."""
+    try:
+        return json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise UserError(f"{path / STATE} is missing or broken: {_mend(path.parent, path.name)}") from None
+
+
+def check_files(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises UserError naming the first file of a checkpoint that is missing or has changed."""
+    for name, stamp in files.items():
+        file = path / name
+        if not file.is_file() or _stamp(file) != stamp:
+            what = "has changed since it was written" if file.is_file() else "is missing"
+            raise UserError(f"{file} {what}: {_mend(path.parent, path.name)}")
+
+
+def export(engine: Any, processor: Step3VLProcessor, out: Path) -> None:
+    """Write the model of an engine as a Hugging Face folder, whole or not at all. All ranks call it."""
+    with gathered(engine):
+        if dist.get_rank() == 0:
+            _publish(engine.module, processor, out)
+    dist.barrier()
+
+
+def describe_model(model: Step3VLForConditionalGeneration, processor: Step3VLProcessor, folder: Path) -> None:
+    """Put what `export_checkpoint` needs beside the weights, once a run: configuration, tokenizer, picture sizes."""
+    path = folder / MODEL
+    path.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(path)
+    processor.save_pretrained(path)
+    processor.image_processor.save_pretrained(path)
+
+
+def export_checkpoint(checkpoint: str | Path, out: str | Path) -> None:
+    """Turn a checkpoint into a Hugging Face folder, with float32 weights and in one process.
+
+    `checkpoint` is a run's output, its checkpoints folder, or one checkpoint in it. Raises UserError when there is
+    none, it is damaged, or `out` is not empty.
+    """
+    given, target = Path(checkpoint), Path(out)
+    if target.exists() and any(target.iterdir()):
+        raise UserError(f"{target} is not empty: give the name of a new folder")
+    path = given if (given / STATE).is_file() else latest(given / FOLDER if (given / FOLDER).is_dir() else given)
+    if path is None:
+        raise UserError(f"no checkpoint at {given}: give the output of a training stage, or a step-… folder in it")
+    check_files(path, read_state(path)["files"])
+    model = Step3VLForConditionalGeneration(load_config(path.parent / MODEL))
+    model.load_state_dict(_weights(path))
+    _publish(model, load_processor(path.parent / MODEL), target)
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint in float32, put together from the shards of all ranks."""
+    if any((path / MODEL).glob("*optim_states.pt")):
+        if not torch.cuda.is_available():
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise DeepSpeed warns that it found no GPU
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it prints its progress
+            return get_fp32_state_dict_from_zero_checkpoint(str(path), MODEL)
+    whole = torch.load(path / MODEL / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
+    return {name: tensor.float() for name, tensor in whole["module"].items()}
+
+
+def _publish(model: Step3VLForConditionalGeneration, processor: Step3VLProcessor, out: Path) -> None:
+    disable_progress_bar()  # one more would break that of the run
+    draft = out.with_name(f".{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    save_checkpoint(model, processor, draft)
+    shutil.rmtree(out, ignore_errors=True)
+    draft.rename(out)
+
+
+def _check(path: Path, made_with: dict[str, Any]) -> None:
+    state = read_state(path)
+    check_files(path, state["files"])
+    if state["processes"] != dist.get_world_size() and made_with.get("zero_stage", 1) > 0:
+        raise UserError(
+            f"{path} was written by {state['processes']} processes and its ZeRO shards need as many: "
+            f"set processes={state['processes']}, or export it and start another run from the export"
+        )
+    for name, value in made_with.items():
+        before = state["made_with"].get(name)
+        if before != value:
+            fields = _changed(before, value) if isinstance(value, dict) and isinstance(before, dict) else ""
+            raise UserError(
+                f"{path} was made with another {name.replace('_', ' ')}{fields}: restore it, or give another output"
+            )
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    return f" ({', '.join(name for name in sorted(before | now) if before.get(name) != now.get(name))})"
+
+
+def _mend(folder: Path, name: str) -> str:
+    others = [path.name for path in sorted(folder.glob("step-*")) if path.name != name]
+    if not others:
+        return f"remove {folder} to start anew"
+    return f"write {others[-1]} into {folder / LATEST} to go on from there, or remove {folder} to start anew"
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,78 @@
+"""Advantages: from rewards and values of response tokens to what the policy gradient multiplies.
+
+Everything is `(B, R)`: one row a rollout, one column a response token, right-padded; `mask` is True on these tokens.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimates and value targets (STEP3-VL-10B report, section 3.2.1).
+
+    delta_t = r_t + gamma V_{t+1} - V_t,  A_t = sum_l (gamma lam)^l delta_{t+l},  target_t = A_t + V_t; the state
+    after the last response token is worth nothing. The report uses gamma = lam = 1, where A_t is the reward
+    still to come less V_t.
+
+    Args:
+        rewards: `(B, R)` reward of each response token.
+        values: `(B, R)` value of the state *before* each response token.
+        mask: `(B, R)` bool. Tokens outside it (padding, or text between turns that the policy did not write) are
+            stepped over: neither their reward nor their value, which may be anything, reaches a response token.
+
+    Returns:
+        advantages and targets, both `(B, R)`, zero outside the mask, without gradient.
+    """
+    with torch.no_grad():
+        advantages = torch.zeros_like(values)
+        running = torch.zeros_like(values[:, 0])
+        next_value = torch.zeros_like(running)
+        for step in reversed(range(values.shape[1])):
+            here = mask[:, step]
+            delta = rewards[:, step] + gamma * next_value - values[:, step]
+            running = torch.where(here, delta + gamma * lam * running, running)
+            next_value = torch.where(here, values[:, step], next_value)
+            advantages[:, step] = torch.where(here, running, 0.0)
+        return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+def normalise(advantages: Tensor, mask: Tensor, floor: float = 0.1) -> Tensor:
+    """Advantages of zero mean and unit deviation over all response tokens of all ranks, zero outside the mask.
+
+    The deviation is never taken below `floor`: rewards lie in 0..1, and where all are alike, what still differs is the
+    critic's noise, which must not be blown up to the size of a signal (nor 0/0 to NaN).
+    """
+    mean, std, _ = moments(advantages, mask)
+    return torch.where(mask, (advantages - mean) / max(std, floor), 0.0)
+
+
+def moments(x: Tensor, mask: Tensor) -> tuple[float, float, int]:
+    """Mean, population deviation and count of the masked elements over all ranks, in double precision."""
+    chosen = x.detach()[mask].double()
+    total, count = global_sums(chosen.sum().item(), chosen.numel())
+    if count == 0:
+        return 0.0, 0.0, 0
+    mean = total / count
+    (squares,) = global_sums((chosen - mean).square().sum().item())
+    return mean, (squares / count) ** 0.5, int(count)
+
+
+def explained_variance(values: Tensor, targets: Tensor, mask: Tensor) -> float:
+    """Share of the targets' variance that the values explain: 1 perfect, 0 as good as a constant, negative worse.
+
+    Zero where the targets do not vary beyond rounding: there is nothing to explain.
+    """
+    _, residual, _ = moments(targets - values, mask)
+    _, spread, _ = moments(targets, mask)
+    return 1.0 - (residual / spread) ** 2 if spread > 1e-6 else 0.0
+
+
+def global_sums(*numbers: float) -> list[float]:
+    """Each number summed over all ranks, in double precision; the numbers themselves where there is one process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [float(number) for number in numbers]
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    packed = torch.tensor(numbers, dtype=torch.float64, device=device)
+    dist.all_reduce(packed)
+    return packed.tolist()

@@ -1,0 +1,102 @@
+"""Curves of a run as PNG pictures that read on light and dark pages alike."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed, and none is looked for
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+INK = "#80868f"
+"""Grey that is legible on white and on near-black."""
+LINE = "#3f83f8"
+OTHER = "#e8853a"
+HELDOUT = "#22a06b"
+FEW = 15
+"""Values up to which each is marked and none are averaged."""
+
+
+def smoothed(values: Sequence[float], span: int) -> np.ndarray:
+    """The running mean over the ``span`` values around each; at both ends, over those of them that there are."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
+    place = np.arange(len(values))
+    first, last = np.maximum(place - span // 2, 0), np.minimum(place + span // 2 + 1, len(values))
+    return (total[last] - total[first]) / (last - first)
+
+
+def loss_curve(rows: Sequence[dict[str, Any]]) -> str:
+    """Loss over steps, raw and smoothed, the held-out loss where it was measured, and the learning rate behind."""
+    steps = [row["step"] for row in rows]
+    figure, axes = plt.subplots(figsize=(5.2, 2.9))
+    if all("lr" in row for row in rows):
+        behind = axes.twinx()
+        behind.plot(steps, [row["lr"] for row in rows], color=OTHER, linewidth=1, alpha=0.7)
+        behind.set_ylabel("learning rate", color=OTHER)
+        behind.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        behind.set_ylim(bottom=0)
+        _plain(behind)
+    _curve(axes, steps, [row["loss"] for row in rows], "loss")
+    measured = [(row["step"], row["evaluation"]["loss"]) for row in rows if "evaluation" in row]
+    if measured:
+        axes.plot(*zip(*measured, strict=True), "o-", color=HELDOUT, markersize=3.5, linewidth=1, label="held out")
+        axes.legend(frameon=False, labelcolor=HELDOUT, fontsize=8)
+    return _png(figure)
+
+
+def small_multiples(rows: Sequence[dict[str, Any]], names: Sequence[tuple[str, str]]) -> str:
+    """One small plot for each (key, title) that the rows have, side by side; ``KEY_se`` beside it becomes a band."""
+    names = [(key, title) for key, title in names if any(row.get(key) is not None for row in rows)]
+    columns = min(len(names), 3)
+    lines = -(-len(names) // columns)
+    figure, grid = plt.subplots(lines, columns, figsize=(3.5 * columns, 2.4 * lines), squeeze=False)
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    for axes, (key, title) in zip(grid.flat, names, strict=False):
+        present = [row for row in rows if row.get(key) is not None]
+        steps, values = [row["step"] for row in present], [row[key] for row in present]
+        _curve(axes, steps, values, None)
+        error = key.replace("_mean", "_se")
+        if error != key and all(row.get(error) is not None for row in present):
+            low, high = (np.add(values, sign * np.array([row[error] for row in present])) for sign in (-1, 1))
+            axes.fill_between(steps, low, high, color=LINE, alpha=0.15, linewidth=0)
+        axes.set_title(title, color=INK, fontsize=10, loc="left")
+    return _png(figure)
+
+
+def _curve(axes: Axes, steps: Sequence[int], values: Sequence[float], label: str | None) -> None:
+    if len(values) <= FEW:
+        axes.plot(steps, values, "o-", color=LINE, linewidth=1.5, markersize=3.5)
+    else:
+        axes.plot(steps, values, color=LINE, linewidth=0.8, alpha=0.35)
+        axes.plot(steps, smoothed(values, max(len(values) // FEW, 3)), color=LINE, linewidth=1.8)
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if label:
+        axes.set_ylabel(label, color=LINE)
+    axes.patch.set_visible(False)
+    _plain(axes)
+    axes.grid(color=INK, alpha=0.18, linewidth=0.6)
+
+
+def _plain(axes: Axes) -> None:
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.tick_params(colors=INK, labelsize=8, length=0)
+    axes.yaxis.get_offset_text().set_color(INK)
+    axes.yaxis.get_offset_text().set_fontsize(8)
+
+
+def _png(figure: Figure) -> str:
+    """The figure as a ``data:`` address."""
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=170, transparent=True)
+    plt.close(figure)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
