@@ -1,0 +1,1 @@
+"""One file a domain: its configuration, its builder functions, and one composite that wires them."""

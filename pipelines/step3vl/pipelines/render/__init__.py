@@ -1,0 +1,1 @@
+"""Pictures that we draw: styles, pages of text, scenes of icons, maps."""

@@ -1,0 +1,1 @@
+"""Where records come from: files, PDF pages, icons, countries, problems."""
