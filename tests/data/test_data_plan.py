@@ -35,7 +35,7 @@ def test_packs_from_any_start_are_the_tail_of_the_sequence(dataset: Dataset) -> 
     plan = Plan(mixture(dataset, image=1, text=2), 256, seed=3)
     whole = list(islice(plan.packs(), 40))
     assert list(islice(plan.packs(start=17), 23)) == whole[17:]
-    assert [pack.index for pack in whole] == list(range(40))
+    assert [pack.number for pack in whole] == list(range(40))
 
 
 def test_seed_changes_the_order_and_nothing_else(dataset: Dataset) -> None:

@@ -58,6 +58,27 @@ def test_answers_are_right_by_their_own_truth(task: str, kind: str) -> None:
         assert sample.kind == kind
 
 
+def test_a_document_may_ask_several_questions_about_one_scene() -> None:
+    tasks = {"grounding.colour": 1, "grounding.region": 1, "grounding.point": 1}
+    for sample in scenes(20, tasks=tasks, kind="document", questions=3, distractors=(0, 0)):
+        lines = sample.parts()[-1].text.splitlines()
+        assert sample.task == "grounding.scene"
+        assert len(lines) == 3
+        asked = sorted(line.split()[1] for line in lines)
+        assert asked == ["Point", "What", "Which"]
+
+
+def test_several_questions_need_a_document() -> None:
+    with pytest.raises(ValueError, match="kind: document"):
+        GroundingEntry(domain="grounding", name="t", count=1, tasks={"grounding.point": 1}, questions=2)
+
+
+def test_a_full_veil_hides_the_photograph() -> None:
+    for sample in scenes(10, tasks={"grounding.point": 1}, distractors=(0, 0), scale=(0.05, 0.06), veil=(1.0, 1.0)):
+        spread = np.asarray(sample.images[0].open()).astype(int).std(axis=(0, 1))
+        assert spread.max() < 25, "one plain colour beside a small icon"
+
+
 def test_counts_are_balanced_over_their_range() -> None:
     samples = scenes(400, tasks={"counting.icons": 1}, objects=(1, 3), distractors=(0, 1), scale=(0.1, 0.15))
     counts = Counter(sample.answer() for sample in samples)

@@ -93,7 +93,7 @@ def test_the_defaults_are_those_of_the_report() -> None:
     assert (config.prompts_per_iteration, config.rollouts_per_prompt, config.iterations) == (512, 16, 600)
     assert (config.gamma, config.lam, config.tis_cap, config.actor_minibatches) == (1.0, 1.0, 8.0, 4)
     assert (config.actor_lr, config.critic_lr, config.importance) == (2e-6, 5e-6, "none")
-    assert config.frozen_vision
+    assert config.shares_features
 
 
 @pytest.mark.parametrize(

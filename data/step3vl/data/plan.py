@@ -46,9 +46,9 @@ class Item(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """Samples that share one sequence of `length` tokens; `index` is its place in the plan."""
+    """Samples that share one sequence of `length` tokens; `number` is its place in the plan."""
 
-    index: int
+    number: int
     items: tuple[Item, ...]
     length: int
 

@@ -67,7 +67,8 @@ class Image(Config):
             raise ValueError(f"picture cannot be decoded: {error}") from None
         if kind not in EXTENSION:
             raise ValueError(f"picture format {kind or 'unknown'} is not one of {', '.join(EXTENSION)}")
-        return cls(format=kind, width=width, height=height, sha256=hashlib.sha256(data).hexdigest(), data=data)
+        fields = {"format": kind, "width": width, "height": height, "sha256": hashlib.sha256(data).hexdigest()}
+        return cls.model_validate({**fields, "data": data})
 
     def pointed(self, at: Pointer) -> Self:
         """The same picture with its bytes left at `at`."""

@@ -97,7 +97,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -134,13 +134,14 @@ class TokenIds:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self:
         """Raises UserError naming the first token that the vocabulary lacks."""
-        ids = {}
+        ids: dict[str, int] = {}
         for field in fields(cls):
-            ids[field.name] = tokenizer.token_to_id(_NAMES[field.name])
-            if ids[field.name] is None:
+            token = tokenizer.token_to_id(_NAMES[field.name])
+            if token is None:
                 raise UserError(
                     f"the tokenizer has no token {_NAMES[field.name]}: use `qwen3` or one trained by a corpus build"
                 )
+            ids[field.name] = token
         return cls(**ids)
 
 

@@ -8,15 +8,16 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import apache_beam as beam
-from pydantic import Field
+from PIL import Image as PILImage
+from pydantic import Field, model_validator
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Sample, Source
+from step3vl.data.sample import Sample, Source, image, text
 from step3vl.data.truth import BoxTruth, CountTruth, OptionTruth, PointTruth, format_boxes, format_point
-from step3vl.pipelines.compose import DomainEntry, Range, Share, compose, encode_jpeg
+from step3vl.pipelines.compose import DomainEntry, Range, Share, compose, encode_jpeg, running_text
 from step3vl.pipelines.render.scene import Placed, Wanted, Window, draw_scene
 from step3vl.pipelines.render.style import COLOURS, Photos, pastel, plain
 from step3vl.pipelines.sources.files import expand
@@ -41,6 +42,9 @@ class GroundingEntry(DomainEntry):
     objects: how many of the asked-for icon there are (counting); the other tasks ask for one.
     distractors: how many other icons stand around.
     regions: `corners` (four) or `grid` (three by three).
+    veil: how far a photograph is faded towards a plain light colour; small models learn little on busy ground.
+    questions: how many questions a document asks about one scene; with more than one its task is `grounding.scene`.
+        A model's look at a picture costs far more than another line of text.
     """
 
     domain: Literal["grounding"]
@@ -54,9 +58,17 @@ class GroundingEntry(DomainEntry):
     objects: Range = (1, 6)
     distractors: Range = (0, 3)
     regions: Literal["corners", "grid"] = "corners"
+    veil: Share = (0.0, 0.0)
+    questions: int = Field(default=1, ge=1)
     icon_files: tuple[str, ...] = ("data/samples/icons/*.svg",)
     photo_files: tuple[str, ...] = ("data/samples/photos/*.jpg",)
     licence: str = "Apache-2.0 AND CC0-1.0"
+
+    @model_validator(mode="after")
+    def _conversations_ask_once(self) -> Self:
+        if self.questions > 1 and self.kind == "conversation":
+            raise ValueError("a conversation asks one question, whose answer is verified; several need kind: document")
+        return self
 
     def files(self) -> list[Path]:
         """What the entry reads. Raises UserError when a pattern matches nothing or an icon or colour is unknown."""
@@ -91,7 +103,7 @@ def region_windows(regions: Literal["corners", "grid"], size: tuple[int, int]) -
 
 
 class DrawScenes:
-    """Worker: a number becomes a scene and one question about it. The number only names the record."""
+    """Worker: a number becomes a scene and what is asked about it. The number only names the record."""
 
     def __init__(self, entry: GroundingEntry) -> None:
         self._entry = entry
@@ -106,13 +118,28 @@ class DrawScenes:
         entry = self._entry
         task = rng.choices(list(entry.tasks), list(entry.tasks.values()))[0]
         region = rng.choice(list(self._windows))
-        wanted = self._wish(task, self._windows[region] if task == "grounding.region" else None, rng)
-        photo = entry.background == "photo" or (entry.background == "mixed" and rng.random() < 0.5)
-        picture = self._photos.crop(entry.picture, rng) if photo else plain(entry.picture, pastel(rng))
+        # Icons that are counted lie anywhere; about a single one, every other task can be asked as well.
+        single = task != "counting.icons"
+        others = [other for other in entry.tasks if other != task and single]
+        tasks = [task, *rng.sample(others, min(entry.questions - 1, len(others)))]
+        wanted = self._wish(task, self._windows[region] if "grounding.region" in tasks else None, rng)
+        picture = self._ground(rng)
         placed = draw_scene(picture, wanted, self._icons, rng)
         if placed is None:
             raise Dropped("no_room")
-        question, answer, truth = ask(task, placed, region, tuple(self._windows), entry.colours, rng)
+        asked = [ask(one, placed, region, tuple(self._windows), entry.colours, rng) for one in tasks]
+        source = Source(uri=record.key, licence=entry.licence, collected_by=f"step3vl/{entry.name}")
+        if entry.questions > 1:
+            exchanges = [(question, answer) for question, answer, _ in asked]
+            yield Sample.make(
+                domain="grounding",
+                task="grounding.scene",
+                content=(image(0), text(running_text(exchanges))),
+                images=(encode_jpeg(picture),),
+                source=source,
+            )
+            return
+        question, answer, truth = asked[0]
         yield compose(
             kind=entry.kind,
             domain="grounding",
@@ -121,8 +148,16 @@ class DrawScenes:
             answer=answer,
             truth=truth,
             images=[encode_jpeg(picture)],
-            source=Source(uri=record.key, licence=entry.licence, collected_by=f"step3vl/{entry.name}"),
+            source=source,
         )
+
+    def _ground(self, rng: random.Random) -> PILImage.Image:
+        """What the icons lie on."""
+        entry = self._entry
+        colour = plain(entry.picture, pastel(rng))
+        if entry.background == "plain" or (entry.background == "mixed" and rng.random() < 0.5):
+            return colour
+        return PILImage.blend(self._photos.crop(entry.picture, rng), colour, rng.uniform(*entry.veil))
 
     def _wish(self, task: Task, window: Window | None, rng: random.Random) -> list[Wanted]:
         """What to draw: the target first, its copies when they are to be counted, then distractors of other icons."""

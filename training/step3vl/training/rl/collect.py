@@ -40,12 +40,12 @@ def experience_of(
     rollouts: Sequence[Sequence[Rollout]],
     results: Sequence[PromptResult],
     *,
-    frozen_vision: bool,
+    share_features: bool,
     leave_out_truncated: bool,
 ) -> Experience:
     """Lay out prompts, pictures and responses of this rank."""
     images = [sample.images for sample in samples]
-    if frozen_vision:
+    if share_features:
         pictures = encode_pictures(model, processor.image_processor, images)
     else:
         pictures = pixels_of(processor.image_processor, images)

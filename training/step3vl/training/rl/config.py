@@ -56,9 +56,13 @@ class RLConfig(Config):
     seed: int = 0
 
     @property
-    def frozen_vision(self) -> bool:
-        """Pictures are encoded once an iteration, for nothing on their way is trained."""
-        return self.lr_scale.vision == 0 and self.lr_scale.projector == 0
+    def shares_features(self) -> bool:
+        """Whether a picture is encoded once an iteration for all that look at it: when nothing on its way is trained.
+
+        Not with ZeRO-3: ranks have different numbers of pictures, and a rank that calls the partitioned encoder more
+        often than the others would wait for them for ever.
+        """
+        return self.lr_scale.vision == 0 and self.lr_scale.projector == 0 and self.zero_stage < 3
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

@@ -2,7 +2,7 @@
 
 Both are `Step3VLForConditionalGeneration` under a DeepSpeed engine. The encoder is frozen in RL (STEP3-VL-10B report,
 section 3.2), so each distinct picture is encoded once an iteration and its features serve all rollouts of its prompt,
-both networks, and every mini-batch. A run that trains the encoder or the projector hands pixels to both instead.
+both networks, and every mini-batch. Where that cannot be (`RLConfig.shares_features`), both are handed pixels instead.
 """
 
 import copy
@@ -107,7 +107,7 @@ def encode_pictures(
 
 
 def pixels_of(processor: Step3VLImageProcessor, pictures: Sequence[Sequence[Image]]) -> list[Pictures]:
-    """For each prompt, the pixels of its pictures, for a run that trains the encoder or the projector."""
+    """For each prompt, the pixels of its pictures."""
     spec, result = processor.spec, []
     for own in pictures:
         if own:

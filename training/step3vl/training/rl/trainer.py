@@ -80,7 +80,7 @@ class Trainer:
         }
         if self.rank == 0:
             checkpoint.describe_model(model, self.processor, self.folder)
-        critic = critic_of(model, keep_vision=not config.frozen_vision)
+        critic = critic_of(model, keep_vision=not config.shares_features)
         suppress = torch.tensor(unspoken(ids), device=device)
         self.networks = Networks(self._engine(model.to(device)), self._engine(critic.to(device)), suppress, ids.pad)
         self.iteration = 0  # how many are done; also the version of the policy
@@ -148,7 +148,7 @@ class Trainer:
                 samples,
                 rollouts,
                 results,
-                frozen_vision=config.frozen_vision,
+                share_features=config.shares_features,
                 leave_out_truncated=config.truncated == "mask",
             )
             order = torch.Generator().manual_seed(self._seed(_ORDER, self.iteration))
@@ -166,6 +166,7 @@ class Trainer:
             self._sync(self.iteration + 1)
         return metrics | clock.seconds()
 
+    # Ray is imported late, for `ray_session` must set its environment first.
     def _ask(self, samples: Sequence[Sample], n: int, seed: int) -> list[list[Rollout]]:
         """Responses by this rank's worker, n to each sample's prompt."""
         import ray
