@@ -150,3 +150,10 @@ def test_chunks_of_a_batch_give_what_the_whole_batch_gives(monkeypatch) -> None:
 def test_refuses_a_picture_that_is_no_square_of_patches(tower) -> None:
     with pytest.raises(ValueError, match="squares of a multiple of 14"):
         tower(torch.zeros(1, 3, 728, 504))
+
+
+def test_short_sequences_in_bfloat16_get_the_same_attention_as_the_fused_kernel() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 64, 32, dtype=torch.bfloat16) for _ in range(3))
+    fused = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    assert (vision.attend(query, key, value).float() - fused).abs().max() < 2e-2

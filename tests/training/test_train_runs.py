@@ -22,7 +22,7 @@ from step3vl.training.launch import launch
 from step3vl.training.loader import PackLoader
 from step3vl.training.monitor import read_metrics
 from step3vl.training.pretrain import PretrainConfig
-from step3vl.training.trainer import plain_tokenizer, start_model, train
+from step3vl.training.trainer import start_model, train
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "zero0": {"zero_stage": 0},
@@ -94,7 +94,7 @@ def test_the_first_gradient_is_that_of_the_plain_model(variants: Path, settings:
         config.phases[0].mixture,
         capacity=config.capacity,
         seed=config.seed,
-        tokenizer=plain_tokenizer(processor),
+        tokenizer=processor.plain_tokenizer(),
         image_processor=processor.image_processor,
         micro_batch=config.global_batch,
         rank=0,

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from step3vl.data.errors import UserError
+from step3vl.training.checkpoint import export_checkpoint
 from step3vl.training.config import OptimizerConfig, read_config
 from step3vl.training.engine import parameter_groups, tower_of
 from step3vl.training.loader import PackLoader
 from step3vl.training.pretrain import PretrainConfig
 from step3vl.training.sft import SFTConfig
-from step3vl.training.trainer import plain_tokenizer, start_model, train
+from step3vl.training.trainer import start_model, train
 
 TOWERS = ("vision", "projector", "decoder")
 
@@ -36,7 +37,7 @@ def test_gradients_reach_every_tower_and_every_view(short: dict[str, Any]) -> No
         config.phases[0].mixture,
         capacity=128,
         seed=0,
-        tokenizer=plain_tokenizer(processor),
+        tokenizer=processor.plain_tokenizer(),
         image_processor=processor.image_processor,
         micro_batch=8,
         rank=0,
@@ -87,6 +88,10 @@ def test_pretraining_hands_over_to_fine_tuning_with_a_frozen_tower(short: dict[s
     before, after = (load_file(tmp_path / run / "export" / "model.safetensors") for run in ("first", "second"))
     moved = {name: not torch.equal(before[name], after[name]) for name in before}
     assert {name for name in moved if not moved[name]} == {name for name in moved if tower_of(name) == "vision"}
+
+    export_checkpoint(tmp_path / "second", tmp_path / "again")
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(again[name], after[name]) for name in after), "a checkpoint holds the frozen tower too"
 
     rows = [json.loads(line) for line in (tmp_path / "second" / "metrics.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in rows] == [0, 0, 1, 1]

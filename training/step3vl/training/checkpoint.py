@@ -155,15 +155,20 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path) -> None:
 
 def _weights(path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint in float32, put together from the shards of all ranks."""
+    weights: dict[str, Tensor] = {}
+    whole = path / MODEL / "mp_rank_00_model_states.pt"  # not with ZeRO-3, which keeps no module whole
+    if whole.is_file():
+        module = torch.load(whole, map_location="cpu", weights_only=False)["module"]
+        weights = {name: tensor.float() for name, tensor in module.items()}
     if any((path / MODEL).glob("*optim_states.pt")):
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise DeepSpeed warns that it found no GPU
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it prints its progress
-            return get_fp32_state_dict_from_zero_checkpoint(str(path), MODEL)
-    whole = torch.load(path / MODEL / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
-    return {name: tensor.float() for name, tensor in whole["module"].items()}
+            # What the optimizer holds is exact in bf16 too; frozen parameters are not among it.
+            weights |= get_fp32_state_dict_from_zero_checkpoint(str(path), MODEL)
+    return weights
 
 
 def _publish(model: Step3VLForConditionalGeneration, processor: Step3VLProcessor, out: Path) -> None:
