@@ -13,7 +13,9 @@ HOUSE = Path(__file__).parents[2] / "workflows"
 @pytest.mark.parametrize("path", sorted(HOUSE.glob("*/run.yaml")), ids=lambda path: path.parent.name)
 def test_a_shipped_workflow_plans(path: Path) -> None:
     planned = plan(load_workflow(path, {}, KINDS), path, KINDS)
-    assert [one.stage.run for one in planned] == ["corpus", "pretrain", "sft", "rl", "evaluate", "report"]
+    kinds = [one.stage.run for one in planned]
+    assert kinds[:4] == ["corpus", "pretrain", "sft", "rl"]
+    assert kinds[-2:] == ["evaluate", "report"]
 
 
 def test_the_full_recipe_trains_on_the_tokens_of_the_report() -> None:

@@ -80,13 +80,18 @@ class PaCoRe:
             sampling = self.config.sampling.model_copy(update={"seed": self.config.seed + index})
             rounds.append(self.backend.generate([asked], count, sampling)[0])
             if index < len(self.config.rounds):
-                messages.append(in_neutral_order(compact(completion.text) for completion in rounds[-1]))
+                messages.append(passed_on(rounds[-1]))
         final = rounds[-1][0]
         usage = Usage(
             prompt_tokens=sum(completions[0].prompt_tokens for completions in rounds),
             completion_tokens=sum(len(completion.token_ids) for completions in rounds for completion in completions),
         )
         return PaCoReResult(final.answer, final.reasoning, rounds, messages, usage)
+
+
+def passed_on(completions: Iterable[Completion]) -> list[str]:
+    """The messages that a round hands to the next: what each completion concluded, in neutral order."""
+    return in_neutral_order(compact(completion.text) for completion in completions)
 
 
 def compact(reply: str) -> str:

@@ -5,6 +5,7 @@ processor and the chat template.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils.logging import disable_progress_bar
 
 from step3vl.data.errors import UserError
 from step3vl.data.tokens import TokenIds
@@ -70,6 +72,8 @@ def load_model(
     folder = Path(path)
     config = load_config(folder)
     check_weights(folder, config)
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # a bar of transformers' would fill a log with its redrawing
     model = Step3VLForConditionalGeneration.from_pretrained(folder, config=config, dtype=dtype or "auto")
     if device is not None:
         model.to(device)

@@ -24,8 +24,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 def pixels(picture: Image.Image, side: int) -> Tensor:
     """An RGB picture, squashed to [3, side, side] float32."""
-    values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
-    values = (values - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div_(255)
+    values.sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
     if values.shape[1:] == (side, side):
         return values
     return F.interpolate(values[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]

@@ -43,8 +43,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Full attention over [n, h, tokens, d].
 
-    On a CPU, torch's fused kernel is several times slower in bfloat16 than plain products over the short sequences of a
-    small grid, forward and backward; a large grid's scores would not fit in memory.
+    On a CPU, torch's fused kernel is several times slower in bfloat16 than plain products over the short sequences of
+    a small grid, forward and backward; a large grid's scores would not fit in memory.
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[-2] <= SHORT:
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5

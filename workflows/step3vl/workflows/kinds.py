@@ -56,6 +56,12 @@ def _corpus() -> Loaded:
     return CorpusConfig, lambda config, context: build_corpus(config, context.out)
 
 
+def _messages() -> Loaded:
+    from step3vl.inference.messages import MessagesConfig, cache_messages
+
+    return MessagesConfig, lambda config, context: cache_messages(config, context.out)
+
+
 def _evaluate() -> Loaded:
     from step3vl.workflows.scores import EvaluateConfig, evaluate
 
@@ -73,6 +79,7 @@ KINDS = {
     "corpus": Kind(_corpus, "dataset.json", ("step3vl.data", "step3vl.pipelines")),
     "pretrain": Kind(lambda: _training_stage("pretrain"), "export", (*_MODEL, "step3vl.training"), "output"),
     "sft": Kind(lambda: _training_stage("sft"), "export", (*_MODEL, "step3vl.training"), "output"),
+    "messages": Kind(_messages, "dataset.json", (*_MODEL, "step3vl.inference")),
     "rl": Kind(lambda: _training_stage("rl"), "export", (*_MODEL, "step3vl.inference", "step3vl.training"), "output"),
     "evaluate": Kind(_evaluate, "scores.json", (*_MODEL, "step3vl.inference", "step3vl.workflows")),
     "report": Kind(_report, "report.html", ("step3vl.data", "step3vl.workflows"), reads_all=True),

@@ -26,7 +26,7 @@ SHEET_WIDTH = 1600
 RL_CURVES = (
     ("reward_mean", "reward"),
     ("heldout/reward_mean", "held-out reward"),
-    ("kl", "KL to the start"),
+    ("kl", "KL of the update"),
     ("entropy", "entropy"),
     ("length", "length, tokens"),
     ("value_loss", "value loss"),
@@ -137,7 +137,7 @@ def _verdicts(
             for stage in training
             if stage.out in Path(model["path"]).parents
         }
-        found += [verdicts.beats_chance(scores, model) for model, kind in made.items() if kind == "sft"][-1:]
+        found += [verdicts.beats_chance(scores, model) for model, kind in made.items() if kind == "sft"]
         found += [verdicts.rl_raised(scores, model) for model, kind in made.items() if kind == "rl"]
         if scores["pacore"]:
             found.append(verdicts.pacore_helps(scores["pacore"]))

@@ -19,6 +19,8 @@ def ray_session(workers: int) -> Iterator[None]:
     The small one has one logical CPU more than the actors take: without it Ray Data's own tasks would wait for ever.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray Data's own actors trip an error line of Ray's core on every start.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     ours = not ray.is_initialized()
