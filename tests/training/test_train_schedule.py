@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from step3vl.training.schedule import Phase, learning_rate, spent
+from step3vl.training.schedule import Phase, behind, learning_rate, spent
 
 MIXTURE = {"sources": [{"dataset": "corpus"}]}
 
@@ -52,3 +52,14 @@ def test_a_budget_counts_what_it_is_given_in() -> None:
 def test_a_phase_has_one_budget(budget: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="either steps or tokens"):
         phase(lr_start=1, lr_end=1, **budget)
+
+
+def test_progress_counts_phases_by_their_budgets() -> None:
+    def phase(**budget: int) -> Phase:
+        return Phase.model_validate({"mixture": MIXTURE, "lr_start": 1e-3, "lr_end": 1e-4, **budget})
+
+    long, short = phase(steps=300), phase(steps=100)
+    assert behind([long, short], 0, 0.5) == 0.375
+    assert behind([long, short], 1, 0.0) == 0.75
+    assert behind([long, short], 2, 0.0) == 1.0
+    assert behind([long, phase(tokens=10)], 1, 0.5) == 0.75, "budgets in two units cannot be compared"

@@ -5,6 +5,7 @@ mixture from 1e-5 to 6e-6) and fine-tunes on a cosine from 1e-4 to 1e-5 after 20
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,6 +40,18 @@ def spent(phase: Phase, steps: int, tokens: int) -> float:
     """The share of a phase's budget that `steps` steps with `tokens` tokens in all have used: 0 to 1."""
     share = steps / phase.steps if phase.steps else tokens / (phase.tokens or 1)
     return min(share, 1.0)
+
+
+def behind(phases: Sequence[Phase], done: int, share: float) -> float:
+    """The share of a whole run that lies behind after `done` phases and `share` of the next one: 0 to 1.
+
+    Phases count by their budgets where all are given in the same unit, and alike where they are not.
+    """
+    budgets = [phase.steps for phase in phases]
+    if None in budgets:
+        budgets = [phase.tokens for phase in phases]
+    sizes = [1 if None in budgets else budget or 1 for budget in budgets]
+    return (sum(sizes[:done]) + (share * sizes[done] if done < len(sizes) else 0.0)) / sum(sizes)
 
 
 def learning_rate(phase: Phase, steps: int, tokens: int) -> float:

@@ -24,7 +24,7 @@ from step3vl.training.engine import backward, join, parameter_groups, set_learni
 from step3vl.training.evaluate import heldout, validation_loss
 from step3vl.training.loader import PackLoader
 from step3vl.training.monitor import Monitor
-from step3vl.training.schedule import Phase, learning_rate, spent
+from step3vl.training.schedule import Phase, behind, learning_rate, spent
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +137,7 @@ class _Run:
             if last or progress.step % config.checkpoint_every == 0:
                 self._save(progress)
             if monitor is not None:
-                behind = progress.phase if share == 1 else progress.phase + share
-                monitor.record(row, behind / len(config.phases))
+                monitor.record(row, behind(config.phases, progress.phase, share % 1))
             if share == 1:
                 break
         return progress

@@ -1,6 +1,7 @@
 """Rollouts: Ray actors that hold a copy of the policy and sample responses with the inference engine."""
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ def ray_session(cpus: int) -> Iterator[None]:
     first = not several or dist.get_rank() == 0
     shared = os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if shared:
             ray.init(address=shared, **quiet)
@@ -107,11 +109,15 @@ def ray_session(cpus: int) -> Iterator[None]:
             dist.broadcast_object_list(address, src=0)
             if not first:
                 ray.init(address=address[0], **quiet)
+        # Ray's own handler prints a stack and ends the process on the spot; parts of the cluster would then linger.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield
         if several:
             dist.barrier()  # nobody pulls the cluster away from a rank that still uses it
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, after a Ctrl-C that this rank got as well
         ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 def start_worker(model: str, precision: str, threads: int = 1) -> Any:
