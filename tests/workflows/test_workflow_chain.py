@@ -52,7 +52,7 @@ class Runs:
     logs: dict[str, str]
     """Stage -> what the run after that said."""
     mark: str
-    """What all processes of both runs have in their environment."""
+    """What the marks of all processes of both runs start with."""
 
 
 def start(log: Path, mark: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -75,7 +75,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], o
 
 
 def processes(mark: str) -> list[str]:
-    """The command lines of all processes with `mark` in their environment that still run."""
+    """The command lines of all processes that still run and have a mark in their environment which starts so."""
     found = []
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
@@ -96,9 +96,8 @@ def moment(stage: str, out: Path) -> Callable[[], bool]:
     return (out / "checkpoints" / "latest").exists
 
 
-def killed_in(stage: str, out: Path, log: Path) -> Attempt:
+def killed_in(stage: str, out: Path, log: Path, mark: str) -> Attempt:
     """Run the workflow, kill the command when `stage` is under way, and see that nothing of it lives on."""
-    mark = uuid.uuid4().hex
     run = start(log, mark, "run", str(MICRO / "run.yaml"), f"output={out}")
     reached = moment(stage, out / stage)
     wait_for(lambda: reached() or run.poll() is not None, 600, log.read_text)
@@ -119,7 +118,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     first = start(folder / "whole.log", mark, "run", str(MICRO / "run.yaml"), f"output={whole}")
     last = None
     try:
-        attempts = {stage: killed_in(stage, resumed, folder / f"{stage}.log") for stage in KILLED}
+        attempts = {stage: killed_in(stage, resumed, folder / f"{stage}.log", f"{mark}-{stage}") for stage in KILLED}
         last = start(folder / "last.log", mark, "run", str(MICRO / "run.yaml"), f"output={resumed}")
         assert last.wait(600) == 0, (folder / "last.log").read_text()
         assert first.wait(600) == 0, (folder / "whole.log").read_text()

@@ -179,8 +179,8 @@ class _Build:
         ours = (self._out / MANIFEST).is_file() or self._staging.exists()
         if not ours and (self._out / "shards").exists():
             raise UserError(f"{self._out} has a folder `shards` that no build of ours left; give another folder")
+        self._staging.mkdir(parents=True, exist_ok=True)  # first, so that the shards stay ours whenever this is killed
         (self._out / MANIFEST).unlink(missing_ok=True)
-        self._staging.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._out / "shards", ignore_errors=True)
 
     def _tidy(self, dataset: Dataset) -> Dataset:

@@ -26,9 +26,10 @@ class Monitor:
         output.mkdir(parents=True, exist_ok=True)
         path = output / "metrics.jsonl"
         kept = [row for row in read_metrics(path) if row["step"] <= start]
-        self._file = path.open("w", encoding="utf-8")
-        for row in kept:
-            self._write(row)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        temporary.replace(path)  # whole at any moment: the run may be killed again right now
+        self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(output / "tensorboard", purge_step=start + 1)
         self._log_every = log_every
         self._bar = Progress(
@@ -60,7 +61,8 @@ class Monitor:
 
         `done` is the share of the run that lies behind.
         """
-        self._write(row)
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
         if row["step"] % self._log_every and "evaluation" not in row and done < 1:
             return
         now, (then, tokens) = time.perf_counter(), self._mark
@@ -74,10 +76,6 @@ class Monitor:
         if self._bar.disable:
             logger.info("%s %3.0f%%  %s", self._title, 100 * done, text)
         self._bar.update(self._task, completed=done, description=text)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

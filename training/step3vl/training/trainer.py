@@ -134,10 +134,10 @@ class _Run:
                 row["evaluation"] = validation_loss(self.engine, self.heldout, self.device, self.dtype)
             if share == 1:
                 progress = replace(progress, phase=progress.phase + 1, packs=0, phase_tokens=0)
+            if monitor is not None:  # before the checkpoint: a run that goes on from there has the row
+                monitor.record(row, behind(config.phases, progress.phase, share % 1))
             if last or progress.step % config.checkpoint_every == 0:
                 self._save(progress)
-            if monitor is not None:
-                monitor.record(row, behind(config.phases, progress.phase, share % 1))
             if share == 1:
                 break
         return progress

@@ -51,8 +51,11 @@ def loss_curve(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def small_multiples(rows: Sequence[dict[str, Any]], names: Sequence[tuple[str, str]]) -> str:
-    """One small plot for each (key, title) that the rows have, side by side; ``KEY_se`` beside it becomes a band."""
-    names = [(key, title) for key, title in names if any(row.get(key) is not None for row in rows)]
+    """One small plot for each (key, title) that the rows have, side by side; ``KEY_se`` beside it becomes a band.
+
+    What is 0 throughout is left out, as the KL of strictly on-policy updates is.
+    """
+    names = [(key, title) for key, title in names if any(row.get(key) for row in rows)]
     columns = min(len(names), 3)
     lines = -(-len(names) // columns)
     figure, grid = plt.subplots(lines, columns, figsize=(3.5 * columns, 2.4 * lines), squeeze=False)

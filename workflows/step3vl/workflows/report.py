@@ -30,6 +30,7 @@ RL_CURVES = (
     ("entropy", "entropy"),
     ("length", "length, tokens"),
     ("value_loss", "value loss"),
+    ("explained_variance", "variance that the critic explains"),
 )
 
 

@@ -43,6 +43,8 @@ class Record:
         output.mkdir(parents=True, exist_ok=True)
         path = output / "metrics.jsonl"
         kept = [row for row in read_metrics(path) if start is not None and row["step"] <= start]
+        if start == iterations:  # only the last evaluation is left, which may have been written
+            kept = [row for row in kept if row["step"] < start or "heldout/reward_mean" not in row]
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         temporary.replace(path)

@@ -109,13 +109,14 @@ def ray_session(cpus: int) -> Iterator[None]:
             dist.broadcast_object_list(address, src=0)
             if not first:
                 ray.init(address=address[0], **quiet)
-        # Ray's own handler prints a stack and ends the process on the spot; parts of the cluster would then linger.
+        # Ray's own handler prints a stack, as if being asked to end were a crash.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield
         if several:
             dist.barrier()  # nobody pulls the cluster away from a rank that still uses it
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, after a Ctrl-C that this rank got as well
+        # After a Ctrl-C, which reaches every rank, the launcher's signal comes as a second one; this must be finished.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ray.shutdown()
         signal.signal(signal.SIGTERM, before)
 
