@@ -27,7 +27,8 @@ def ray_session(workers: int) -> Iterator[None]:
     if ours:
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
         if not os.environ.get("RAY_ADDRESS"):
-            options["num_cpus"] = workers + 1
+            # Without the address Ray would look for a cluster that `ray start` left on this machine.
+            options |= {"address": "local", "num_cpus": workers + 1}
         ray.init(logging_level=logging.ERROR, **options)
     try:
         yield
