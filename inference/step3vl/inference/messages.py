@@ -54,7 +54,7 @@ class MessagesConfig(Config):
     dataset: str
     model: str  # an exported model, with the tokenizer and the sizes of pictures that the dataset was counted for
     tasks: tuple[str, ...] = ("*",)  # patterns of task names, such as "grounding.*"
-    prompts: int = Field(ge=1)  # conversations of the train split, as many of each task as there are
+    prompts: int = Field(ge=1)  # conversations of the train split, shared evenly among the tasks
     rollouts: int = Field(ge=1)  # answers to each prompt, and so its messages, less those that are empty
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(ge=1)
