@@ -109,10 +109,12 @@ def killed_in(stage: str, out: Path, log: Path, mark: str) -> str | None:
     """
     run = start(log, mark, "run", str(MICRO / "run.yaml"), f"output={out}")
     reached = moment(stage, out / stage)
-    wait_for(lambda: reached() or run.poll() is not None, 600, log.read_text)
-    assert run.poll() is None, log.read_text()
-    run.kill()
-    run.wait()
+    try:
+        wait_for(lambda: reached() or run.poll() is not None, 600, log.read_text)
+        assert run.poll() is None, log.read_text()
+    finally:
+        run.kill()
+        run.wait()
     assert json.loads((out / stage / "stage.json").read_text())["state"] == "running", "it was over too soon"
     wait_for(lambda: all(line in AGENTS for line in processes(mark)), 60, lambda: processes(mark))
     latest = out / stage / "checkpoints" / "latest"

@@ -164,6 +164,11 @@ def test_two_runs_do_not_share_a_directory(workflow: Path) -> None:
     run_workflow(workflow, {}, nested)
 
 
+def test_an_output_that_is_a_file_is_named(workflow: Path) -> None:
+    with pytest.raises(UserError, match=r"run\.yaml: is a file or lies below one; give a folder"):
+        run_workflow(workflow, {"output": str(workflow)}, KINDS)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -267,7 +267,10 @@ def _set_aside(out: Path, label: str, name: str, why: str) -> None:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Holds a workflow's directory against a second run; the lock goes with the process, however it ends."""
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{root}: is a file or lies below one; give a folder as output=DIR") from None
     with (root / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
