@@ -13,8 +13,9 @@ import webdataset
 from measure import Row, race
 
 from step3vl.data.dataset import Dataset, write_shard
+from step3vl.data.files import write_durably
 from step3vl.data.sample import Sample, TokenCount
-from step3vl.data.tar import TarWriter, split_sample, write_durably
+from step3vl.data.tar import TarWriter, split_sample
 
 # Side of a square of noise, and how many samples: JPEGs of a page or photograph, and of a cut-out line of text.
 SIZES = ((360, 300), (64, 3000))

@@ -24,10 +24,11 @@ from tokenizers import Tokenizer
 from step3vl.data.config import Config
 from step3vl.data.crops import ImageSpec
 from step3vl.data.errors import UserError
+from step3vl.data.files import sync_folder, write_durably
 from step3vl.data.index import SCHEMA, index_row
 from step3vl.data.ledger import Step
 from step3vl.data.sample import EXTENSION, Sample
-from step3vl.data.tar import TarWriter, split_sample, sync_folder, write_durably
+from step3vl.data.tar import TarWriter, split_sample
 from step3vl.data.tokens import fingerprint
 
 MANIFEST = "dataset.json"

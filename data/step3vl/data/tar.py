@@ -7,10 +7,8 @@ fixed owner, mode and time, so equal samples give equal bytes.
 
 import hashlib
 import json
-import os
 import re
 import struct
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 BLOCK = 512
@@ -124,23 +122,3 @@ def split_sample(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
     if not members or not members[0][0].endswith(".json"):
         raise ValueError("a sample must begin with its JSON member")
     return json.loads(members[0][1]), [payload for _, payload in members[1:]]
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a whole file so that it is either there complete or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -24,9 +24,9 @@ from step3vl.data.config import Config
 from step3vl.data.crops import ImageSpec
 from step3vl.data.dataset import MANIFEST, Counting, Dataset, ShardInfo, code_version, commit
 from step3vl.data.errors import UserError
+from step3vl.data.files import write_durably
 from step3vl.data.ledger import DeadLetter, Ledger, Step
 from step3vl.data.sample import Sample, TextPart
-from step3vl.data.tar import write_durably
 from step3vl.data.tokens import fingerprint, load_tokenizer, train_bpe
 from step3vl.pipelines.domains.education import EducationEntry, PoseVerifiedProblems
 from step3vl.pipelines.domains.grounding import GroundingEntry, GroundScenes

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from step3vl.data.dataset import Dataset
+from step3vl.data.files import write_durably
 from step3vl.data.geometry import Box
 from step3vl.data.ledger import DeadLetter, Step
 from step3vl.data.sample import Sample, TextPart
-from step3vl.data.tar import write_durably
 from step3vl.data.truth import BoxTruth, PointTruth, parse_boxes, parse_points
 from step3vl.pipelines.steps import DROPPED
 

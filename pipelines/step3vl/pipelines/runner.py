@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from step3vl.data.errors import UserError
-from step3vl.data.tar import write_durably
+from step3vl.data.files import write_durably
 
 _REFUSED = {
     "DaskRunner": "it silently loses tagged outputs and whole branches",

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from step3vl.data.files import write_durably
 from step3vl.data.ledger import DeadLetter
 from step3vl.data.sample import Image, Pointer, Sample
-from step3vl.data.tar import write_durably
 
 _SCHEMA = pa.schema([("row", pa.string())])
 _GROUP = 1000  # rows a Parquet row group; bounds what a bundle holds in memory

@@ -121,6 +121,24 @@ class RunStep(beam.PTransform):
         return Outcome(outputs[_KEPT], outputs[_ACCOUNTS], outputs[_LETTERS])
 
 
+class BuildNumbered(beam.PTransform):
+    """The composite of a domain that makes its input up: `count` numbers through a worker, as step `{name}.build`."""
+
+    def __init__(self, name: str, count: int, worker: Worker, seed: int) -> None:
+        super().__init__(name)
+        self._name = name
+        self._count = count
+        self._worker = worker
+        self._seed = seed
+
+    def expand(self, pipeline: Any) -> Outcome:
+        return (
+            pipeline
+            | NumberRecords(self._name, self._count)
+            | RunStep(f"{self._name}.build", self._worker, self._seed)
+        )
+
+
 class NumberRecords(beam.PTransform):
     """`count` records numbered from 0, for builders that make their input up. Keys are `{name}/{number}`."""
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from step3vl.data.errors import UserError
+from step3vl.data.files import write_durably
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint
 from step3vl.model.checkpoint import load_config, load_processor
 from step3vl.training.engine import gathered
@@ -51,10 +52,10 @@ def save(
     if dist.get_rank() == 0:
         files = {str(path.relative_to(draft)): _stamp(path) for path in sorted(draft.rglob("*")) if path.is_file()}
         state = {"progress": progress, "made_with": made_with, "processes": dist.get_world_size(), "files": files}
-        _write(draft / STATE, json.dumps(state, indent=1))
+        write_durably(draft / STATE, json.dumps(state, indent=1).encode())
         shutil.rmtree(final, ignore_errors=True)  # left by a run that died before it pointed `latest` here
         draft.rename(final)
-        _write(folder / LATEST, final.name)
+        write_durably(folder / LATEST, final.name.encode())
         for old in sorted(folder.glob("step-*"))[:-keep]:
             shutil.rmtree(old)
     dist.barrier()
@@ -211,15 +212,6 @@ def _mend(folder: Path, name: str) -> str:
 def _stamp(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _random_state() -> dict[str, Any]:

@@ -4,12 +4,15 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from step3vl.data.files import write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +29,7 @@ class Monitor:
         output.mkdir(parents=True, exist_ok=True)
         path = output / "metrics.jsonl"
         kept = [row for row in read_metrics(path) if row["step"] <= start]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(path)  # whole at any moment: the run may be killed again right now
-        self._file = path.open("a", encoding="utf-8")
+        self._file = reopen_metrics(path, kept)
         self._board = SummaryWriter(output / "tensorboard", purge_step=start + 1)
         self._log_every = log_every
         self._bar = Progress(
@@ -76,6 +76,12 @@ class Monitor:
         if self._bar.disable:
             logger.info("%s %3.0f%%  %s", self._title, 100 * done, text)
         self._bar.update(self._task, completed=done, description=text)
+
+
+def reopen_metrics(path: Path, kept: Iterable[dict[str, Any]]) -> TextIO:
+    """A metrics.jsonl that holds the rows `kept`, open for more; whole at any moment, for a resume may die too."""
+    write_durably(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+    return path.open("a", encoding="utf-8")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

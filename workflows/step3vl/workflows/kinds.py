@@ -1,11 +1,11 @@
 """The kinds of stages: what each imports, runs and leaves behind. Imports wait until a stage is loaded."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from step3vl.data.config import Config
+from step3vl.data.files import write_durably
 from step3vl.workflows.config import to_yaml
 from step3vl.workflows.stages import Context, Kind
 
@@ -39,9 +39,7 @@ def _train(module: str, config: Any) -> None:
 
     resolved = Path(config.output) / "config.yaml"
     resolved.parent.mkdir(parents=True, exist_ok=True)
-    draft = resolved.with_name(f".config.yaml.{os.getpid()}")  # under a cluster's launcher every rank comes by here
-    draft.write_text(to_yaml(config), encoding="utf-8")
-    draft.replace(resolved)
+    write_durably(resolved, to_yaml(config).encode())  # under a cluster's launcher every rank comes by here
     launch(module, resolved, config.processes)
 
 

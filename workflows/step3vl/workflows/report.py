@@ -15,6 +15,7 @@ from PIL import Image
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import MANIFEST, Dataset
+from step3vl.data.files import write_durably
 from step3vl.data.tokens import split_answer
 from step3vl.workflows import plots, verdicts
 from step3vl.workflows.pictures import COLOURS, TRUTH, drawn, encoded
@@ -52,10 +53,7 @@ def write_report(config: ReportConfig, context: Context) -> None:
     """Writes ``report.html`` into the stage's output, whole or not at all."""
     states = ((out, read_state(out)) for out in context.earlier)
     done = [Done(out, state["name"], state["made_of"]["kind"], state["seconds"]) for out, state in states if state]
-    page = render(context.title, done)
-    temporary = context.out / "report.html.tmp"
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(context.out / "report.html")
+    write_durably(context.out / "report.html", render(context.title, done).encode())
 
 
 def render(title: str, stages: Sequence[Done]) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field
 from step3vl.data.config import Config
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
+from step3vl.data.files import write_durably
 from step3vl.data.sample import EXTENSION, Sample, TextPart
 from step3vl.workflows.config import did_you_mean
 from step3vl.workflows.statistics import Estimate, best_constant, estimate, paired
@@ -289,6 +290,4 @@ def _examples(
 def _write(place: Path, value: Any) -> None:
     """Atomic, so that what is there is whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f"{place.name}.tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-    temporary.replace(place)
+    write_durably(place, json.dumps(value, ensure_ascii=False, indent=1).encode())

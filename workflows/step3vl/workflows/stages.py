@@ -12,7 +12,6 @@ the stage starts, and replaced with ``"state": "done"`` after everything else is
 import fcntl
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
+from step3vl.data.files import write_durably
 from step3vl.workflows.config import did_you_mean, load_config, to_yaml, validate
 from step3vl.workflows.fingerprint import digest, input_digests
 
@@ -246,12 +246,7 @@ def read_state(out: Path) -> dict[str, Any] | None:
 def _write_state(out: Path, state: Mapping[str, Any]) -> None:
     """Atomic: a reader sees the old file or the new one, whole."""
     out.mkdir(parents=True, exist_ok=True)  # a stage may have replaced its output directory
-    temporary = out / "stage.json.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(state, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(out / "stage.json")
+    write_durably(out / "stage.json", json.dumps(state, indent=2).encode())
 
 
 def _set_aside(out: Path, label: str, name: str, why: str) -> None:

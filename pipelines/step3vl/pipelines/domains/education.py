@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import apache_beam as beam
 from pydantic import Field
 
 from step3vl.data.errors import UserError
@@ -29,7 +28,7 @@ from step3vl.pipelines.sources.problems import (
     load_generators,
     make_problem,
 )
-from step3vl.pipelines.steps import Dropped, NumberRecords, Record, RunStep, rng_for
+from step3vl.pipelines.steps import BuildNumbered, Dropped, Record, rng_for
 
 _YES_NO = ("Yes", "No")
 _NO_BREAK = "\u00a0"  # keeps a formula on one line
@@ -127,18 +126,8 @@ class PoseProblems:
         return picture
 
 
-class PoseVerifiedProblems(beam.PTransform):
+class PoseVerifiedProblems(BuildNumbered):
     """Education samples of one entry."""
 
     def __init__(self, entry: EducationEntry, seed: int) -> None:
-        super().__init__(entry.name)
-        self._entry = entry
-        self._seed = seed
-
-    def expand(self, pipeline: Any) -> Any:
-        entry = self._entry
-        return (
-            pipeline
-            | NumberRecords(entry.name, entry.count)
-            | RunStep(f"{entry.name}.build", PoseProblems(entry, self._seed), self._seed)
-        )
+        super().__init__(entry.name, entry.count, PoseProblems(entry, seed), seed)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import apache_beam as beam
 from PIL import Image as PILImage
 from pydantic import Field, model_validator
 
@@ -22,7 +21,7 @@ from step3vl.pipelines.render.scene import Placed, Wanted, Window, draw_scene
 from step3vl.pipelines.render.style import COLOURS, Photos, pastel, plain
 from step3vl.pipelines.sources.files import expand
 from step3vl.pipelines.sources.icons import Icons, plural
-from step3vl.pipelines.steps import Dropped, NumberRecords, Record, RunStep
+from step3vl.pipelines.steps import BuildNumbered, Dropped, Record
 
 Task = Literal["counting.icons", "grounding.point", "grounding.box", "grounding.region", "grounding.colour"]
 
@@ -217,18 +216,8 @@ def ask(
     return question, format_boxes([target.box]), BoxTruth(boxes=(target.box.milli(),))
 
 
-class GroundScenes(beam.PTransform):
+class GroundScenes(BuildNumbered):
     """Grounding and counting samples of one entry."""
 
     def __init__(self, entry: GroundingEntry, seed: int) -> None:
-        super().__init__(entry.name)
-        self._entry = entry
-        self._seed = seed
-
-    def expand(self, pipeline: Any) -> Any:
-        entry = self._entry
-        return (
-            pipeline
-            | NumberRecords(entry.name, entry.count)
-            | RunStep(f"{entry.name}.build", DrawScenes(entry), self._seed)
-        )
+        super().__init__(entry.name, entry.count, DrawScenes(entry), seed)

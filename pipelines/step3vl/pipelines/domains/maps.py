@@ -7,9 +7,8 @@ land; a point counts when it falls into that box, which forgives a miss across a
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import apache_beam as beam
 from pydantic import Field
 
 from step3vl.data.geometry import Box
@@ -19,7 +18,7 @@ from step3vl.pipelines.compose import DomainEntry, Share, compose, encode_jpeg
 from step3vl.pipelines.render.map import choose_view, draw_map
 from step3vl.pipelines.sources.countries import load_countries
 from step3vl.pipelines.sources.files import expand
-from step3vl.pipelines.steps import Dropped, NumberRecords, Record, RunStep
+from step3vl.pipelines.steps import BuildNumbered, Dropped, Record
 
 Task = Literal["grounding.point", "grounding.box"]
 
@@ -88,18 +87,8 @@ class DrawMaps:
         )
 
 
-class GroundMaps(beam.PTransform):
+class GroundMaps(BuildNumbered):
     """Grounding samples of one entry, on maps."""
 
     def __init__(self, entry: MapsEntry, seed: int) -> None:
-        super().__init__(entry.name)
-        self._entry = entry
-        self._seed = seed
-
-    def expand(self, pipeline: Any) -> Any:
-        entry = self._entry
-        return (
-            pipeline
-            | NumberRecords(entry.name, entry.count)
-            | RunStep(f"{entry.name}.build", DrawMaps(entry), self._seed)
-        )
+        super().__init__(entry.name, entry.count, DrawMaps(entry), seed)

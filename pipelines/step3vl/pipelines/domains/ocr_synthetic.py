@@ -6,9 +6,8 @@ After the synthetic image-to-text data of the STEP3-VL-10B report, section 2.2.
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import apache_beam as beam
 from pydantic import Field
 
 from step3vl.data.sample import Sample, Source
@@ -17,7 +16,7 @@ from step3vl.pipelines.compose import DomainEntry, Range, compose, encode_jpeg
 from step3vl.pipelines.render.page import block_size, draw_lines, draw_tilted, fit
 from step3vl.pipelines.render.style import Background, Face, Photos, ink, paper
 from step3vl.pipelines.sources.files import expand
-from step3vl.pipelines.steps import Dropped, NumberRecords, Record, RunStep
+from step3vl.pipelines.steps import BuildNumbered, Dropped, Record
 
 Language = Literal["en", "zh"]
 Unit = Literal["digits", "letters", "words", "lines"]
@@ -152,18 +151,8 @@ class DrawText:
         )
 
 
-class ReadDrawnText(beam.PTransform):
+class ReadDrawnText(BuildNumbered):
     """Image-to-text samples of one entry, drawn."""
 
     def __init__(self, entry: SyntheticEntry, seed: int) -> None:
-        super().__init__(entry.name)
-        self._entry = entry
-        self._seed = seed
-
-    def expand(self, pipeline: Any) -> Any:
-        entry = self._entry
-        return (
-            pipeline
-            | NumberRecords(entry.name, entry.count)
-            | RunStep(f"{entry.name}.build", DrawText(entry), self._seed)
-        )
+        super().__init__(entry.name, entry.count, DrawText(entry), seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from step3vl.training.monitor import read_metrics
+from step3vl.training.monitor import read_metrics, reopen_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ class Record:
         kept = [row for row in read_metrics(path) if start is not None and row["step"] <= start]
         if start == iterations:  # only the last evaluation is left, which may have been written
             kept = [row for row in kept if row["step"] < start or "heldout/reward_mean" not in row]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(path)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = reopen_metrics(path, kept)
         self._board = SummaryWriter(str(output / "tensorboard"), purge_step=0 if start is None else start + 1)
         self._iterations = iterations
 

@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
+from step3vl.data.files import write_durably
 from step3vl.data.sample import Sample
 from step3vl.data.tokens import TokenIds, fingerprint
 from step3vl.model.checkpoint import load_model, unspoken
@@ -192,10 +193,8 @@ class Trainer:
         if record:
             record.heldout(self.iteration, result)
             if name:
-                path = self.output / name
-                draft = path.with_suffix(".draft")
-                draft.write_text(json.dumps({"iteration": self.iteration, **result}, indent=1), encoding="utf-8")
-                draft.replace(path)
+                found = json.dumps({"iteration": self.iteration, **result}, indent=1)
+                write_durably(self.output / name, found.encode())
         dist.barrier()
 
     def _save(self) -> None:
