@@ -65,7 +65,7 @@ def start(log: Path, mark: str, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1", MARK: mark}
     with log.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "step3vl.workflows.cli", *arguments],
+            [Path(sys.executable).with_name("step3vl"), *arguments],
             cwd=HOUSE,
             env=environment,
             stdout=file,
