@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.data.errors import UserError
@@ -38,7 +38,6 @@ def face() -> Face:
 
 
 @given(st.lists(st.text("abc,", min_size=1, max_size=9), min_size=1, max_size=12), st.integers(20, 300))
-@settings(deadline=None)
 def test_wrapping_keeps_every_word_and_no_line_is_too_wide(face: Face, words: list[str], width: int) -> None:
     font = face.at(13)
     lines = wrap(" ".join(words), font, width)

@@ -23,7 +23,7 @@ def ragged(rows: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 @given(sizes)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_undiscounted_advantage_is_the_reward_to_come_less_the_value(size: tuple[int, int, int]) -> None:
     rewards, values, mask = ragged(*size)
     advantages, targets = gae(rewards, values, mask)
@@ -33,7 +33,7 @@ def test_undiscounted_advantage_is_the_reward_to_come_less_the_value(size: tuple
 
 
 @given(sizes, discounts, discounts)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_advantage_equals_the_sum_of_discounted_errors(size: tuple[int, int, int], gamma: float, lam: float) -> None:
     rewards, values, mask = ragged(*size)
     advantages, targets = gae(rewards, values, mask, gamma, lam)
@@ -48,7 +48,7 @@ def test_advantage_equals_the_sum_of_discounted_errors(size: tuple[int, int, int
 
 
 @given(sizes, discounts, discounts)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_what_stands_outside_the_mask_changes_nothing(size: tuple[int, int, int], gamma: float, lam: float) -> None:
     rewards, values, mask = ragged(*size)
     mask = mask & (torch.rand(mask.shape, generator=torch.Generator().manual_seed(size[2])) < 0.7)
@@ -69,7 +69,7 @@ def test_tokens_between_two_turns_are_stepped_over() -> None:
 
 
 @given(sizes)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_normalised_advantages_have_zero_mean_and_unit_deviation(size: tuple[int, int, int]) -> None:
     _, advantages, mask = ragged(*size)
     mean, std, count = moments(normalise(advantages, mask), mask)

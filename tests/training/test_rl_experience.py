@@ -1,7 +1,7 @@
 """The layout of micro-batches: what is padded where, and that no row is lost."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.training.rl.experience import collate, gather, partition
@@ -56,7 +56,6 @@ def test_pictures_repeat_for_each_rollout_of_a_prompt() -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(1, 7), st.integers(0, 1000))
-@settings(deadline=None)
 def test_every_row_is_in_exactly_one_micro_batch(rows: int, minibatches: int, micro_batch: int, seed: int) -> None:
     lengths = torch.randint(1, 9, (rows,), generator=torch.Generator().manual_seed(seed)).tolist()
     groups = [[rollout(*range(length)) for length in lengths]]

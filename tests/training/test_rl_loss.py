@@ -58,7 +58,7 @@ def test_without_cap_the_weight_is_plain_importance_sampling() -> None:
 
 
 @given(seeds, st.sampled_from(["clip", "none"]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_gradient_flows_through_the_current_policy_only(seed: int, importance: str) -> None:
     tensors = batch(seed)
     for name in ("logprobs", "old_logprobs", "rollout_logprobs"):
@@ -72,7 +72,7 @@ def test_gradient_flows_through_the_current_policy_only(seed: int, importance: s
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_without_importance_sampling_the_gradient_is_weight_times_advantage(seed: int) -> None:
     tensors = batch(seed)
     tensors["logprobs"].requires_grad_()
@@ -83,7 +83,7 @@ def test_without_importance_sampling_the_gradient_is_weight_times_advantage(seed
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_before_the_first_update_the_ratio_is_exactly_one(seed: int) -> None:
     tensors = batch(seed)
     tensors["logprobs"] = tensors["old_logprobs"].clone().requires_grad_()
@@ -96,7 +96,7 @@ def test_before_the_first_update_the_ratio_is_exactly_one(seed: int) -> None:
 
 
 @given(seeds, st.sampled_from([1, 2, 3, 6]), st.integers(0, 3))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_losses_do_not_depend_on_micro_batches_or_padding(seed: int, size: int, padding: int) -> None:
     tensors = batch(seed)
     parts = [{name: x[at : at + size] for name, x in tensors.items()} for at in range(0, 6, size)]

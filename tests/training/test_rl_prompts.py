@@ -43,7 +43,7 @@ def test_the_order_is_a_function_of_the_position(pool: PromptPool) -> None:
     whole = pool.rows(0, 200)
 
     @given(st.integers(0, 150), st.integers(0, 50))
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     def resumed_anywhere(start: int, count: int) -> None:
         assert pool.rows(start, count) == whole[start : start + count]
 
