@@ -1,31 +1,102 @@
-"""The plan of a run: mixture, order and packs from the index alone. A rate; no peer does the same."""
+"""The plan of a run: mixture, order and packs from indexes alone, and how soon a run has its packs again.
 
+No peer does the same. The index is made up as it is asked for, so that it may be as large as one likes:
+
+    python tests/benchmarks/bench_plan.py 100_000_000
+
+plans one epoch of so many rows and tells the memory and the time after each tenth of it.
+"""
+
+import resource
+import sys
+import time
 from itertools import islice
 
-import fixtures
+import numpy as np
 from bench_packing import CAPACITY, vlm_lengths
 from measure import Row, race
 
-from step3vl.data.plan import Mixture, MixtureSource, Plan
-from step3vl.data.sample import TokenCount
+from step3vl.data.mixture import Mixture, MixtureSource, Stretch
+from step3vl.data.plan import Cursor, Plan
+from step3vl.data.rows import Rows
+from step3vl.data.stream import StreamState
 
-SAMPLES = 2000
-PACKS = 5000
+SHARD = 10_000  # rows
+PACKS = 20_000
+FAR = 10_000_000  # packs
+
+
+class MadeIndex:
+    """`count` rows in shards of 10,000, with lengths as of a vision-language corpus."""
+
+    lengths = np.array(vlm_lengths(10 * SHARD), np.int64)
+
+    def __init__(self, count: int) -> None:
+        self.rows = np.full(count // SHARD, SHARD, np.int64)
+
+    def shard(self, number: int, capacity: int) -> Rows:
+        places = np.arange(SHARD)
+        lengths = self.lengths[np.random.default_rng(number).integers(0, 9 * SHARD) + places]
+        tasks, documents = np.zeros(SHARD, np.int32), np.ones(SHARD, bool)
+        return Rows(places, lengths, places << 12, places, tasks, ["made"], documents, {})
+
+
+def plan_of(*counts: int, epochs: int | None = None) -> Plan:
+    """Sources of so many rows each, the first with three times the weight of the others."""
+    sources = tuple(
+        MixtureSource(dataset=f"{number}:{count}", weight=1 if number else 3, epochs=epochs)
+        for number, count in enumerate(counts)
+    )
+    stretch = Stretch(Mixture(sources=sources))
+    return Plan([stretch], CAPACITY, 0, open_index=lambda source: MadeIndex(int(source.dataset.partition(":")[2])))
 
 
 def rows(rounds: int) -> list[Row]:
-    lengths = vlm_lengths(SAMPLES)
-    samples = [fixtures.question(n, (), TokenCount(text=length, image=0)) for n, length in enumerate(lengths)]
-    with fixtures.folder() as root:
-        fixtures.dataset(root, samples, fixtures.small_tokenizer())
-        # The same rows twice, as two sources with different shares.
-        sources = tuple(MixtureSource(dataset=str(root), weight=weight) for weight in (3, 1))
-        plan = Plan(Mixture(sources=sources), CAPACITY, seed=0)
+    plan = plan_of(1_000_000_000, 1_000_000)
+    state = StreamState(epoch=1, block=4_000_000, pack=300, packs=FAR // 4 * 3)
+    other = StreamState(epoch=12, block=5_000, pack=100, packs=FAR // 4)
+    cursor = Cursor(packs=FAR, stretch_packs=FAR, drawn=(0, 0), streams=(state, other))
 
-        def walk() -> int:
-            return sum(len(pack.items) for pack in islice(plan.packs(), PACKS))
+    def walk() -> int:
+        return sum(len(pack) for pack in islice(plan.packs(cursor), PACKS))
 
-        count = walk()
-        seconds = race({"ours": walk}, rounds)["ours"]
-    note = f"no peer; two sources, {PACKS} packs of {CAPACITY} with {count} samples"
-    return [Row("Plan.packs", count / seconds, None, "samples/cpu-s", note)]
+    def begin() -> int:
+        return len(next(plan.packs()).items)
+
+    def resume() -> int:
+        return len(next(plan.packs(cursor)).items)
+
+    count = walk()
+    walked = race({"ours": walk}, rounds)["ours"]
+    begun = race({"ours": begin}, rounds)["ours"]
+    resumed = race({"ours": resume}, rounds)["ours"]
+    note = f"no peer; two sources, {PACKS} packs of {CAPACITY} with {count} samples of 1,001,000,000"
+    there = f"first pack from a cursor at pack {FAR:,}, beside the first pack of a run: {1000 * resumed:.0f} ms of CPU"
+    return [
+        Row("Plan.packs, streamed", count / walked, None, "samples/cpu-s", note),
+        Row("resume far in the plan", 1 / resumed, 1 / begun, "starts/cpu-s", there),
+    ]
+
+
+def main(count: int) -> None:
+    plan, samples, start = plan_of(count, epochs=1), 0, time.process_time()
+    walk, told, far = plan.packs(), 0, None
+    for pack in walk:
+        samples += len(pack)
+        if pack.number == FAR:
+            far = walk.cursor
+        if samples * 10 // count > told:
+            told = samples * 10 // count
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(f"{samples:,} rows in {time.process_time() - start:.1f} s of CPU, at most {memory} MiB", flush=True)
+    state = walk.cursor.streams[0]
+    assert samples == state.samples == count
+    print(f"{state.packs:,} packs, {state.tokens / state.packs / CAPACITY:.2%} full")
+    if far is not None:
+        start = time.process_time()
+        next(plan.packs(far))
+        print(f"from the cursor after pack {FAR:,} the next pack came in {time.process_time() - start:.3f} s")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

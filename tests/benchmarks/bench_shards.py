@@ -5,11 +5,12 @@ import json
 import os
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fixtures
 import numpy as np
 import webdataset
+from blake3 import blake3
 from measure import Row, race
 
 from step3vl.data.dataset import Dataset, write_shard
@@ -18,7 +19,7 @@ from step3vl.data.sample import Sample, TokenCount
 from step3vl.data.tar import TarWriter, split_sample
 
 # Side of a square of noise, and how many samples: JPEGs of a page or photograph, and of a cut-out line of text.
-SIZES = ((360, 300), (64, 3000))
+SIZES = ((360, 900), (64, 6000))
 
 
 class Members(NamedTuple):
@@ -39,7 +40,9 @@ def _of_size(side: int, count: int, rounds: int) -> list[Row]:
     samples = sorted(
         (fixtures.question(number, (pictures[number % 8],), tokens) for number in range(count)), key=lambda s: s.id
     )
-    with fixtures.folder() as root:
+    with fixtures.folder(
+        memory=False
+    ) as root:  # where shards are written: the kernel takes large writes cheaply there
         data = fixtures.dataset(root, samples, fixtures.small_tokenizer())
         path = root / data.manifest.shards[0].path
         kilobytes = sum(len(picture.read()) for picture in pictures) / 8 / 1000
@@ -63,19 +66,29 @@ def _raw(path: Path) -> list[tuple[str, tuple[bytes, list[bytes]]]]:
 
 
 def _writing(title: str, root: Path, samples: list[Sample], members: list[Members], rounds: int) -> list[Row]:
+    size = sum(len(member.meta) + len(member.picture) for member in members)
+
     def ours() -> int:
-        """What `write_shard` does with a sample's bytes: archive, offsets, hash, and all of it on the disk."""
-        path = root / "ours.tar"
-        with path.open("wb", buffering=1 << 20) as file:
-            writer = TarWriter(file)
-            for key, meta, picture in members:
-                writer.add(key, meta, [("jpg", picture)])
-            sha256, offsets = writer.finish()
-            file.flush()
+        """What `write_shard` does with a sample's bytes: archive, offsets, checks and hash."""
+        with (root / "ours.tar").open("wb", buffering=0) as file:
+            offsets = archive(file)
+        (root / "ours.tar.idx").write_bytes(offsets)
+        return len(offsets) // 8 - 1
+
+    def synced() -> int:
+        """The same, and all of it on the disk."""
+        with (root / "ours.tar").open("wb", buffering=0) as file:
+            offsets = archive(file)
             os.fsync(file.fileno())
         write_durably(root / "ours.tar.idx", offsets)
-        assert len(sha256) == 64
         return len(offsets) // 8 - 1
+
+    def archive(file: Any) -> bytes:
+        writer = TarWriter(file)
+        checks = [writer.add(key, meta, [("jpg", picture)]).check for key, meta, picture in members]
+        digest, offsets = writer.finish()
+        assert len(digest) == 64 and len(checks) == len(members)
+        return offsets
 
     def whole() -> int:
         return write_shard(root, "whole.tar", "train", samples).samples
@@ -95,21 +108,51 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
             assert len(hashlib.file_digest(file, "sha256").hexdigest()) == 64
         return count
 
-    seconds = race({"ours": ours, "whole": whole, "peer": peer, "hashed": hashed}, rounds)
+    def raw() -> int:
+        """The limit: the payloads, one after the other, through a buffer as large as ours."""
+        with (root / "raw").open("wb", buffering=1 << 21) as file:
+            for _, meta, picture in members:
+                file.write(meta)
+                file.write(picture)
+        return len(members)
+
+    def raw_hashed() -> int:
+        """The limit with a hash of what is written."""
+        digest = blake3()
+        for start in range(0, len(joined), 1 << 21):
+            digest.update(joined[start : start + (1 << 21)])
+        assert len(digest.hexdigest()) == 64
+        return raw()
+
+    joined = memoryview(b"".join(member.meta + member.picture for member in members))
+    contenders = {
+        "ours": ours,
+        "synced": synced,
+        "whole": whole,
+        "peer": peer,
+        "hashed": hashed,
+        "raw": raw,
+        "raw_hashed": raw_hashed,
+    }
+    seconds = race(contenders, rounds)
     # Members stand in another order in the peer's archive, so it is their content that must be the same.
     assert _contents(root / "ours.tar") == _contents(root / "peer-0.tar") == _contents(root / "shards" / "whole.tar")
+    assert (root / "raw").stat().st_size == size
     rates = {name: len(samples) / taken for name, taken in seconds.items()}
     name, unit = "webdataset.ShardWriter(mtime=0, encoder=False)", "samples/cpu-s"
     write = f"TarWriter, {title}"
     return [
-        Row(write, rates["ours"], rates["peer"], unit, f"{name}; ours with .idx and SHA-256, the peer without"),
+        Row(write, rates["ours"], rates["peer"], unit, f"{name}; ours with .idx, XXH3 a sample and BLAKE3"),
+        Row(f"{write}, fsync", rates["synced"], rates["peer"], unit, f"{name}; ours also on the disk"),
         Row(write, rates["ours"], rates["hashed"], unit, f"{name}, then SHA-256 of the file"),
+        Row(write, rates["ours"], rates["raw"], unit, "the limit: payloads alone, in writes of 2 MiB, no hash"),
+        Row(write, rates["ours"], rates["raw_hashed"], unit, "the limit with a hash: the same, and BLAKE3"),
         Row(
             f"write_shard, {title}",
             rates["whole"],
-            rates["hashed"],
+            rates["peer"],
             unit,
-            f"{name}, then SHA-256, from ready bytes; ours from Samples, with a Parquet index",
+            f"{name}, from ready bytes; ours from Samples, with all of the above and a Parquet index",
         ),
     ]
 
@@ -124,23 +167,31 @@ def _reading(title: str, data: Dataset, path: Path, rounds: int) -> list[Row]:
     places = list(zip(*(index[name].to_pylist() for name in ("shard", "offset", "size")), strict=True))
     shuffled = [places[position] for position in np.random.default_rng(0).permutation(len(places))]
 
-    def sequential() -> tuple[int, int]:
+    def raw() -> int:
+        """The limit: the samples' slices, in order, into one buffer."""
+        buffer = memoryview(bytearray(max(size for _, _, size in places)))
+        with path.open("rb", buffering=0) as file:
+            return sum(file.readinto(buffer[:size]) or 0 for _, _, size in places)
+
+    def fetched() -> int:
+        return sum(len(data.fetch(*place)) for place in shuffled)
+
+    def parsed() -> tuple[int, int]:
         count = size = 0
-        with path.open("rb") as file:
-            for _, offset, length in places:
-                file.seek(offset)
-                meta, pictures = split_sample(file.read(length))
-                count, size = count + len(meta["messages"]) // 2, size + len(pictures[0])
+        for place in shuffled:
+            meta, pictures = split_sample(data.fetch(*place))
+            count, size = count + len(meta["messages"]) // 2, size + len(pictures[0])
         return count, size
 
-    def checked() -> tuple[int, int]:
+    def read() -> tuple[int, int]:
         samples = (data.read(*place) for place in shuffled)
         sizes = [len(sample.images[0].read()) for sample in samples]
         return len(sizes), sum(sizes)
 
-    def wds() -> tuple[int, int]:
+    def wds(shuffle: int) -> tuple[int, int]:
         count = size = 0
-        for found in webdataset.WebDataset(str(path), shardshuffle=False):
+        pipeline = webdataset.WebDataset(str(path), shardshuffle=False)
+        for found in pipeline.shuffle(shuffle) if shuffle else pipeline:
             count, size = count + len(json.loads(found["json"])["messages"]) // 2, size + len(found["0.jpg"])
         return count, size
 
@@ -157,18 +208,28 @@ def _reading(title: str, data: Dataset, path: Path, rounds: int) -> list[Row]:
                     size += len(content)
         return count, size
 
-    seconds = race({"ours": sequential, "checked": checked, "wds": wds, "stdlib": stdlib}, rounds)
+    seconds = race({"raw": raw, "fetched": fetched}, rounds)
+    contenders = {
+        "parsed": parsed,
+        "read": read,
+        "wds": lambda: wds(0),
+        "shuffled": lambda: wds(1000),
+        "stdlib": stdlib,
+    }
+    seconds |= race(contenders, rounds)
     rates = {name: len(places) / taken for name, taken in seconds.items()}
-    unit = "samples/cpu-s"
-    read, random = f"split_sample, {title}", f"Dataset.read, {title}"
+    unit, ours = "samples/cpu-s", f"fetch + split_sample, {title}"
+    checked = "ours in a global shuffle, every byte checked"
     return [
-        Row(read, rates["ours"], rates["wds"], unit, "webdataset.WebDataset; in order, JSON parsed by both"),
-        Row(read, rates["ours"], rates["stdlib"], unit, "tarfile stream; in order, JSON parsed by both"),
+        Row(f"Dataset.fetch, {title}", rates["fetched"], rates["raw"], unit, f"the limit: slices in order; {checked}"),
+        Row(ours, rates["parsed"], rates["shuffled"], unit, f"webdataset.WebDataset.shuffle(1000); {checked}"),
+        Row(ours, rates["parsed"], rates["wds"], unit, f"webdataset.WebDataset in order; {checked}"),
+        Row(ours, rates["parsed"], rates["stdlib"], unit, f"tarfile stream in order; {checked}"),
         Row(
-            random,
-            rates["checked"],
-            rates["wds"],
+            f"Dataset.read, {title}",
+            rates["read"],
+            rates["shuffled"],
             unit,
-            "webdataset.WebDataset, in order, to dicts; ours shuffled, to validated Samples",
+            "webdataset.WebDataset.shuffle(1000), to dicts; ours to validated Samples",
         ),
     ]

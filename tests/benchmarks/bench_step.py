@@ -9,7 +9,7 @@ import fixtures
 import torch
 from measure import Row, race
 
-from step3vl.data.plan import Mixture, MixtureSource
+from step3vl.data.mixture import Mixture, MixtureSource, Stretch
 from step3vl.data.tokens import TokenIds, count_tokens
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
 from step3vl.training.config import OptimizerConfig
@@ -83,7 +83,7 @@ def _batches(processor: Step3VLProcessor) -> list:
             samples.append(sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, fixtures.SPEC)}))
         fixtures.dataset(root, samples, tokenizer)
         loader = PackLoader(
-            Mixture(sources=(MixtureSource(dataset=str(root)),)),
+            [Stretch(Mixture(sources=(MixtureSource(dataset=str(root)),)))],
             capacity=CAPACITY,
             seed=0,
             tokenizer=tokenizer,

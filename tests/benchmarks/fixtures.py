@@ -21,9 +21,9 @@ _MEMORY = Path("/dev/shm")
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """A folder that is removed afterwards, in memory where the system has such a place."""
-    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as path:
+def folder(memory: bool = True) -> Iterator[Path]:
+    """A folder that is removed afterwards, in memory where that is wanted and the system has such a place."""
+    with TemporaryDirectory(dir=_MEMORY if memory and _MEMORY.is_dir() else None) as path:
         yield Path(path)
 
 

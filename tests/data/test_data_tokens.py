@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from step3vl.data.crops import ImageSpec, plan_crops
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Image, Message, Sample, Source, conversation, image, text
+from step3vl.data.sample import Image, Message, Sample, Source, ToolCall, conversation, image, text
 from step3vl.data.tokens import (
     STEP_TOKENS,
     TokenIds,
@@ -16,6 +16,7 @@ from step3vl.data.tokens import (
     encode_prompt,
     encode_sample,
     load_tokenizer,
+    parse_reply,
     split_answer,
     train_bpe,
 )
@@ -79,6 +80,68 @@ def test_earlier_answers_are_neither_trained_nor_thought(qwen3: Tokenizer) -> No
     assert "secret" not in rendered
     trained = encoded.input_ids[encoded.loss_weights > 0].tolist()
     assert qwen3.decode(trained, skip_special_tokens=False) == "\n</think>\nd<|im_end|>"
+
+
+def trained(sample: Sample, tokenizer: Tokenizer) -> list[tuple[str, float]]:
+    """The trained stretches of a sample and their weights."""
+    encoded = encode_sample(sample, tokenizer, SPEC)
+    cuts = np.flatnonzero(np.diff(encoded.loss_weights)) + 1
+    ids, weights = np.split(encoded.input_ids, cuts), np.split(encoded.loss_weights, cuts)
+    pairs = zip(ids, weights, strict=True)
+    return [(tokenizer.decode(one.tolist(), skip_special_tokens=False), float(w[0])) for one, w in pairs if w[0]]
+
+
+def test_a_turns_own_weight_outweighs_the_rule(qwen3: Tokenizer) -> None:
+    def answer(said: str, weight: float | None) -> Message:
+        return Message(role="assistant", content=(text(said),), reasoning_content="hm", loss_weight=weight)
+
+    asked = Message(role="user", content=(text("?"),))
+    result = Message(role="tool", content=(text("r"),))
+    turns = (asked, answer("early", 0.5), asked, answer("silent", 0.0), result, answer("last", None))
+    sample = Sample.make(domain="d", task="t", messages=turns, source=SOURCE)
+    assert trained(sample, qwen3) == [("early<|im_end|>", 0.5), ("hm\n</think>\nlast<|im_end|>", 1.0)]
+
+
+def test_every_step_between_tool_turns_thinks_and_is_trained(qwen3: Tokenizer) -> None:
+    call = ToolCall(name="look", arguments={"at": 1})
+    turns = (
+        Message(role="user", content=(text("?"),)),
+        Message(role="assistant", content=(), reasoning_content="one", tool_calls=(call,)),
+        Message(role="tool", content=(image(0),)),
+        Message(role="assistant", content=(text("x"),), reasoning_content="two"),
+    )
+    sample = Sample.make(domain="d", task="t", messages=turns, source=SOURCE, images=(blank(100, 100),))
+    said = (
+        '\n<tool_calls>\n<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>\n</tool_calls><|im_end|>'
+    )
+    assert trained(sample, qwen3) == [(f"one\n</think>\n{said}", 1.0), ("two\n</think>\nx<|im_end|>", 1.0)]
+    assert count_tokens(sample, qwen3, SPEC).image == 171, "a result may be a picture"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('a\n</think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', ("a", "", (("f", {}),))),
+        ('<tool_calls>\n<tool_call>{"name": "f", "arguments": {"x": "</tool_call>"}}</tool_call>\n</tool_calls>',
+         ("", "", (("f", {"x": "</tool_call>"}),))),
+        ('b\n<tool_call>{"name": "f", "arguments": "{\\"x\\": 1}"}</tool_call>', ("", "b", (("f", {"x": 1}),))),
+        ("b <tool_call>{bad}</tool_call>", ("", "b <tool_call>{bad}</tool_call>", ())),
+        ('<tool_call>{"name": "f", "arguments": {}}', ("", '<tool_call>{"name": "f", "arguments": {}}', ())),
+        ('<tool_call>{"name": "f"}</tool_call>', ("", '<tool_call>{"name": "f"}</tool_call>', ())),
+        ('<tool_call>[1]</tool_call>b<tool_call>{"name": "g", "arguments": {}}</tool_call>c',
+         ("", "<tool_call>[1]</tool_call>bc", (("g", {}),))),
+        ("<tool_call>" + "[" * 100_000, ("", "<tool_call>" + "[" * 100_000, ())),
+    ],
+)  # fmt: skip
+def test_calls_are_lifted_from_a_reply_and_what_is_none_stays(reply: str, expected: tuple) -> None:
+    reasoning, answer, calls = parse_reply(reply)
+    assert (reasoning, answer, tuple((call.name, call.arguments) for call in calls)) == expected
+
+
+@given(st.text(alphabet=st.sampled_from(list('<>/{}"\\n:,[]tolcalnameruments ')), max_size=40))
+def test_no_reply_makes_the_parser_fail(noise: str) -> None:
+    reply = parse_reply(f"x</think><tool_call>{noise}</tool_call>{noise}")
+    assert reply.reasoning == "x" or "</think>" in noise
 
 
 def test_document_trains_its_text_and_its_end_but_no_picture(qwen3: Tokenizer) -> None:

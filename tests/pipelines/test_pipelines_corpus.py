@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
-from step3vl.pipelines.corpus import CorpusConfig, build_corpus, inspect_corpus
+from step3vl.data.verify import verify
+from step3vl.pipelines.corpus import CorpusConfig, build_corpus
 
 TASKS = {"counting.icons": 1, "grounding.point": 1, "grounding.box": 1, "grounding.region": 1, "grounding.colour": 1}
 CONFIG: dict[str, Any] = {
@@ -92,7 +93,7 @@ def test_the_ledger_adds_up_to_the_samples(built: Path) -> None:
 
 def test_the_dataset_is_whole(built: Path) -> None:
     dataset = Dataset.open(built)
-    assert dataset.verify() == []
+    assert verify(built).problems == ()
     assert {task.split for task in dataset.manifest.tasks} == {"train", "heldout"}
     for sample in dataset.samples():
         assert all(picture.open().width == picture.width for picture in sample.images)
@@ -108,23 +109,6 @@ def test_card_and_contact_sheet_stand_beside_it(built: Path) -> None:
         assert word in card
     assert "<table>" in (built / "card.html").read_text()
     assert (built / "contact_sheet.png").stat().st_size > 10_000
-
-
-def test_inspection_prints_tables_and_finds_damage(
-    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    inspect_corpus(built, tmp_path / "sheet.png")
-    printed = capsys.readouterr().out
-    assert "icons.build" in printed and "t: shards" in printed
-    assert (tmp_path / "sheet.png").is_file()
-    shard = next((built / "shards").glob("*.tar"))
-    whole = shard.read_bytes()
-    try:
-        shard.write_bytes(whole[:-1024])
-        with pytest.raises(UserError, match=shard.name):
-            inspect_corpus(built)
-    finally:
-        shard.write_bytes(whole)
 
 
 def test_other_workers_give_the_same_bytes(built: Path, tmp_path: Path) -> None:

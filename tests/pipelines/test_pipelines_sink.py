@@ -3,18 +3,23 @@ import random
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 import pytest
 
 from step3vl.data.crops import ImageSpec
 from step3vl.data.ledger import Ledger, Step
+from step3vl.data.manifest import ShardInfo
 from step3vl.data.sample import Sample, Source
+from step3vl.data.sharding import ShardTarget, archived_size
+from step3vl.data.store import Store, StoreConfig
 from step3vl.data.tokens import train_bpe
 from step3vl.data.truth import TextTruth
 from step3vl.pipelines.compose import compose, encode_jpeg
 from step3vl.pipelines.render.style import plain
 from step3vl.pipelines.runner import CollectJson, run_pipeline
-from step3vl.pipelines.sink import Sharding, WriteShards
-from step3vl.pipelines.staging import PictureParts, sample_row, write_rows
+from step3vl.pipelines.sink import CountTokens, Sharding, WriteShards
+from step3vl.pipelines.staging import PictureParts, read_rows, sample_row, write_rows
+from step3vl.pipelines.steps import Record
 
 SPEC = ImageSpec(image_size=56, crop_size=28, patch_size=7, max_side=224, max_crops=16)
 
@@ -63,6 +68,22 @@ def write(parts: list[str], root: Path, tokenizer: str) -> Ledger:
     return Ledger.merge(map(Step.model_validate, json.loads((root / "accounts.json").read_text())))
 
 
+def committed(
+    parts: list[str], folder: Path, tokenizer: str, shards: int | ShardTarget, root: str | None = None
+) -> list[ShardInfo]:
+    """The shards that a pipeline wrote to `root`, or to the folder, by path."""
+    folder.mkdir()
+
+    def wire(pipeline: beam.Pipeline) -> None:
+        sharding = Sharding(root or folder, "t", shards, 0.2)
+        made = pipeline | WriteShards(parts, sharding, tokenizer, SPEC)
+        _ = made.infos | CollectJson(folder / "infos.json")
+
+    run_pipeline("sink", (), wire)
+    infos = map(ShardInfo.model_validate, json.loads((folder / "infos.json").read_text()))
+    return sorted(infos, key=lambda info: info.path)
+
+
 def tree(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / "shards").iterdir())}
 
@@ -89,3 +110,45 @@ def test_a_picture_of_too_many_crops_is_a_dead_letter(tmp_path: Path, tokenizer:
     assert accounts["tokens"].kept == 1
     assert sum(accounts["tokens"].dead.values()) == 1
     assert accounts["shards"].read == 1
+
+
+def test_a_target_fixes_the_number_of_shards_by_bytes_and_by_tokens(tmp_path: Path, tokenizer: str) -> None:
+    samples = [make_sample(number) for number in range(60)]
+    parts = stage(tmp_path / "a", samples, 3)
+    whole = committed(parts, tmp_path / "whole", tokenizer, 1)
+    train = next(shard for shard in whole if shard.split == "train")
+    tokens = train.text_tokens + train.image_tokens
+    for target, due in (
+        (ShardTarget(bytes=train.size * 10), 1),
+        (ShardTarget(bytes=train.size // 4), 4),
+        (ShardTarget(tokens=-(-tokens // 3)), 3),
+        (ShardTarget(bytes=train.size // 4, tokens=-(-tokens // 7)), 7),
+    ):
+        made = committed(parts, tmp_path / str(due), tokenizer, target)
+        names = [shard.path for shard in made if shard.split == "train"]
+        assert names == [f"shards/t-train-{at:05d}-of-{due:05d}.tar" for at in range(due)]
+        assert sum(shard.samples for shard in made) == 60
+    others = stage(tmp_path / "b", samples[::-1], 5)
+    assert committed(others, tmp_path / "again", tokenizer, target) == made
+
+
+def test_the_size_that_a_target_goes_by_is_that_in_the_archive(tmp_path: Path, tokenizer: str) -> None:
+    parts = stage(tmp_path / "a", [make_sample(number) for number in range(30)], 1)
+    infos = committed(parts, tmp_path / "out", tokenizer, 1)
+    tables = [pq.read_table(tmp_path / "out" / info.index_path, columns=["id", "size"]) for info in infos]
+    sizes = {row["id"]: row["size"] for table in tables for row in table.to_pylist()}
+    counter = CountTokens(tokenizer, SPEC)
+    counter.setup()
+    staged = [row for record in read_rows(parts) for row in counter.process(Record(record["id"], record), None)]
+    assert {row["id"]: archived_size(row) for row in staged} == sizes
+
+
+def test_shards_go_to_any_store_with_the_same_bytes(tmp_path: Path, tokenizer: str) -> None:
+    parts = stage(tmp_path / "a", [make_sample(number) for number in range(20)], 2)
+    near = committed(parts, tmp_path / "near", tokenizer, 2)
+    far = committed(parts, tmp_path / "far", tokenizer, 2, root="memory://sink")
+    assert far == near
+    store = Store("memory://sink", StoreConfig())
+    for info in near:
+        for path in (info.path, info.index_path, info.offsets_path):
+            assert store.read_all(path) == (tmp_path / "near" / path).read_bytes()

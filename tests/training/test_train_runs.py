@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from step3vl.data.errors import UserError
+from step3vl.data.mixture import Stretch
 from step3vl.model import load_model
 from step3vl.training.checkpoint import export_checkpoint
 from step3vl.training.launch import launch
@@ -32,7 +33,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulated": {"micro_batch": 1},
     "autocast": {"precision": "autocast"},
     "bf16": {"precision": "bf16"},
+    "frozen1": {"zero_stage": 1, "optimizer": {"lr_scale": {"vision": 0.0, "projector": 0.2}}},
+    "frozen3": {"zero_stage": 3, "optimizer": {"lr_scale": {"vision": 0.0, "projector": 0.2}}},
 }
+GROWN = ("zero1", "frozen3")  # also begun by one rank, and ended by two
 
 
 def losses(output: Path) -> list[float]:
@@ -53,15 +57,24 @@ def long(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "phases": [{**settings["phases"][0], "steps": 30}]}
 
 
+def halfway(output: Path) -> None:
+    """Makes a run go on from its fourth step."""
+    (output / "checkpoints" / "latest").write_text("step-00000004")
+
+
 @pytest.fixture(scope="module")
 def variants(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the output of each of VARIANTS, all run by the same two ranks."""
+    """A folder with the output of each of VARIANTS, all run by the same two ranks, and of GROWN as NAME-grown."""
     root = tmp_path_factory.mktemp("variants")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
         configs = [{**settings, **variant, "output": str(root / name)} for name, variant in VARIANTS.items()]
         configs.append({**long(settings), "output": str(root / "long")})
-        launch("several_runs", write(root / "runs.yaml", configs), 2)
+        grown = [{**settings, **VARIANTS[name], "output": str(root / f"{name}-grown")} for name in GROWN]
+        launch("several_runs", write(root / "alone.yaml", [{**config, "processes": 1} for config in grown]), 1)
+        for config in grown:
+            halfway(Path(config["output"]))
+        launch("several_runs", write(root / "runs.yaml", configs + grown), 2)
     return root
 
 
@@ -91,7 +104,7 @@ def test_the_first_gradient_is_that_of_the_plain_model(variants: Path, settings:
     torch.manual_seed(config.seed)
     model, processor = start_model(config)
     loader = PackLoader(
-        config.phases[0].mixture,
+        [Stretch(config.phases[0].mixture)],
         capacity=config.capacity,
         seed=config.seed,
         tokenizer=processor.plain_tokenizer(),
@@ -142,7 +155,6 @@ def test_a_damaged_checkpoint_is_refused_and_the_file_named(variants: Path, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "was written by 2 processes"),
         ({"zero_stage": 0}, "made with another zero stage"),
         ({"zero_stage": 0, "seed": 3}, "made with another"),
     ],
@@ -154,6 +166,24 @@ def test_a_checkpoint_of_another_run_is_refused(
     config = {**settings, **change, "processes": 1, "output": str(tmp_path / "run")}
     with pytest.raises(UserError, match=message):
         train(PretrainConfig.model_validate(config), "other")
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3", "bf16", "frozen1", "frozen3"])
+def test_a_run_goes_on_with_fewer_ranks(variants: Path, settings: dict[str, Any], tmp_path: Path, name: str) -> None:
+    shutil.copytree(variants / name, tmp_path / "run")
+    halfway(tmp_path / "run")
+    config = {**settings, **VARIANTS[name], "processes": 1, "output": str(tmp_path / "run")}
+    train(PretrainConfig.model_validate(config), "alone")
+    close = 2e-2 if name == "bf16" else 2e-4
+    assert losses(tmp_path / "run") == pytest.approx(losses(variants / name), rel=close)
+    assert norms(tmp_path / "run") == pytest.approx(norms(variants / name), rel=50 * close)
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*")), "what was put together is gone again"
+
+
+@pytest.mark.parametrize("name", GROWN)
+def test_a_run_goes_on_with_more_ranks(variants: Path, name: str) -> None:
+    assert losses(variants / f"{name}-grown") == pytest.approx(losses(variants / name), rel=2e-4)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(

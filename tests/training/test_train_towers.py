@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from step3vl.data.errors import UserError
+from step3vl.data.mixture import Stretch
+from step3vl.model import tower_of
 from step3vl.training.checkpoint import export_checkpoint
 from step3vl.training.config import OptimizerConfig, read_config
-from step3vl.training.engine import parameter_groups, tower_of
+from step3vl.training.engine import parameter_groups
 from step3vl.training.loader import PackLoader
 from step3vl.training.pretrain import PretrainConfig
 from step3vl.training.sft import SFTConfig
@@ -34,7 +36,7 @@ def test_gradients_reach_every_tower_and_every_view(short: dict[str, Any]) -> No
     torch.manual_seed(0)
     model, processor = start_model(config)
     loader = PackLoader(
-        config.phases[0].mixture,
+        [Stretch(config.phases[0].mixture)],
         capacity=128,
         seed=0,
         tokenizer=processor.plain_tokenizer(),

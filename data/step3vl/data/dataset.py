@@ -1,85 +1,43 @@
 """The committed dataset: a folder of shards and, written last, the `dataset.json` that makes them exist.
 
-A shard is written under a temporary name, synced, and renamed; a reader believes only what `dataset.json` names. A
-build that dies therefore leaves nothing half visible.
+A shard comes into being whole, and a reader believes only what `dataset.json` names. A build that dies therefore
+leaves nothing half visible. Every sample is checked against the index as it is read.
 """
 
 import fnmatch
 import hashlib
 import importlib.util
 import json
-import os
+import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self, cast
 
-import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from blake3 import blake3
+from pydantic import ValidationError
 from tokenizers import Tokenizer
+from xxhash import xxh3_64_intdigest
 
-from step3vl.data.config import Config
+from step3vl.data.checks import Checks
 from step3vl.data.crops import ImageSpec
 from step3vl.data.errors import UserError
-from step3vl.data.files import sync_folder, write_durably
-from step3vl.data.index import SCHEMA, index_row
+from step3vl.data.index import SCHEMA, index_bytes, index_row, open_index, row_json
 from step3vl.data.ledger import Step
+from step3vl.data.manifest import MANIFEST, Counting, Manifest, ShardInfo, Split, TaskTotal
 from step3vl.data.sample import EXTENSION, Sample
-from step3vl.data.tar import TarWriter, split_sample
+from step3vl.data.store import DEFAULT, Place, Store, StoreConfig
+from step3vl.data.tar import TarWriter, archive_size, split_sample
 from step3vl.data.tokens import fingerprint
 
-MANIFEST = "dataset.json"
-Split = Literal["train", "heldout"]
 
-
-class ShardInfo(Config):
-    """One committed shard; `path` is relative to the dataset, and `.idx` and the index stand beside it."""
-
-    path: str
-    split: Split
-    samples: int
-    size: int
-    sha256: str
-    index_sha256: str
-    text_tokens: int
-    image_tokens: int
-
-    @property
-    def index_path(self) -> str:
-        return self.path.removesuffix(".tar") + ".parquet"
-
-
-class Counting(Config):
-    """What the token counts of the index were made with."""
-
-    tokenizer: str  # a name or a path; relative paths start at the dataset
-    tokenizer_sha256: str
-    image: ImageSpec
-
-
-class TaskTotal(Config):
-    split: Split
-    task: str
-    kind: str
-    samples: int
-    text_tokens: int
-    image_tokens: int
-
-
-class Manifest(Config):
-    """The content of `dataset.json`."""
-
-    format: Literal["step3vl-dataset-1"] = "step3vl-dataset-1"
-    name: str
-    shards: tuple[ShardInfo, ...]
-    tasks: tuple[TaskTotal, ...]
-    ledger: tuple[Step, ...]
-    counting: Counting
-    config: dict[str, Any] = Field(default_factory=dict)
-    code_version: str
+class DamagedSample(UserError):
+    """Bytes that are not those which were committed. The rest of the dataset may be sound, so a reader may skip it."""
 
 
 def split_of(sample_id: str, heldout: float) -> Split:
@@ -96,54 +54,44 @@ def shard_name(name: str, split: Split, index: int, count: int) -> str:
     return f"{name}-{split}-{index:05d}-of-{count:05d}.tar"
 
 
-def write_shard(root: Path, name: str, split: Split, samples: Iterable[Sample]) -> ShardInfo:
-    """Write `root/shards/NAME` with its `.idx` and Parquet index in one pass, and rename all three into place.
+def write_shard(
+    root: Path | str, name: str, split: Split, samples: Iterable[Sample], store: StoreConfig = DEFAULT
+) -> ShardInfo:
+    """Write `root/shards/NAME` with its `.idx` and Parquet index in one pass.
 
     Samples must come in ascending order of id, each once, with their tokens counted; the bytes of their pictures are
     read as they are written, one sample at a time. Nothing is visible under its final name before it is whole.
     """
-    folder = root / "shards"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    files = Store(str(root), store)
+    path = f"shards/{name}"
     rows: list[dict[str, Any]] = []
-    with temporary.open("wb", buffering=1 << 20) as file:
+    with files.create(path) as file:
         writer = TarWriter(file)
         for sample in samples:
             if rows and sample.id <= rows[-1]["id"]:
                 raise ValueError(f"samples of {name} are not in strictly ascending order of id at {sample.id}")
-            row = sample.to_row()
-            for picture in row.get("images", []):
-                picture.pop("at", None)
-            meta = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
             pictures = [(EXTENSION[image.format], image.read()) for image in sample.images]
-            rows.append(index_row(sample, writer.add(sample.id, meta, pictures)))
-        sha256, offsets = writer.finish()
-        file.flush()
-        os.fsync(file.fileno())
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    index_bytes = sink.getvalue().to_pybytes()
-    write_durably(path.with_name(name + ".idx"), offsets)
-    write_durably(path.with_suffix(".parquet"), index_bytes)
-    size = temporary.stat().st_size
-    temporary.replace(path)
-    sync_folder(folder)
-    return ShardInfo(
-        path=f"shards/{name}",
-        split=split,
-        samples=len(rows),
-        size=size,
-        sha256=sha256,
-        index_sha256=hashlib.sha256(index_bytes).hexdigest(),
-        text_tokens=sum(row["text_tokens"] for row in rows),
-        image_tokens=sum(row["image_tokens"] for row in rows),
-    )
+            rows.append(index_row(sample, writer.add(sample.id, row_json(sample.to_row()), pictures)))
+        digest, offsets = writer.finish()
+        index = index_bytes(rows)
+        size = struct.unpack("<Q", offsets[-8:])[0]
+        info = ShardInfo(
+            path=path,
+            split=split,
+            samples=len(rows),
+            size=archive_size(size),
+            blake3=digest,
+            index_blake3=blake3(index).hexdigest(),
+            text_tokens=sum(row["text_tokens"] for row in rows),
+            image_tokens=sum(row["image_tokens"] for row in rows),
+        )
+        files.put(info.offsets_path, offsets)
+        files.put(info.index_path, index)
+    return info
 
 
 def commit(
-    root: Path,
+    root: Path | str,
     *,
     name: str,
     shards: Iterable[ShardInfo],
@@ -151,8 +99,10 @@ def commit(
     counting: Counting,
     config: dict[str, Any],
     code_version: str,
+    store: StoreConfig = DEFAULT,
 ) -> "Dataset":
     """Write `dataset.json` last. Raises ValueError when the ledger does not balance."""
+    files = Store(str(root), store)
     ordered = tuple(sorted(shards, key=lambda shard: shard.path))
     steps = tuple(ledger)
     for step in steps:
@@ -161,51 +111,57 @@ def commit(
     manifest = Manifest(
         name=name,
         shards=ordered,
-        tasks=tuple(_task_totals(root, ordered)),
+        tasks=tuple(_task_totals(files, ordered)),
         ledger=steps,
         counting=counting,
         config=config,
         code_version=code_version,
     )
-    write_durably(root / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
-    return Dataset(str(root), manifest)
+    files.sweep("shards")
+    files.put(MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+    return Dataset(str(root), manifest, store)
 
 
-def _task_totals(root: Path, shards: Iterable[ShardInfo]) -> Iterator[TaskTotal]:
-    columns = ["task", "kind", "text_tokens", "image_tokens"]
-    tables = []
+def _task_totals(files: Store, shards: Iterable[ShardInfo]) -> Iterator[TaskTotal]:
+    totals: dict[tuple[str, str, str], np.ndarray] = {}
     for shard in shards:
-        table = pq.read_table(root / shard.index_path, columns=columns)
-        tables.append(table.append_column("split", pa.array([shard.split] * len(table), pa.string())))
-    if not tables:
-        return
-    grouped = pa.concat_tables(tables).group_by(["split", "task", "kind"])
-    totals = grouped.aggregate([("task", "count"), ("text_tokens", "sum"), ("image_tokens", "sum")])
-    for row in totals.sort_by([("split", "ascending"), ("task", "ascending"), ("kind", "ascending")]).to_pylist():
+        with files.open(shard.index_path, shard.index_blake3) as file:
+            table = open_index(file).read(columns=["task", "kind", "text_tokens", "image_tokens"])
+        sums = [("task", "count"), ("text_tokens", "sum"), ("image_tokens", "sum")]
+        for row in table.group_by(["task", "kind"]).aggregate(sums).to_pylist():
+            key = shard.split, row["task"], row["kind"]
+            counts = np.array([row["task_count"], row["text_tokens_sum"], row["image_tokens_sum"]], np.int64)
+            totals[key] = totals[key] + counts if key in totals else counts
+    for (split, task, kind), counts in sorted(totals.items()):
+        samples, text_tokens, image_tokens = counts.tolist()
         yield TaskTotal(
-            split=row["split"],
-            task=row["task"],
-            kind=row["kind"],
-            samples=row["task_count"],
-            text_tokens=row["text_tokens_sum"],
-            image_tokens=row["image_tokens_sum"],
+            split=cast(Split, split),
+            task=task,
+            kind=kind,
+            samples=samples,
+            text_tokens=text_tokens,
+            image_tokens=image_tokens,
         )
 
 
 class Dataset:
     """A committed dataset at a local path or any fsspec URL."""
 
-    def __init__(self, url: str, manifest: Manifest) -> None:
+    def __init__(self, url: str, manifest: Manifest, store: StoreConfig = DEFAULT) -> None:
         self.url = url
         self.manifest = manifest
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self.files = Store(url, store)
+        self._checks = Checks(self._places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.url, self.manifest, self.files.config)
 
     @classmethod
-    def open(cls, url: str | Path) -> Self:
-        """Raises UserError when there is no committed dataset, or `dataset.json` is damaged."""
-        fs, root = fsspec.core.url_to_fs(str(url))
+    def open(cls, url: str | Path, store: StoreConfig = DEFAULT) -> Self:
+        """Raises UserError when there is no committed dataset, or `dataset.json` is damaged; StoreError when the
+        store does not answer."""
         try:
-            data = fs.cat_file(f"{root}/{MANIFEST}")
+            data = Store(str(url), store).read_all(MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"no dataset at {url}: {MANIFEST} is missing, so nothing was committed there; "
@@ -219,12 +175,21 @@ class Dataset:
             raise UserError(
                 f"{url}/{MANIFEST} is damaged at {where}: {first['msg']}; build the dataset again"
             ) from None
-        return cls(str(url), manifest)
+        return cls(str(url), manifest, store)
 
     @cached_property
-    def sha256(self) -> str:
-        """Of the manifest: names this dataset's exact content."""
-        return hashlib.sha256(self.manifest.model_dump_json().encode()).hexdigest()
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides every byte that a reader gets: the shards with their hashes, tokenizer and sizes.
+
+        A build of the same samples by newer code, or under another name, has the same fingerprint.
+        """
+        counting = self.manifest.counting
+        named = {
+            "shards": self.manifest.model_dump(mode="json", include={"shards"})["shards"],
+            "tokenizer": counting.tokenizer_sha256,
+            "sizes": counting.image.sizes,
+        }
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
     @property
     def tokenizer(self) -> str:
@@ -233,15 +198,18 @@ class Dataset:
         return name if name == "qwen3" or Path(name).is_absolute() else f"{self.url}/{name}"
 
     def check_counting(self, tokenizer: Tokenizer, spec: ImageSpec) -> None:
-        """Raises UserError when the index was counted for another tokenizer or other picture sizes."""
+        """Raises UserError when the index was counted for another tokenizer or sizes, or with limits above these."""
         counting = self.manifest.counting
         if counting.tokenizer_sha256 != fingerprint(tokenizer):
             raise UserError(
                 f"{self.url} was counted with the tokenizer {counting.tokenizer}, not with this one: "
                 f"build it again or use {self.tokenizer}"
             )
-        if counting.image != spec:
-            raise UserError(f"{self.url} was counted for pictures of {counting.image!r}, not {spec!r}: build it again")
+        if not spec.takes(counting.image):
+            raise UserError(
+                f"{self.url} was counted for pictures of {counting.image!r}, and {spec!r} does not take them all: "
+                "give the same sizes and no lower limits, or build it again"
+            )
 
     def index(
         self,
@@ -253,42 +221,82 @@ class Dataset:
     ) -> pa.Table:
         """Index rows of all shards in order, with the number of their shard as column `shard`.
 
-        `task` is a shell pattern such as `ocr.*`.
+        `task` is a shell pattern such as `ocr.*`. It holds all rows at once; `index_batches` does not.
         """
+        batches = self.index_batches(columns, split=split, kind=kind, task=task)
+        return pa.Table.from_batches(batches, _schema(columns))
+
+    def index_batches(
+        self,
+        columns: list[str] | None = None,
+        *,
+        split: Split | None = None,
+        kind: str | None = None,
+        task: str | None = None,
+        rows: int = 1 << 16,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of `index` in the same order, in batches of at most `rows`, none of them empty.
+
+        It holds one shard's index file, if it is remote, and one batch.
+        """
+        chosen = SCHEMA.names if columns is None else columns
         filters = [name for name, value in (("kind", kind), ("task", task)) if value is not None]
-        wanted = None if columns is None else [*dict.fromkeys([*columns, *filters])]
-        tables = []
+        wanted = [*dict.fromkeys([*chosen, *filters])]
+        schema = _schema(columns)
         for number, shard in enumerate(self.manifest.shards):
             if split is not None and shard.split != split:
                 continue
-            table = pq.read_table(self._file(shard.index_path), columns=wanted)
-            if kind is not None:
-                table = table.filter(pc.equal(table["kind"], kind))
-            if task is not None:
-                names = [name for name in pc.unique(table["task"]).to_pylist() if fnmatch.fnmatchcase(name, task)]
-                table = table.filter(pc.is_in(table["task"], value_set=pa.array(names, pa.string())))
-            table = table.append_column("shard", pa.array([number] * len(table), pa.int32()))
-            tables.append(table if columns is None else table.select([*columns, "shard"]))
-        if tables:
-            return pa.concat_tables(tables)
-        schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-        return schema.append(pa.field("shard", pa.int32())).empty_table()
+            with self._index_of(number) as index:
+                for batch in index.iter_batches(batch_size=rows, columns=wanted):
+                    if kind is not None:
+                        batch = batch.filter(pc.equal(batch["kind"], kind))
+                    if task is not None:
+                        names = [one for one in pc.unique(batch["task"]).to_pylist() if fnmatch.fnmatchcase(one, task)]
+                        batch = batch.filter(pc.is_in(batch["task"], value_set=pa.array(names, pa.string())))
+                    if len(batch):
+                        numbers = pa.array(np.full(len(batch), number, np.int32))
+                        arrays = [*(batch[name] for name in chosen), numbers]
+                        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def fetch(self, shard: int, offset: int, size: int) -> bytes:
+        """The bytes of one sample as they stand in its shard, whose place is as in the index.
+
+        Raises DamagedSample when they are not the bytes that the index was made with, and StoreError when the store
+        does not answer.
+        """
+        info = self.manifest.shards[shard]
+        check = self._checks.of(shard, offset, size)
+        if check is None:
+            raise UserError(f"{self.url}/{info.path} has no sample of {size} bytes at byte {offset}")
+        place = Place(info.path, offset, offset + size, of=info.size, version=info.blake3)
+        try:
+            data = self.files.read(place)
+            if xxh3_64_intdigest(data) != check and self.files.forget(place):
+                data = self.files.read(place)
+        except FileNotFoundError:
+            raise self._damaged(shard, offset, "the file is missing") from None
+        if len(data) != size:
+            raise self._damaged(shard, offset, f"the file ends {size - len(data)} bytes early")
+        if xxh3_64_intdigest(data) != check:
+            raise self._damaged(shard, offset, "the bytes are not those that were committed")
+        return data
 
     def read(self, shard: int, offset: int, size: int) -> Sample:
-        """One sample with its pictures' bytes. Raises UserError naming the shard when the bytes are damaged."""
-        path = self.manifest.shards[shard].path
+        """One sample with its pictures' bytes. Raises as `fetch` does."""
+        data = self.fetch(shard, offset, size)
         try:
-            data = self._fs.cat_file(f"{self._root}/{path}", start=offset, end=offset + size)
-            if len(data) != size:
-                raise ValueError(f"the file ends {size - len(data)} bytes early")
             row, pictures = split_sample(data)
             for image, picture in zip(row.get("images", []), pictures, strict=True):
                 image["data"] = picture
             return Sample.from_row(row)
-        except (FileNotFoundError, ValueError) as error:
-            raise UserError(
-                f"{self.url}/{path} at byte {offset}: {error}; verify it with `step3vl corpus inspect`"
-            ) from None
+        except ValueError as error:
+            raise self._damaged(shard, offset, str(error)) from None
+
+    def _damaged(self, shard: int, offset: int, reason: str) -> DamagedSample:
+        path = self.manifest.shards[shard].path
+        return DamagedSample(
+            f"{self.url}/{path} at byte {offset}: {reason}; see what else is damaged with `step3vl corpus verify`"
+        )
 
     def samples(
         self, *, split: Split | None = None, kind: str | None = None, task: str | None = None
@@ -300,30 +308,29 @@ class Dataset:
         ):
             yield self.read(shard, offset, size)
 
-    def verify(self) -> list[str]:
-        """Re-hash every shard and index. Returns one line for each problem; an empty list is good."""
-        problems = []
-        for shard in self.manifest.shards:
-            for path, expected in ((shard.path, shard.sha256), (shard.index_path, shard.index_sha256)):
-                try:
-                    with self._fs.open(f"{self._root}/{path}", "rb") as file:
-                        found = hashlib.file_digest(file, "sha256").hexdigest()
-                except FileNotFoundError:
-                    problems.append(f"{path} is missing")
-                    continue
-                if found != expected:
-                    problems.append(
-                        f"{path} has changed since it was committed (SHA-256 {found[:12]}, not {expected[:12]})"
-                    )
-        return problems
+    def _places(self, shard: int) -> pa.Table:
+        with self._index_of(shard) as index:
+            return index.read(columns=["offset", "size", "xxh3"])
 
-    def _file(self, path: str) -> pa.NativeFile | Any:
+    @contextmanager
+    def _index_of(self, shard: int) -> Iterator[pq.ParquetFile]:
+        """The index of a shard. Whatever is wrong with the file becomes a UserError."""
+        info = self.manifest.shards[shard]
         try:
-            return self._fs.open(f"{self._root}/{path}", "rb")
+            with self.files.open(info.index_path, info.index_blake3) as file:
+                yield open_index(file)
         except FileNotFoundError:
             raise UserError(
-                f"{self.url}/{path} is named by {MANIFEST} but missing; restore it or build again"
+                f"{self.url}/{info.index_path} is named by {MANIFEST} but missing; restore it or build again"
             ) from None
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise UserError(f"{self.url}/{info.index_path} is damaged: {error}; restore it or build again") from None
+
+
+def _schema(columns: list[str] | None) -> pa.Schema:
+    """The index' columns, or these of them, and `shard`."""
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    return schema.append(pa.field("shard", pa.int32(), nullable=False))
 
 
 def code_version(*packages: str) -> str:

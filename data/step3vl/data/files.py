@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all, whenever the process that writes them is killed."""
+"""Files that are there whole or not at all, whenever the process that writes them is killed; and reading of slices."""
 
 import os
 from pathlib import Path
+from threading import Lock
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -22,3 +23,41 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class _Handle:
+    """An open file, closed when nobody refers to it any longer."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+class Slices:
+    """Reads slices of local files, of which it keeps some open. Threads may share it."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._open: dict[str, _Handle] = {}
+        self._lock = Lock()
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        """Fewer bytes where the file ends. Raises OSError."""
+        handle = self._open.get(path) or self._keep(path)
+        data = os.pread(handle.number, stop - start, start)
+        while len(data) < stop - start and (
+            more := os.pread(handle.number, stop - start - len(data), start + len(data))
+        ):
+            data += more  # Linux hands out 2 GiB at once
+        return data
+
+    def _keep(self, path: str) -> _Handle:
+        handle = _Handle(path)
+        with self._lock:
+            while len(self._open) >= self._most:
+                del self._open[next(iter(self._open))]
+            self._open[path] = handle
+        return handle

@@ -1,12 +1,15 @@
 """The Parquet index beside each shard: one row a sample, enough to plan and to read without opening the tar."""
 
+import json
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from step3vl.data.sample import Sample
 from step3vl.data.tar import Entry
 
+_GROUP = 1 << 16  # rows that a reader in batches holds at once
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # also the key in the tar
@@ -17,6 +20,7 @@ SCHEMA = pa.schema(
         pa.field("licence", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),  # of the sample's first header
         pa.field("size", pa.int64(), nullable=False),  # headers and padding included
+        pa.field("xxh3", pa.uint64(), nullable=False),  # XXH3 (64 bits) of those bytes, looked at on every read
         pa.field("json_size", pa.int64(), nullable=False),
         pa.field("image_offsets", pa.list_(pa.int64()), nullable=False),  # of the encoded bytes
         pa.field("image_sizes", pa.list_(pa.int64()), nullable=False),
@@ -32,7 +36,6 @@ def index_row(sample: Sample, entry: Entry) -> dict[str, Any]:
     """The row of a sample that was written at `entry`. Its tokens must have been counted."""
     if sample.tokens is None:
         raise ValueError(f"sample {sample.id} ({sample.task}) reached the shard writer without a token count")
-    meta, *pictures = entry.members
     return {
         "id": sample.id,
         "domain": sample.domain,
@@ -42,11 +45,33 @@ def index_row(sample: Sample, entry: Entry) -> dict[str, Any]:
         "licence": sample.source.licence,
         "offset": entry.offset,
         "size": entry.size,
-        "json_size": meta.size,
-        "image_offsets": [member.offset for member in pictures],
-        "image_sizes": [member.size for member in pictures],
+        "xxh3": entry.check,
+        "json_size": entry.json_size,
+        "image_offsets": entry.image_offsets,
+        "image_sizes": entry.image_sizes,
         "image_widths": [image.width for image in sample.images],
         "image_heights": [image.height for image in sample.images],
         "text_tokens": sample.tokens.text,
         "image_tokens": sample.tokens.image,
     }
+
+
+def row_json(row: dict[str, Any]) -> bytes:
+    """The JSON member of a sample with this row: without where its pictures happened to lie."""
+    if "images" in row:
+        pictures = [{name: value for name, value in picture.items() if name != "at"} for picture in row["images"]]
+        row = {**row, "images": pictures}
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def index_bytes(rows: list[dict[str, Any]]) -> bytes:
+    """The rows as a Parquet file. Its pages carry checksums, so that damage is found however few columns are read."""
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    pq.write_table(table, sink, compression="zstd", row_group_size=_GROUP, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def open_index(source: pa.NativeFile) -> pq.ParquetFile:
+    """The index in an open file, its checksums verified as it is read."""
+    return pq.ParquetFile(source, page_checksum_verification=True)

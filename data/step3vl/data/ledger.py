@@ -8,6 +8,8 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 
+DROPPED = "dropped"  # the `error` of a letter whose record was unwanted rather than broken
+
 
 class DeadLetter(Config):
     """A record that failed: in which step, with which error, and where it came from."""

@@ -1,38 +1,88 @@
-"""Packing: which samples share a sequence. Best fit decreasing, with a bitmap of free space."""
+"""Packing: which samples share a sequence, and how a sample longer than a sequence is cut."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 
-def best_fit(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
-    """Group the indices of `lengths` into packs of at most `capacity`.
+def best_fit(lengths: Sequence[int] | np.ndarray, capacity: int) -> np.ndarray:
+    """The pack, int64 [n] and numbered from 0, of each of n samples; none holds more than `capacity`.
 
-    Longest first, each into the open pack that it fills best. Bit `s` of one big integer says that a pack with `s`
-    free exists, so the best fit is the lowest set bit at or above the need. Ties keep the order of arrival, so the
-    result is a pure function of the input. Raises ValueError for a length that can never fit.
+    Best fit decreasing: longest first, each into the open pack that it fills best. Bit `s` of one big integer says
+    that a pack with `s` free exists, so the best fit is the lowest set bit at or above the need. Samples of one length
+    are placed together: a pack that was the best fit for one of them remains it for the next. The result is a pure
+    function of the input. Raises ValueError for a length that can never fit.
     """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
-    packs: list[list[int]] = []
+    needs = np.asarray(lengths, np.int64)
+    if not len(needs):
+        return np.empty(0, np.int64)
+    for extreme in (int(needs.min()), int(needs.max())):
+        if not 0 < extreme <= capacity:
+            raise ValueError(f"length {extreme} does not fit a capacity of {capacity}")
+    order = np.argsort(-needs, kind="stable")
+    falling = needs[order]
+    starts = np.flatnonzero(np.diff(falling, prepend=0))
+    counts = np.diff(starts, append=len(falling))
+    placed: list[int] = []  # packs of the samples in falling order
     by_free: dict[int, list[int]] = {}
-    free = 0
-    for index in order:
-        need = int(lengths[index])
-        if not 0 < need <= capacity:
-            raise ValueError(f"length {need} does not fit a capacity of {capacity}")
-        fitting = free >> need
-        if fitting:
-            space = need + (fitting & -fitting).bit_length() - 1
-            group = by_free[space]
-            pack = group.pop()
-            if not group:
+    free, packs = 0, 0
+    for need, count in zip(falling[starts].tolist(), counts.tolist(), strict=True):
+        while count:
+            fitting = free >> need
+            if fitting:
+                space = need + (fitting & -fitting).bit_length() - 1
+                group = by_free[space]
+            else:
+                space, each = capacity, capacity // need
+                group = list(range(packs, packs + -(-count // each)))
+                packs += len(group)
+            if count == 1:  # most lengths of a small window
+                used, taken = [group.pop()], 1
+                placed.append(used[0])
+            else:
+                taken = min(space // need, count)
+                number = min(len(group), count // taken)
+                used = group[-number:]
+                del group[-number:]
+                placed += used if taken == 1 else [pack for pack in used for _ in range(taken)]
+            count -= taken * len(used)
+            left = space - taken * need
+            if fitting and not group:
                 free &= ~(1 << space)
-        else:
-            space, pack = capacity, len(packs)
-            packs.append([])
-        packs[pack].append(index)
-        left = space - need
-        if left:
-            by_free.setdefault(left, []).append(pack)
-            free |= 1 << left
-    return packs
+            elif not fitting and group:  # opened for more of this length than are left over now
+                by_free.setdefault(space, []).extend(group)
+                free |= 1 << space
+            if left:
+                by_free.setdefault(left, []).extend(used)
+                free |= 1 << left
+    result = np.empty(len(needs), np.int64)
+    result[order] = placed
+    return result
+
+
+class Piece(NamedTuple):
+    """A stretch of a sample that is longer than a pack: its tokens from `begin` to `end`, at most `length` of them.
+
+    An end that falls inside a picture moves to the front of it, so a piece may be a little shorter than planned.
+    """
+
+    begin: int
+    end: int
+    length: int
+
+
+def cut(length: int, picture: int, capacity: int) -> list[Piece]:
+    """The pieces of a sample of `length` tokens whose largest picture takes `picture` of them (0 without pictures).
+
+    No piece exceeds `capacity` wherever the pictures stand. Empty when a picture takes more than half of a pack.
+    """
+    slack = max(picture - 1, 0)  # how far an end can move to the front
+    stride = capacity - slack
+    if picture > stride:
+        return []
+    pieces = []
+    for begin in range(0, length, stride):
+        longest = min(begin + stride, length) - begin + (slack if begin else 0)
+        pieces.append(Piece(begin, min(begin + stride, length), longest))
+    return pieces

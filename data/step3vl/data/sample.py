@@ -5,31 +5,45 @@ pictures by index; a picture is encoded bytes as they came, held in memory or po
 """
 
 import hashlib
-import io
 import json
+import reprlib
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
-from pydantic import Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
+from step3vl.data.action import Action
 from step3vl.data.config import Config
+from step3vl.data.crops import ImageSpec, PictureError
+from step3vl.data.pictures import open_picture, to_rgb, upright
 from step3vl.data.truth import Truth
 
+SAMPLE_VERSION = 1  # of the row's fields; a field may be added, but none changes its meaning, within one version
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
 Kind = Literal["document", "conversation"]
 EXTENSION = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "tiff": "tif"}
-_TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
-_ORIENTATION = 0x0112
+# Pillow's names. Phones write MPO, a JPEG with further pictures behind it, of which the first is meant.
+FORMAT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+_MOST_PIXELS = ImageSpec().max_pixels  # as many as pictures to the model may have by default; more are not decoded
 
 
 class Pointer(Config):
     """Bytes at rest: a slice of a file."""
 
     path: str
-    offset: int
-    size: int
+    offset: int = Field(ge=0)
+    size: int = Field(ge=0)
 
     def read(self) -> bytes:
         """Raises OSError when the file is gone, ValueError when it is shorter than the slice."""
@@ -45,28 +59,23 @@ class Image(Config):
     """An encoded picture. Width and height are as seen, after the EXIF orientation."""
 
     format: Format
-    width: int
-    height: int
-    sha256: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     at: Pointer | None = None
     data: bytes | None = Field(default=None, repr=False, exclude=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Probe and fully decode the bytes once. Raises ValueError with the reason when they are no whole picture."""
-        try:
-            with PILImage.open(io.BytesIO(data)) as picture:
-                kind = (picture.format or "").lower()
-                width, height = picture.size
-                if picture.getexif().get(_ORIENTATION) in _TRANSPOSED:
-                    width, height = height, width
-                picture.load()
-        except UnidentifiedImageError:
-            raise ValueError(f"not a picture in a known format ({len(data)} bytes)") from None
-        except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
-            raise ValueError(f"picture cannot be decoded: {error}") from None
-        if kind not in EXTENSION:
-            raise ValueError(f"picture format {kind or 'unknown'} is not one of {', '.join(EXTENSION)}")
+        """Probe and fully decode the bytes once. Raises PictureError, a ValueError, when they are no whole picture."""
+        picture = open_picture(data)
+        kind = FORMAT.get(picture.format or "")
+        if kind is None:
+            raise PictureError(f"a {picture.format} picture is not one of {', '.join(EXTENSION)}: save it as PNG")
+        width, height = picture.size
+        if width * height > _MOST_PIXELS:
+            raise PictureError(f"{width} x {height} pixels are more than {_MOST_PIXELS}; shrink or cut it")
+        width, height = to_rgb(picture).size
         fields = {"format": kind, "width": width, "height": height, "sha256": hashlib.sha256(data).hexdigest()}
         return cls.model_validate({**fields, "data": data})
 
@@ -84,14 +93,7 @@ class Image(Config):
 
     def open(self) -> PILImage.Image:
         """Decoded, upright, RGB."""
-        return open_image(self.read())
-
-
-def open_image(data: bytes) -> PILImage.Image:
-    """Decode to an upright RGB picture: EXIF orientation applied, alpha dropped."""
-    with PILImage.open(io.BytesIO(data)) as picture:
-        upright = ImageOps.exif_transpose(picture)
-        return upright.convert("RGB")
+        return upright(self.read())
 
 
 class TextPart(Config):
@@ -106,8 +108,23 @@ class ImagePart(Config):
     image: int = Field(ge=0)
 
 
+def _absent(value: object) -> bool:
+    """Fields that a sample does not use are left out of rows and ids, so that a new field changes no old id."""
+    return value is None or value == ()
+
+
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Parts = tuple[Part, ...]
+
+
+def explain(error: ValidationError) -> str:
+    """The first mistake of a value, in one line: the field, what is wrong, and what stood there."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] in ("value_error", "missing") else f"; found {reprlib.repr(first['input'])}"
+    more = error.error_count() - 1
+    return f"{where + ': ' if where else ''}{said}{found}" + (f" (and {more} more)" if more else "")
 
 
 def text(value: str) -> TextPart:
@@ -118,17 +135,65 @@ def image(index: int) -> ImagePart:
     return ImagePart(image=index)
 
 
-class Message(Config):
-    """One turn. `reasoning_content` is the thought before an assistant's answer, named as in chat templates."""
+def _parse_object(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
-    role: Literal["system", "user", "assistant"]
+
+def _dump_object(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a JSON object: {error}") from None
+    return value
+
+
+# A JSON object whose order of keys the model gets to see: rows keep it as JSON text, as OpenAI's `arguments` are kept.
+JsonObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_parse_object),
+    AfterValidator(_is_json),
+    PlainSerializer(_dump_object, return_type=str, when_used="json"),
+]
+
+
+class ToolCall(Config):
+    """A call of a function that the assistant asks for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]+$")
+    arguments: JsonObject
+
+
+class Message(Config):
+    """One turn. `reasoning_content` is the thought before an assistant's answer, named as in chat templates.
+
+    A `tool` turn carries what a call gave back, or the next screen of a GUI trajectory. A system turn that is named
+    `observation` tells of the world between turns. `loss_weight` None means: the assistant's turns after the last
+    user's are trained with weight 1 and earlier ones are not.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: Parts
+    name: Literal["observation"] | None = Field(default=None, exclude_if=_absent)
     reasoning_content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=_absent)
+    loss_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False, exclude_if=_absent)
 
     @model_validator(mode="after")
-    def _only_assistants_think(self) -> Self:
-        if self.reasoning_content is not None and self.role != "assistant":
-            raise ValueError(f"a {self.role} message carries reasoning_content; only an assistant's may")
+    def _fits_its_role(self) -> Self:
+        of_assistants = {
+            "reasoning_content": self.reasoning_content is not None,
+            "tool_calls": bool(self.tool_calls),
+            "loss_weight": self.loss_weight is not None,
+        }
+        wrong = [name for name, carried in of_assistants.items() if carried and self.role != "assistant"]
+        if wrong:
+            raise ValueError(f"a {self.role} message carries {wrong[0]}; only an assistant's may")
+        if self.name is not None and self.role != "system":
+            raise ValueError(f"a {self.role} message is named {self.name}; only a system message may be")
         return self
 
 
@@ -142,8 +207,8 @@ class Source(Config):
 
 
 class TokenCount(Config):
-    text: int
-    image: int
+    text: int = Field(ge=0)
+    image: int = Field(ge=0)
 
     @property
     def total(self) -> int:
@@ -151,17 +216,18 @@ class TokenCount(Config):
 
 
 class Sample(Config):
-    """See the module. Build one with `Sample.make`, which derives the id from the content."""
+    """One training example, version 1. `Sample.make` derives the id from the content."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     domain: str = Field(pattern=r"^[a-z0-9_]+$")
     task: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$")
     content: Parts | None = None
     messages: tuple[Message, ...] | None = None
+    tools: tuple[JsonObject, ...] = Field(default=(), exclude_if=_absent)
     images: tuple[Image, ...] = ()
     truth: Truth | None = None
     source: Source
-    scores: dict[str, float] = Field(default_factory=dict)
+    scores: dict[str, FiniteFloat] = Field(default_factory=dict)
     tokens: TokenCount | None = None
 
     @model_validator(mode="after")
@@ -175,6 +241,13 @@ class Sample(Config):
                 raise ValueError(f"messages must end with an assistant's turn, not a {self.messages[-1].role}'s")
             if not any(message.role == "user" for message in self.messages):
                 raise ValueError("messages need at least one user turn")
+            for before, message in pairwise(self.messages):
+                if message.role == "tool" and before.role not in ("assistant", "tool"):
+                    raise ValueError(f"a tool turn must follow an assistant's or a tool's, not a {before.role}'s")
+            if self.messages[0].role == "tool":
+                raise ValueError("messages cannot begin with a tool turn")
+        elif self.tools:
+            raise ValueError("tools belong to a conversation; a document has none")
         used = [part.image for part in self.parts() if isinstance(part, ImagePart)]
         if used != list(range(len(self.images))):
             raise ValueError(f"image parts must name the {len(self.images)} images once each, in order; found {used}")
@@ -189,6 +262,7 @@ class Sample(Config):
         source: Source,
         content: Parts | None = None,
         messages: tuple[Message, ...] | None = None,
+        tools: tuple[dict[str, Any], ...] = (),
         images: tuple[Image, ...] = (),
         truth: Truth | None = None,
         scores: dict[str, float] | None = None,
@@ -203,6 +277,7 @@ class Sample(Config):
             task=task,
             content=content,
             messages=messages,
+            tools=tools,
             images=images,
             truth=truth,
             source=source,
@@ -211,8 +286,8 @@ class Sample(Config):
         return sample.model_copy(update={"id": sample.content_id()})
 
     def content_id(self) -> str:
-        """32 hexadecimal digits of the canonical content: domain, task, parts, pictures' hashes and truth."""
-        content = self.model_dump(mode="json", include={"domain", "task", "content", "messages", "truth"})
+        """32 hexadecimal digits of the canonical content: domain, task, parts, tools, pictures' hashes and truth."""
+        content = self.model_dump(mode="json", include={"domain", "task", "content", "messages", "tools", "truth"})
         content["images"] = [picture.sha256 for picture in self.images]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
@@ -245,8 +320,12 @@ class Sample(Config):
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
-        """The inverse of `to_row`; raises pydantic's ValidationError, which names the field."""
-        return cls.model_validate(row)
+        """The inverse of `to_row`. Raises ValueError naming the sample, the field and what is wrong with it."""
+        try:
+            return cls.model_validate(row)
+        except ValidationError as error:
+            name = row.get("id") if isinstance(row, dict) else None
+            raise ValueError(f"sample {name or 'without an id'}: {explain(error)}") from None
 
 
 def conversation(question: Parts, answer: str, reasoning: str = "", system: str | None = None) -> tuple[Message, ...]:
@@ -254,4 +333,28 @@ def conversation(question: Parts, answer: str, reasoning: str = "", system: str 
     turns = [] if system is None else [Message(role="system", content=(text(system),))]
     turns.append(Message(role="user", content=question))
     turns.append(Message(role="assistant", content=(text(answer),), reasoning_content=reasoning))
+    return tuple(turns)
+
+
+class GuiStep(NamedTuple):
+    """What an agent thought and did on a screen. `screen` is the number of its picture."""
+
+    screen: int
+    thought: str
+    action: Action
+
+
+def trajectory(goal: str, steps: Sequence[GuiStep], system: str | None = None) -> tuple[Message, ...]:
+    """The messages of a GUI trajectory: the goal with the first screen, then thought and action and the next screen.
+
+    Later screens come as `tool` turns. They ask nothing, so every thought stays in sight and every step is trained.
+    """
+    turns = [] if system is None else [Message(role="system", content=(text(system),))]
+    for number, step in enumerate(steps):
+        if number == 0:
+            turns.append(Message(role="user", content=(image(step.screen), text(goal))))
+        else:
+            turns.append(Message(role="tool", content=(image(step.screen),)))
+        answer = (text(step.action.to_text()),)
+        turns.append(Message(role="assistant", content=answer, reasoning_content=step.thought))
     return tuple(turns)

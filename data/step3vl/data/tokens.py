@@ -6,11 +6,13 @@ inserted as ids and text is always encoded as plain text, so no text can smuggle
 
 import hashlib
 import importlib.util
+import itertools
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -18,7 +20,19 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from step3vl.data.crops import CropPlan, ImageSpec, plan_crops
 from step3vl.data.errors import UserError
 from step3vl.data.geometry import Size
-from step3vl.data.sample import ImagePart, Message, Part, Sample, TokenCount
+from step3vl.data.sample import ImagePart, Message, Sample, TokenCount, ToolCall
+from step3vl.data.template import (
+    END_THINK,
+    END_TOOL_CALL,
+    END_TOOL_CALLS,
+    THINK,
+    TOOL_CALL,
+    TOOL_CALLS,
+    Piece,
+    conversation_pieces,
+    document_pieces,
+    generation_pieces,
+)
 
 # Qwen3's own added tokens (ids 151643..151668 of the released vocabulary). The second group is not `special`: decoding
 # that skips special tokens keeps it.
@@ -134,15 +148,14 @@ class TokenIds:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self:
         """Raises UserError naming the first token that the vocabulary lacks."""
-        ids: dict[str, int] = {}
-        for field in fields(cls):
-            token = tokenizer.token_to_id(_NAMES[field.name])
-            if token is None:
-                raise UserError(
-                    f"the tokenizer has no token {_NAMES[field.name]}: use `qwen3` or one trained by a corpus build"
-                )
-            ids[field.name] = token
-        return cls(**ids)
+        return cls(**{field.name: _token_id(tokenizer, _NAMES[field.name]) for field in fields(cls)})
+
+
+def _token_id(tokenizer: Tokenizer, name: str) -> int:
+    token = tokenizer.token_to_id(name)
+    if token is None:
+        raise UserError(f"the tokenizer has no token {name}: use `qwen3` or one trained by a corpus build")
+    return token
 
 
 _NAMES = {
@@ -158,6 +171,11 @@ _NAMES = {
     "think": "<think>",
     "end_think": "</think>",
 }
+
+
+_DECODER = json.JSONDecoder()
+_CLOSING = re.compile(rf"\s*{END_TOOL_CALL}")
+_EMPTY_WRAPPER = re.compile(rf"\n?{TOOL_CALLS}\s*{END_TOOL_CALLS}")
 
 
 class Encoded(NamedTuple):
@@ -178,47 +196,19 @@ def expand_image(plan: CropPlan, spec: ImageSpec, ids: TokenIds) -> list[int]:
     return [*tokens, ids.image_start, *[ids.image_patch] * spec.image_tokens, ids.image_end]
 
 
-# A piece of a rendered sample: text (encoded as plain text), an id of markup, or the index of a picture; and whether
-# the loss trains it.
-Piece = tuple[str | ImagePart | int, bool]
-
-
-def _turn(message: Message, ids: TokenIds, current: bool) -> Iterator[Piece]:
-    """One message; `current` marks assistant turns after the last user's, which think and are trained."""
-    thinks = current and message.role == "assistant"
-    yield ids.chat_start, False
-    yield f"{message.role}\n", False
-    if thinks:
-        yield ids.think, False
-        yield "\n", False
-        yield f"{message.reasoning_content or ''}\n", True
-        yield ids.end_think, True
-        yield "\n", True
-    for part in message.content:
-        yield (part if isinstance(part, ImagePart) else part.text), thinks
-    yield ids.chat_end, thinks
-    yield "\n", False
-
-
-def _conversation(messages: Sequence[Message], ids: TokenIds) -> Iterator[Piece]:
-    last_user = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
-    for index, message in enumerate(messages):
-        yield from _turn(message, ids, index > last_user)
-
-
-def _document(content: Sequence[Part], ids: TokenIds) -> Iterator[Piece]:
-    for part in content:
-        yield (part if isinstance(part, ImagePart) else part.text), True
-    yield ids.pad, True  # <|endoftext|> ends a document
+def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The ids of a text in which names of special tokens are plain text."""
+    pieces = _PLAIN_NAMES.split(text)
+    return [id_ for piece in pieces for id_ in tokenizer.encode(piece, add_special_tokens=False).ids]
 
 
 def _encode(pieces: Iterable[Piece], sizes: Sequence[Size], tokenizer: Tokenizer, spec: ImageSpec) -> Encoded:
-    """Encode the pieces; neighbouring texts of equal training are encoded as one, as a tokenizer would see them."""
+    """Encode the pieces; neighbouring texts of equal weight are encoded as one, as a tokenizer would see them."""
     ids = TokenIds.of(tokenizer)
     tokens: list[int] = []
     weights: list[float] = []
     image_tokens = 0
-    run, run_trained = "", False
+    run, run_weight = "", 0.0
 
     def extend(new: list[int], weight: float) -> None:
         tokens.extend(new)
@@ -227,15 +217,14 @@ def _encode(pieces: Iterable[Piece], sizes: Sequence[Size], tokenizer: Tokenizer
     def flush() -> None:
         nonlocal run
         if run:
-            for piece in _PLAIN_NAMES.split(run):
-                extend(tokenizer.encode(piece, add_special_tokens=False).ids, float(run_trained))
+            extend(encode_text(run, tokenizer), run_weight)
             run = ""
 
-    for item, trained in pieces:
+    for item, weight in pieces:
         if isinstance(item, str):
-            if trained != run_trained:
+            if weight != run_weight:
                 flush()
-            run, run_trained = run + item, trained
+            run, run_weight = run + item, weight
             continue
         flush()
         if isinstance(item, ImagePart):
@@ -243,7 +232,7 @@ def _encode(pieces: Iterable[Piece], sizes: Sequence[Size], tokenizer: Tokenizer
             image_tokens += len(picture)
             extend(picture, 0.0)
         else:
-            extend([item], float(trained))
+            extend([_token_id(tokenizer, item.token)], weight)
     flush()
     return Encoded(np.array(tokens, np.int32), np.array(weights, np.float32), image_tokens)
 
@@ -252,27 +241,76 @@ def encode_sample(sample: Sample, tokenizer: Tokenizer, spec: ImageSpec) -> Enco
     """Ids and loss weights of a whole sample.
 
     A document is trained on all its text. A conversation is trained on the assistant's turns after the last user's,
-    from the first token of the thought to `<|im_end|>`; the generation prompt and pictures are never trained.
+    from the first token of the thought to `<|im_end|>`, and on those that have a `loss_weight` of their own; the
+    generation prompt and pictures are never trained.
     """
-    ids = TokenIds.of(tokenizer)
     sizes = [(image.width, image.height) for image in sample.images]
-    pieces = _document(sample.content, ids) if sample.content else _conversation(sample.messages or (), ids)
+    if sample.content is not None:
+        pieces = document_pieces(sample.content)
+    else:
+        pieces = conversation_pieces(sample.messages or (), sample.tools)
     return _encode(pieces, sizes, tokenizer, spec)
 
 
 def encode_prompt(
-    messages: Sequence[Message], image_sizes: Sequence[Size], tokenizer: Tokenizer, spec: ImageSpec
+    messages: Sequence[Message],
+    image_sizes: Sequence[Size],
+    tokenizer: Tokenizer,
+    spec: ImageSpec,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> np.ndarray:
     """Ids int32 [T] of a conversation that waits for an answer, ending in `<|im_start|>assistant\\n<think>\\n`."""
-    ids = TokenIds.of(tokenizer)
-    opening: list[Piece] = [(ids.chat_start, False), ("assistant\n", False), (ids.think, False), ("\n", False)]
-    return _encode([*_conversation(messages, ids), *opening], image_sizes, tokenizer, spec).input_ids
+    pieces = itertools.chain(conversation_pieces(messages, tools), generation_pieces())
+    return _encode(pieces, image_sizes, tokenizer, spec).input_ids
+
+
+class Reply(NamedTuple):
+    """What a model said: its thought, its answer without the calls, and the calls."""
+
+    reasoning: str
+    answer: str
+    tool_calls: tuple[ToolCall, ...]
 
 
 def split_answer(text: str) -> tuple[str, str]:
     """The thought and the answer of a reply, parted at its last `</think>`; without one, all of it is the answer."""
-    thought, tag, answer = text.rpartition("</think>")
-    return (thought.removeprefix("<think>").strip("\n"), answer.strip("\n")) if tag else ("", text)
+    thought, tag, answer = text.rpartition(END_THINK)
+    return (thought.removeprefix(THINK).strip("\n"), answer.strip("\n")) if tag else ("", text)
+
+
+def parse_reply(text: str) -> Reply:
+    """The parts of a reply; a call that is no JSON object with a name and arguments stays in the answer.
+
+    The wrapper around the calls may be missing: decoding that skips special tokens drops it.
+    """
+    reasoning, answer = split_answer(text)
+    calls: list[ToolCall] = []
+    rest: list[str] = []
+    position = 0
+    while (start := answer.find(TOOL_CALL, position)) >= 0:
+        call, end = _read_call(answer, start + len(TOOL_CALL))
+        if call is None:
+            rest.append(answer[position : start + len(TOOL_CALL)])
+            position = start + len(TOOL_CALL)
+        else:
+            calls.append(call)
+            rest.append(answer[position:start].rstrip("\n"))
+            position = end
+    if not calls:
+        return Reply(reasoning, answer, ())
+    rest.append(answer[position:])
+    return Reply(reasoning, _EMPTY_WRAPPER.sub("", "".join(rest)).strip("\n"), tuple(calls))
+
+
+def _read_call(text: str, start: int) -> tuple[ToolCall | None, int]:
+    """The call whose JSON begins at `start`, and where its closing tag ends."""
+    start += len(text[start:]) - len(text[start:].lstrip())
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+        closing = _CLOSING.match(text, end)
+        return (ToolCall.model_validate(value), closing.end()) if closing else (None, start)
+    except (ValueError, RecursionError):  # pydantic's and JSON's errors are ValueErrors
+        return None, start
 
 
 def count_tokens(sample: Sample, tokenizer: Tokenizer, spec: ImageSpec) -> TokenCount:

@@ -18,8 +18,8 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
-from rich.console import Console
 
+from step3vl.data.card import write_card
 from step3vl.data.config import Config
 from step3vl.data.crops import ImageSpec
 from step3vl.data.dataset import MANIFEST, Counting, Dataset, ShardInfo, code_version, commit
@@ -27,13 +27,13 @@ from step3vl.data.errors import UserError
 from step3vl.data.files import write_durably
 from step3vl.data.ledger import DeadLetter, Ledger, Step
 from step3vl.data.sample import Sample, TextPart
+from step3vl.data.sharding import ShardTarget
 from step3vl.data.tokens import fingerprint, load_tokenizer, train_bpe
 from step3vl.pipelines.domains.education import EducationEntry, PoseVerifiedProblems
 from step3vl.pipelines.domains.grounding import GroundingEntry, GroundScenes
 from step3vl.pipelines.domains.maps import GroundMaps, MapsEntry
 from step3vl.pipelines.domains.ocr_documents import DocumentsEntry, StagePages, TranscribeDocuments, read_pages
 from step3vl.pipelines.domains.ocr_synthetic import ReadDrawnText, SyntheticEntry
-from step3vl.pipelines.report import print_dataset, write_card, write_sheet
 from step3vl.pipelines.runner import CollectJson, beam_options, flatten, run_pipeline
 from step3vl.pipelines.sink import STEP as SINK
 from step3vl.pipelines.sink import Sharding, WriteShards
@@ -82,13 +82,14 @@ class TokensConfig(Config):
 class CorpusConfig(Config):
     """A corpus.
 
-    shards: of each split. heldout: the fraction of samples kept out of training.
-    workers: Ray actors for OCR. beam_options: Beam's own command-line options, such as `--direct_num_workers=2`.
+    shards: of each split: a number, or how large they should be. heldout: the fraction of samples kept out of
+    training. workers: Ray actors for OCR. beam_options: Beam's own command-line options, such as
+    `--direct_num_workers=2`.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = 0
-    shards: int = Field(default=4, gt=0, le=99999)
+    shards: Annotated[int, Field(gt=0, le=99999)] | ShardTarget = 4
     heldout: float = Field(default=0.05, ge=0, lt=1)
     tokens: TokensConfig = TokensConfig()
     workers: int = Field(default=2, gt=0)
@@ -291,19 +292,6 @@ class _Build:
 
         run_pipeline("shards", config.beam_options, wire)
         return {**_finished(folder), "infos": _read_list(folder / "infos.json")}
-
-
-def inspect_corpus(folder: Path, sheet: Path | None = None) -> None:
-    """Print a dataset as tables, re-hash its files, and write its contact sheet to `sheet` when given.
-
-    Raises UserError when there is no dataset, or when a file is not what was committed.
-    """
-    dataset = Dataset.open(folder)
-    print_dataset(dataset, Console())
-    if problems := dataset.verify():
-        raise UserError(f"{folder} is damaged: {'; '.join(problems)}; build it again")
-    if sheet is not None:
-        write_sheet(dataset, sheet)
 
 
 def _check_chain(ledger: Ledger) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from tokenizers import Tokenizer
 
 from step3vl.data.crops import ImageSpec
-from step3vl.data.dataset import ShardInfo, Split, shard_name, shard_of, split_of, write_shard
+from step3vl.data.dataset import shard_name, shard_of, split_of, write_shard
 from step3vl.data.ledger import Step
+from step3vl.data.manifest import ShardInfo, Split
 from step3vl.data.sample import Sample
+from step3vl.data.sharding import ShardTarget, archived_size
+from step3vl.data.store import DEFAULT, StoreConfig
 from step3vl.data.tokens import count_tokens, load_tokenizer
 from step3vl.pipelines.staging import read_rows
 from step3vl.pipelines.steps import Outcome, Record, RunStep
@@ -24,12 +28,21 @@ DUPLICATE = "duplicate"
 
 
 class Sharding(NamedTuple):
-    """Where shards go: `shards` of each split, and the fraction of samples held out."""
+    """Where shards go, a folder or any URL of fsspec; how many each split gets; and the fraction held out."""
 
-    root: Path
+    root: Path | str
     name: str
-    shards: int
+    shards: int | ShardTarget
     heldout: float
+    store: StoreConfig = DEFAULT
+
+
+class _Place(NamedTuple):
+    """Shard `number` of `of` in a split."""
+
+    split: Split
+    number: int
+    of: int
 
 
 class CountTokens:
@@ -68,19 +81,37 @@ def _distinct(rows: Iterable[dict[str, Any]]) -> Iterator[Sample]:
             yield Sample.from_row(row)
 
 
-def _write(group: tuple[tuple[Split, int], Iterable[str]], sharding: Sharding) -> _Shard:
-    (split, number), values = group
+def _write(group: tuple[_Place, Iterable[str]], sharding: Sharding) -> _Shard:
+    place, values = group
     rows = [json.loads(value) for value in values]
-    name = shard_name(sharding.name, split, number, sharding.shards)
-    info = write_shard(sharding.root, name, split, _distinct(rows))
+    name = shard_name(sharding.name, *place)
+    info = write_shard(sharding.root, name, place.split, _distinct(rows), sharding.store)
     repeated = len(rows) - info.samples
     dropped = {DUPLICATE: repeated} if repeated else {}
     return _Shard(info, Step(name=STEP, read=len(rows), kept=info.samples, dropped=dropped))
 
 
-def _place(row: dict[str, Any], sharding: Sharding) -> tuple[tuple[Split, int], str]:
-    key = split_of(row["id"], sharding.heldout), shard_of(row["id"], sharding.shards)
-    return key, json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+def _place(row: dict[str, Any], sharding: Sharding, counts: dict[Split, int]) -> tuple[_Place, str]:
+    split = split_of(row["id"], sharding.heldout)
+    place = _Place(split, shard_of(row["id"], counts[split]), counts[split])
+    return place, json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+
+def _weigh(row: dict[str, Any], heldout: float) -> tuple[Split, np.ndarray]:
+    """The bytes and the tokens that a sample brings to its split."""
+    tokens = row["tokens"]["text"] + row["tokens"]["image"]
+    return split_of(row["id"], heldout), np.array([archived_size(row), tokens], np.int64)
+
+
+def _counts(rows: Any, sharding: Sharding) -> Any:
+    """How many shards each split gets: as configured, or from the totals of its rows, as a side input."""
+    target = sharding.shards
+    if isinstance(target, int):
+        return {"train": target, "heldout": target}
+    weights = rows | "weigh" >> beam.Map(_weigh, sharding.heldout)
+    totals = weights | "totals" >> beam.CombinePerKey(lambda values: sum(values, np.zeros(2, np.int64)))
+    counts = totals | "shards of a split" >> beam.MapTuple(lambda split, total: (split, target.count(*total.tolist())))
+    return beam.pvalue.AsDict(counts)
 
 
 class Shards(NamedTuple):
@@ -109,7 +140,8 @@ class WriteShards(beam.PTransform):
             | beam.FlatMap(lambda part: [Record(row["id"], row) for row in read_rows([part])])
             | RunStep("tokens", self._worker, 0)
         )
-        shards = counted.kept | beam.Map(_place, self._sharding) | beam.GroupByKey() | beam.Map(_write, self._sharding)
+        placed = counted.kept | beam.Map(_place, self._sharding, _counts(counted.kept, self._sharding))
+        shards = placed | beam.GroupByKey() | beam.Map(_write, self._sharding)
         infos = shards | "infos" >> beam.Map(lambda shard: shard.info.model_dump(mode="json"))
         accounts = shards | "shard accounts" >> beam.Map(lambda shard: shard.account)
         return Shards(infos, accounts, counted)

@@ -15,9 +15,8 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from step3vl.data.ledger import DeadLetter, Step
+from step3vl.data.ledger import DROPPED, DeadLetter, Step
 
-DROPPED = "dropped"  # the `error` of a letter whose record was unwanted rather than broken
 _LETTERS = "letters"
 _ACCOUNTS = "accounts"
 _KEPT = "kept"

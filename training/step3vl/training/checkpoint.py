@@ -25,6 +25,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.files import write_durably
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint
 from step3vl.model.checkpoint import load_config, load_processor
+from step3vl.training.elastic import load_regrouped
 from step3vl.training.engine import gathered
 
 logger = logging.getLogger(__name__)
@@ -62,18 +63,21 @@ def save(
     return final
 
 
-def load(folder: Path, engines: Mapping[str, Any], made_with: dict[str, Any]) -> dict[str, Any] | None:
+def load(
+    folder: Path, engines: Mapping[str, Any], made_with: dict[str, Any], accept_changed_data: bool | None = None
+) -> dict[str, Any] | None:
     """Restore the engines and this rank's random state from the latest checkpoint; None when there is none.
 
     Returns its progress. Raises UserError, on every rank alike, when it is damaged or was made with another
-    configuration, dataset, tokenizer, model or number of processes.
+    configuration, dataset, tokenizer or model. `accept_changed_data` takes another dataset all the same; None means
+    that the user has no such choice.
     """
     found: list[Any] = [None]
     if dist.get_rank() == 0:
         try:
             found = [latest(folder)]
             if found[0] is not None:
-                _check(found[0], made_with)
+                _check(found[0], made_with, accept_changed_data)
         except UserError as error:
             found = [error]
     dist.broadcast_object_list(found)
@@ -82,12 +86,16 @@ def load(folder: Path, engines: Mapping[str, Any], made_with: dict[str, Any]) ->
     if found[0] is None:
         return None
     path: Path = found[0]
+    state = read_state(path)
     for name, engine in engines.items():
-        engine.load_checkpoint(str(path), tag=name, load_lr_scheduler_states=False)
+        if engine.zero_optimization_stage() and state["processes"] != dist.get_world_size():
+            load_regrouped(engine, path, name)
+        else:
+            engine.load_checkpoint(str(path), tag=name, load_lr_scheduler_states=False)
     random = path / f"random-{dist.get_rank()}.pt"
-    if random.exists():  # without ZeRO the number of processes may have grown
+    if random.exists():  # the number of processes may have grown
         _set_random_state(torch.load(random))
-    return read_state(path)["progress"]
+    return state["progress"]
 
 
 def latest(folder: Path) -> Path | None:
@@ -181,21 +189,23 @@ def _publish(model: Step3VLForConditionalGeneration, processor: Step3VLProcessor
     draft.rename(out)
 
 
-def _check(path: Path, made_with: dict[str, Any]) -> None:
+def _check(path: Path, made_with: dict[str, Any], accept_changed_data: bool | None) -> None:
     state = read_state(path)
     check_files(path, state["files"])
-    if state["processes"] != dist.get_world_size() and made_with.get("zero_stage", 1) > 0:
-        raise UserError(
-            f"{path} was written by {state['processes']} processes and its ZeRO shards need as many: "
-            f"set processes={state['processes']}, or export it and start another run from the export"
-        )
     for name, value in made_with.items():
         before = state["made_with"].get(name)
         if before != value:
             fields = _changed(before, value) if isinstance(value, dict) and isinstance(before, dict) else ""
-            raise UserError(
-                f"{path} was made with another {name.replace('_', ' ')}{fields}: restore it, or give another output"
-            )
+            what = f"{path} was made with another {name.replace('_', ' ')}{fields}"
+            if name == "dataset" and accept_changed_data:
+                logger.warning("%s; the run goes on at the same place of the new one", what)
+                continue
+            choice = ""
+            if name == "dataset" and accept_changed_data is not None:
+                choice = (
+                    "; accept_changed_data=true goes on all the same, with other samples than the run would have had"
+                )
+            raise UserError(f"{what}: restore it, or give another output{choice}")
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:

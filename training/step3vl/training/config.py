@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError, model_validator
 from step3vl.data.config import Config
 from step3vl.data.crops import ImageSpec
 from step3vl.data.errors import UserError
-from step3vl.data.plan import Mixture
+from step3vl.data.mixture import Mixture
+from step3vl.data.store import DEFAULT, StoreConfig
 from step3vl.training.schedule import Phase
 
 # autocast: weights and gradients in float32, matrix products in bfloat16.
@@ -86,6 +87,9 @@ class TrainConfig(Config):
     precision: Precision = "bf16"
     workers: int = Field(default=0, ge=0)  # processes that decode ahead for each rank; 0 decodes in the rank itself
     cache_mb: int = Field(default=256, ge=0)  # decoded samples that each rank keeps, for a corpus seen many times
+    store: StoreConfig = DEFAULT  # how datasets at distant URLs are read
+    max_lost: float = Field(default=0.001, ge=0, le=1)  # share of samples that may be unreadable; see lost.py
+    accept_changed_data: bool = False  # go on from a checkpoint although a dataset has changed since
 
     checkpoint_every: int = Field(default=500, ge=1)  # steps; there is always one after the last
     keep: int = Field(default=2, ge=1)  # checkpoints

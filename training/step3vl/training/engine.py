@@ -10,15 +10,15 @@ import os
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from step3vl.model import tower_of
 from step3vl.training.config import OptimizerConfig, Precision
 
-Tower = Literal["vision", "projector", "decoder"]
 _CPU = not torch.cuda.is_available()
 
 
@@ -46,13 +46,6 @@ def leave() -> None:
     """Leave the process group together: a rank that ends while another still talks to it would bring that one down."""
     dist.barrier()
     dist.destroy_process_group()
-
-
-def tower_of(name: str) -> Tower:
-    """The tower of a parameter of the model, by its published name."""
-    if name.startswith(("vit_large_projector.", "vision_model.vit_downsampler")):
-        return "projector"
-    return "vision" if name.startswith("vision_model.") else "decoder"
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

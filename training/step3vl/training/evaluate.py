@@ -7,14 +7,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from step3vl.data.plan import Mixture
+from step3vl.data.mixture import Mixture
 from step3vl.training.batch import Batch
 from step3vl.training.schedule import Phase
 
 
 def heldout(phases: Sequence[Phase]) -> Mixture:
     """The held-out split of every source of the phases, once each, all of the same weight."""
-    change = {"split": "heldout", "weight": 1.0}
+    change = {"split": "heldout", "weight": 1.0, "epochs": None}
     sources = [source.model_copy(update=change) for phase in phases for source in phase.mixture.sources]
     return Mixture(sources=tuple(dict.fromkeys(sources)))
 

@@ -57,7 +57,7 @@ class Monitor:
         self._file.close()
 
     def record(self, row: dict[str, Any], done: float) -> None:
-        """`row` has step, phase, loss, lr, grad_norm, tokens, seconds, and evaluation where there was one.
+        """`row` has what the trainer's `_step` puts there, and evaluation where there was one.
 
         `done` is the share of the run that lies behind.
         """

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from step3vl.data.config import Config
-from step3vl.data.plan import Mixture
+from step3vl.data.mixture import Mixture
 
 
 class Phase(Config):

@@ -3,9 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from step3vl.data.config import Config
 from step3vl.data.errors import UserError
-from step3vl.data.plan import Mixture
+from step3vl.data.mixture import Mixture, Stretch
+from step3vl.data.plan import Cursor
 from step3vl.data.tokens import TokenIds, fingerprint, load_tokenizer
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, tiny_config
 from step3vl.training import checkpoint
@@ -23,6 +24,7 @@ from step3vl.training.config import TrainConfig, accumulation
 from step3vl.training.engine import backward, join, parameter_groups, set_learning_rate, start_engine, step
 from step3vl.training.evaluate import heldout, validation_loss
 from step3vl.training.loader import PackLoader
+from step3vl.training.lost import DeadLetters, check_losses
 from step3vl.training.monitor import Monitor
 from step3vl.training.schedule import Phase, behind, learning_rate, spent
 
@@ -35,6 +37,9 @@ _FREE = {
     "micro_batch",
     "workers",
     "cache_mb",
+    "store",
+    "max_lost",
+    "accept_changed_data",
     "checkpoint_every",
     "keep",
     "log_every",
@@ -42,16 +47,18 @@ _FREE = {
 }
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. `packs` and `phase_tokens` were taken by all ranks in the current phase."""
+class Progress(Config):
+    """Where a run stands. `tokens` were trained on; those of samples that could not be read are `lost_tokens`.
+
+    The cursor is the place in the plan of the whole run; its `packs` alone says as much.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    phase: int = 0
-    packs: int = 0
-    phase_tokens: int = 0
+    lost_samples: int = 0
+    lost_tokens: int = 0
+    cursor: Cursor
 
 
 def train(config: TrainConfig, title: str) -> None:
@@ -65,8 +72,7 @@ def train(config: TrainConfig, title: str) -> None:
     run = _Run(config, title, device)
     progress = run.resume()
     with Monitor(run.output, title, progress.step, config.log_every) if run.rank == 0 else nullcontext() as monitor:
-        while progress.phase < len(config.phases):
-            progress = run.train_phase(progress, monitor)
+        run.train(progress, monitor)
     checkpoint.export(run.engine, run.processor, run.output / "export")
 
 
@@ -97,7 +103,7 @@ class _Run:
         model, self.processor = start_model(config)
         self.tokenizer = self.processor.plain_tokenizer()
         # Every phase's data is opened now: a mistake in the last one should not come to light after days.
-        self.loaders = [self._loader(phase.mixture, config.seed + n) for n, phase in enumerate(config.phases)]
+        self.loader = self._loader([_stretch(phase, config.global_batch) for phase in config.phases])
         self.heldout = self._heldout()
         self.made_with = self._made_with(model)
         if self.rank == 0:
@@ -115,42 +121,69 @@ class _Run:
 
     def resume(self) -> Progress:
         """Restore the latest checkpoint, if there is one."""
-        folder = self.output / checkpoint.FOLDER
-        restored = checkpoint.load(folder, {checkpoint.MODEL: self.engine}, self.made_with)
+        folder, engines = self.output / checkpoint.FOLDER, {checkpoint.MODEL: self.engine}
+        restored = checkpoint.load(folder, engines, self.made_with, self.config.accept_changed_data)
         if restored is None:
-            return Progress()
+            return Progress(cursor=self.loader.plan.start)
         logger.info("%s goes on from step %d", self.title, restored["step"])
-        return Progress(**restored)
+        return Progress.model_validate(restored)
 
-    def train_phase(self, progress: Progress, monitor: Monitor | None) -> Progress:
-        """Train to the end of the current phase; returns the start of the next one."""
-        config, phase = self.config, self.config.phases[progress.phase]
-        batches = self.loaders[progress.phase].batches(progress.packs)
-        while (share := self._spent(phase, progress)) < 1:
-            progress, row = self._step(phase, batches, progress)
-            share = self._spent(phase, progress)
-            last = share == 1 and progress.phase == len(config.phases) - 1
+    def train(self, progress: Progress, monitor: Monitor | None) -> None:
+        """Train to the end of the last phase."""
+        config, saved = self.config, progress.step
+        batches = self.loader.batches(progress.cursor)
+        letters = DeadLetters(self.output, progress.step)
+        while len(micro_batches := list(islice(batches, self.accumulation))) == self.accumulation:
+            before = progress.cursor
+            progress, row = self._step(micro_batches, progress)
+            letters.collect(progress.step, micro_batches, row["lost_samples"])
+            done, last = self._behind(progress.cursor), progress.cursor.stretch == len(config.phases)
             if self.heldout and config.evaluation and (last or progress.step % config.evaluation.every == 0):
                 row["evaluation"] = validation_loss(self.engine, self.heldout, self.device, self.dtype)
-            if share == 1:
-                progress = replace(progress, phase=progress.phase + 1, packs=0, phase_tokens=0)
             if monitor is not None:  # before the checkpoint: a run that goes on from there has the row
-                monitor.record(row, behind(config.phases, progress.phase, share % 1))
+                monitor.record(row, done)
+            check_losses(progress.lost_samples, progress.cursor, config.max_lost, letters.last)
             if last or progress.step % config.checkpoint_every == 0:
                 self._save(progress)
-            if share == 1:
-                break
-        return progress
+                saved = progress.step
+            self._account(before, progress.cursor)
+        if progress.step > saved:  # the data were spent before the phases were
+            logger.warning("%s ends after step %d: every source is spent", self.title, progress.step)
+            self._save(progress)
 
-    def _spent(self, phase: Phase, progress: Progress) -> float:
-        return spent(phase, progress.packs // self.config.global_batch, progress.phase_tokens)
+    def _behind(self, cursor: Cursor) -> float:
+        """The share of the run that lies behind."""
+        phases, share = self.config.phases, 0.0
+        if cursor.stretch < len(phases):
+            share = spent(phases[cursor.stretch], *self._within(cursor))
+        return behind(phases, cursor.stretch, share)
 
-    def _step(self, phase: Phase, batches: Iterator[Batch], progress: Progress) -> tuple[Progress, dict[str, Any]]:
+    def _within(self, cursor: Cursor) -> tuple[int, int]:
+        """Steps and tokens of the present phase."""
+        return cursor.stretch_packs // self.config.global_batch, cursor.stretch_tokens
+
+    def _account(self, before: Cursor, now: Cursor) -> None:
+        """Say which sources a step has spent and, at the end of a phase, what every one has given."""
+        for number, source in enumerate(self.loader.plan.sources):
+            stream = now.streams[number]
+            if before.streams[number].epoch < stream.epoch == source.epochs:
+                logger.info("%s: %s is spent; the others take over its share", self.title, source)
+            if before.stretch < now.stretch:
+                gave = f"{stream.samples} samples, {stream.tokens} tokens in {stream.packs} packs"
+                left_out = f"; {stream.oversized} samples were longer than a pack" if stream.oversized else ""
+                logger.info("%s, phase %d: %s gave %s%s", self.title, now.stretch, source, gave, left_out)
+
+    def _step(self, micro_batches: Sequence[Batch], progress: Progress) -> tuple[Progress, dict[str, Any]]:
         """One optimiser step over all ranks; returns where the run then stands and the row of its metrics."""
         start = time.perf_counter()
-        micro_batches = list(islice(batches, self.accumulation))
-        weight = self._sum(sum(batch.weight for batch in micro_batches))
-        rate = learning_rate(phase, progress.packs // self.config.global_batch, progress.phase_tokens)
+        weight, tokens, lost_samples, lost_tokens = self._sum(
+            sum(batch.weight for batch in micro_batches),
+            sum(batch.tokens for batch in micro_batches),
+            sum(len(batch.dead) for batch in micro_batches),
+            sum(batch.lost_tokens for batch in micro_batches),
+        )
+        number = progress.cursor.stretch
+        rate = learning_rate(self.config.phases[number], *self._within(progress.cursor))
         set_learning_rate(self.engine, rate)
         own, norm = torch.zeros((), device=self.device), 0.0
         for batch in micro_batches:
@@ -159,64 +192,69 @@ class _Run:
             own += loss.detach()
             backward(self.engine, loss, weight)
             norm = step(self.engine)
-        loss_mean = self._sum(float(own)) / max(weight, 1e-8)
+        loss_mean = self._sum(float(own))[0] / max(weight, 1e-8)
         if not math.isfinite(loss_mean):
             raise UserError(
                 f"{self.title}: the loss became {loss_mean} at step {progress.step + 1}, at a learning rate of "
                 f"{rate:.2e}; lower lr_start or optimizer.grad_clip, with another output"
             )
-        tokens = sum(batch.tokens for batch in micro_batches)
-        number = progress.phase
-        progress = replace(
-            progress,
+        progress = Progress(
             step=progress.step + 1,
-            tokens=progress.tokens + tokens,
+            tokens=progress.tokens + int(tokens),
             seconds=progress.seconds + time.perf_counter() - start,
-            packs=progress.packs + self.config.global_batch,
-            phase_tokens=progress.phase_tokens + tokens,
+            lost_samples=progress.lost_samples + int(lost_samples),
+            lost_tokens=progress.lost_tokens + int(lost_tokens),
+            cursor=micro_batches[-1].cursor,
         )
         row = {"step": progress.step, "phase": number, "loss": loss_mean, "lr": rate, "grad_norm": norm}
-        return progress, {**row, "tokens": progress.tokens, "seconds": round(progress.seconds, 3)}
+        row |= {"tokens": progress.tokens, "seconds": round(progress.seconds, 3), "packs": progress.cursor.packs}
+        return progress, {**row, "lost_samples": progress.lost_samples}
 
-    def _sum(self, value: float) -> float:
-        """Over all ranks."""
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+    def _sum(self, *values: float) -> list[float]:
+        """Each over all ranks."""
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
-        return float(total)
+        return total.tolist()
 
     def _save(self, progress: Progress) -> None:
         checkpoint.save(
             self.output / checkpoint.FOLDER,
             progress.step,
             {checkpoint.MODEL: self.engine},
-            asdict(progress),
+            progress.model_dump(mode="json"),
             self.made_with,
             self.config.keep,
         )
 
-    def _loader(self, mixture: Mixture, seed: int, *, ahead: bool = True) -> PackLoader:
-        config, kind = self.config, self.config.sample_kind
-        if kind is not None:
-            mixture = Mixture(sources=tuple(s.model_copy(update={"kind": kind}) for s in mixture.sources))
+    def _loader(self, stretches: Sequence[Stretch], *, ahead: bool = True) -> PackLoader:
+        config = self.config
         return PackLoader(
-            mixture,
+            [stretch._replace(mixture=self._of_kind(stretch.mixture)) for stretch in stretches],
             capacity=config.capacity,
-            seed=seed,
+            seed=config.seed,
             tokenizer=self.tokenizer,
             image_processor=self.processor.image_processor,
             micro_batch=config.micro_batch,
             rank=self.rank,
             world=self.world,
+            group=config.global_batch,
             workers=config.workers if ahead else 0,
             cache_mb=config.cache_mb if ahead else 0,
+            store=config.store,
         )
+
+    def _of_kind(self, mixture: Mixture) -> Mixture:
+        kind = self.config.sample_kind
+        if kind is None:
+            return mixture
+        return Mixture(sources=tuple(source.model_copy(update={"kind": kind}) for source in mixture.sources))
 
     def _heldout(self) -> list[Batch]:
         """The same micro-batches for every evaluation; fewer packs where they do not divide."""
         evaluation = self.config.evaluation
         if evaluation is None:
             return []
-        loader = self._loader(evaluation.mixture or heldout(self.config.phases), self.config.seed, ahead=False)
+        loader = self._loader([Stretch(evaluation.mixture or heldout(self.config.phases))], ahead=False)
         number = max(1, evaluation.packs // (self.config.micro_batch * self.world))
         return list(islice(loader.batches(), number))
 
@@ -226,6 +264,10 @@ class _Run:
             "zero_stage": self.config.zero_stage,
             "model": model.config.to_json_string(),
             "tokenizer": fingerprint(self.tokenizer),
-            "dataset": [dataset.sha256 for loader in self.loaders for dataset in loader.plan.datasets],
+            "dataset": {dataset.url: dataset.fingerprint for dataset in self.loader.plan.datasets},
             "configuration": self.config.model_dump(mode="json", exclude=_FREE),
         }
+
+
+def _stretch(phase: Phase, global_batch: int) -> Stretch:
+    return Stretch(phase.mixture, phase.tokens, None if phase.steps is None else phase.steps * global_batch)

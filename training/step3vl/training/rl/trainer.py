@@ -74,7 +74,7 @@ class Trainer:
         ids = TokenIds.of(self.tokenizer)
         self.made_with = {
             "configuration": config.model_dump(mode="json", exclude=_FREE),
-            "dataset": dataset.sha256,
+            "dataset": dataset.fingerprint,
             "tokenizer": fingerprint(self.tokenizer),
             "model": model.config.to_json_string(),
             "zero_stage": config.zero_stage,
