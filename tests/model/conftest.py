@@ -1,12 +1,14 @@
 """A small vocabulary, a small model with random weights, and pictures of noise."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from step3vl.data.crops import ImageSpec
 from step3vl.data.sample import Image as EncodedImage
@@ -59,6 +61,27 @@ def model(tokenizer: Tokenizer) -> Step3VLForConditionalGeneration:
 def fresh_model(tokenizer: Tokenizer) -> Step3VLForConditionalGeneration:
     """The same weights, for a test that changes them."""
     return small_model(tokenizer.get_vocab_size(), TokenIds.of(tokenizer).image_patch)
+
+
+def pictured_rows(
+    model: Step3VLForConditionalGeneration, spec: ImageSpec, rows: int, length: int, seed: int = 0
+) -> dict[str, Tensor]:
+    """Rows of random text, each with a picture of one global view and two crops after its third token."""
+    generator = torch.Generator().manual_seed(seed)
+    input_ids = torch.randint(0, 256, (rows, length), generator=generator)
+    patches = 2 * spec.crop_tokens + spec.image_tokens
+    input_ids[:, 3 : 3 + patches] = model.config.image_token_id
+    return {
+        "input_ids": input_ids,
+        "pixel_values": torch.randn(rows, 3, spec.image_size, spec.image_size, generator=generator),
+        "patch_pixel_values": torch.randn(2 * rows, 3, spec.crop_size, spec.crop_size, generator=generator),
+        "num_patches": torch.full((rows,), 2),
+    }
+
+
+@pytest.fixture(scope="session", name="pictured")
+def pictured_fixture() -> Callable[..., dict[str, Tensor]]:
+    return pictured_rows
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:

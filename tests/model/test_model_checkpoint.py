@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from step3vl.data.errors import UserError
 from step3vl.data.tokens import TokenIds, fingerprint, load_tokenizer
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, save_checkpoint
+from step3vl.model.checkpoint import unspoken
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def folder(saved, tmp_path) -> Path:
 
 
 def test_a_folder_holds_what_a_server_needs(saved, tokenizer) -> None:
-    assert {file.name for file in saved.iterdir()} == {
+    assert {file.name for file in saved.iterdir() if file.suffix != ".py"} == {
         "chat_template.jinja",
         "config.json",
         "generation_config.json",
@@ -40,9 +41,9 @@ def test_a_folder_holds_what_a_server_needs(saved, tokenizer) -> None:
     }
     ids = TokenIds.of(tokenizer)
     generation = json.loads((saved / "generation_config.json").read_text())
-    assert generation["eos_token_id"] == [ids.pad, ids.chat_end]
+    assert generation["eos_token_id"] == [ids.pad, ids.chat_end, ids.image_patch]
     assert (generation["temperature"], generation["top_p"], generation["top_k"]) == (1.0, 1.0, 0)
-    assert ids.image_patch in generation["suppress_tokens"]
+    assert set(generation["suppress_tokens"]) == set(unspoken(ids)) - {ids.image_patch}
     config = json.loads((saved / "config.json").read_text())
     assert config["model_type"] == "step_robotics"
     assert config["architectures"] == ["StepVLForConditionalGeneration"]
@@ -87,15 +88,12 @@ def test_auto_classes_read_the_folder_without_remote_code(saved) -> None:
         assert not info["unexpected_keys"]
 
 
-def test_sharded_weights_are_read_through_their_index(model, processor, folder) -> None:
+def test_sharded_weights_are_read_through_their_index(model, folder) -> None:
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="200KB")
     assert (folder / "model.safetensors.index.json").is_file()
     loaded, _ = load_model(folder)
-    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
-    next(folder.glob("model-00002-*.safetensors")).unlink()
-    with pytest.raises(UserError, match=r"model-00002-.*is missing"):
-        load_model(folder)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_released_folder_without_processor_files_gets_the_released_sizes(folder) -> None:
@@ -111,28 +109,6 @@ def test_its_own_chat_template_is_kept(folder) -> None:
     (folder / "chat_template.jinja").write_text("{{ messages[0].content }}!")
     processor = load_model(folder)[1]
     assert processor.apply_chat_template([{"role": "user", "content": "hi"}]) == "hi!"
-
-
-def test_names_that_are_missing_unexpected_or_misshapen_are_listed(folder) -> None:
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    tensors["model.extra.weight"] = tensors.pop("model.norm.weight")
-    tensors["lm_head.weight"] = tensors["lm_head.weight"][:-1].contiguous()
-    save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(UserError) as error:
-        load_model(folder)
-    message = str(error.value)
-    assert "1 missing: model.norm.weight" in message
-    assert "1 unexpected: model.extra.weight" in message
-    assert "1 of another shape: lm_head.weight (356, 64) instead of (357, 64)" in message
-    assert "\n" not in message
-
-
-def test_a_truncated_file_is_named(folder) -> None:
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(UserError, match=r"model\.safetensors is cut short or broken"):
-        load_model(folder)
 
 
 BROKEN = {

@@ -2,62 +2,11 @@
 
 import pytest
 import torch
+from published import PUBLISHED
 
 from step3vl.data.crops import ImageSpec
 from step3vl.model import Step3VLConfig, Step3VLForConditionalGeneration, Step3VLVisionConfig, config_10b, tiny_config
 from step3vl.model.vision import VisionEncoder
-
-# The released config.json: what its classes leave to defaults is absent.
-PUBLISHED = {
-    "architectures": ["StepVLForConditionalGeneration"],
-    "auto_map": {"AutoConfig": "configuration_step_vl.StepRoboticsConfig"},
-    "model_type": "step_robotics",
-    "im_end_token": "<im_end>",
-    "im_patch_token": "<im_patch>",
-    "im_start_token": "<im_start>",
-    "image_token_len": 169,
-    "patch_token_len": 81,
-    "image_token_id": 151679,
-    "understand_projector_stride": 2,
-    "use_im_start_end": "true",
-    "vision_select_layer": -1,
-    "projector_bias": False,
-    "vision_config": {
-        "image_size": 728,
-        "patch_size": 14,
-        "width": 1536,
-        "layers": 47,
-        "heads": 16,
-        "pool_type": "none",
-        "output_dim": None,
-        "use_cls_token": False,
-        "ls_init_value": 0.1,
-        "use_ln_post": False,
-        "hidden_act": "quick_gelu",
-    },
-    "text_config": {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "attention_bias": False,
-        "bos_token_id": 151643,
-        "eos_token_id": [151643, 151645, 151679],
-        "head_dim": 128,
-        "hidden_size": 4096,
-        "intermediate_size": 12288,
-        "max_position_embeddings": 40960,
-        "max_window_layers": 36,
-        "num_attention_heads": 32,
-        "num_hidden_layers": 36,
-        "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-06,
-        "rope_scaling": None,
-        "rope_theta": 1000000,
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "use_sliding_window": False,
-        "vocab_size": 151936,
-    },
-}
 
 
 def shapes(config: Step3VLConfig) -> dict[str, tuple[int, ...]]:

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from step3vl.data.crops import ImageSpec, plan_crops
+from step3vl.data.crops import ImageSpec, PictureError, plan_crops
 from step3vl.model import Step3VLImageProcessor
 from step3vl.model.image_processing import MEAN, STD
 
@@ -89,21 +90,134 @@ def test_shrinking_is_antialiased(noise) -> None:
     assert float(pixels.std(dim=(2, 3)).max()) < 0.35
 
 
+def literal(picture: Image.Image, spec: ImageSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The released steps on pixels, one after the other as they are told, on whole pictures: view and crops."""
+
+    def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        return image.resize(size, Image.Resampling.BILINEAR)
+
+    def tensor(image: Image.Image, side: int) -> torch.Tensor:
+        values = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+        mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+        values = values.sub(mean).div(std)
+        if values.shape[1:] == (side, side):
+            return values
+        return F.interpolate(values[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
+
+    plan = plan_crops(*picture.size, spec)
+    if plan.padded:
+        square = Image.new("RGB", (plan.padded, plan.padded), (0, 0, 0))
+        square.paste(picture, (0, 0))
+        picture = square
+    picture = resized(picture, plan.resized)
+    canvas = resized(picture, plan.canvas)
+    return tensor(picture, spec.image_size), [tensor(canvas.crop(box), spec.crop_size) for box in plan.boxes]
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(500, 400), (728, 728), (728, 485), (300, 100), (1280, 720), (1000, 400), (400, 1000), (3100, 700), (200, 31)],
+)
+def test_pixels_are_those_of_the_literal_steps_bit_for_bit(noise, width, height) -> None:
+    picture = noise(width, height)
+    output = Step3VLImageProcessor()(picture)
+    view, crops = literal(picture, ImageSpec())
+    assert torch.equal(output["pixel_values"][0], view)
+    assert len(output["patch_pixel_values"]) == len(crops)
+    for ours, theirs in zip(output["patch_pixel_values"], crops, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(width=st.integers(1, 500), height=st.integers(1, 500))
+def test_small_sizes_follow_the_literal_steps_bit_for_bit(noise, width, height) -> None:
+    spec = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224, max_crops=300)
+    picture = noise(width, height)
+    try:
+        plan_crops(width, height, spec)
+    except PictureError:
+        return
+    output = Step3VLImageProcessor(**spec.model_dump())(picture)
+    view, crops = literal(picture, spec)
+    assert torch.equal(output["pixel_values"][0], view)
+    assert all(map(torch.equal, output["patch_pixel_values"], crops))
+
+
+def test_the_order_of_the_steps_matters(noise) -> None:
+    """The peers that resample bytes, and normalise after it, are a rounding of 1/255 away: the test above sees it."""
+    picture = noise(500, 400)
+    early = normalised(np.asarray(picture.resize((728, 728), Image.Resampling.BILINEAR)))
+    assert (early - literal(picture, ImageSpec())[0]).abs().max() > 1e-3
+
+
+SMALL = {"image_size": 56, "crop_size": 42, "patch_size": 7, "max_side": 224}
+
+
 def test_orientation_and_transparency_are_settled_first() -> None:
     picture = Image.new("RGBA", (60, 30), (10, 200, 30, 0))
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.info["exif"] = exif.tobytes()
-    turned = Step3VLImageProcessor(image_size=56, crop_size=42, patch_size=7, max_side=224)
+    processor = Step3VLImageProcessor(**SMALL)
     upright = Image.new("RGB", (30, 60), (10, 200, 30))
     for name in ("pixel_values", "patch_pixel_values"):
-        assert torch.equal(turned(picture)[name], turned(upright)[name])
+        assert torch.equal(processor(picture)[name], processor(upright)[name])
+
+
+def test_every_source_of_a_picture_gives_the_same_pixels(noise, tmp_path) -> None:
+    picture = noise(90, 50)
+    file = tmp_path / "a.png"
+    picture.save(file)
+    array = np.asarray(picture)
+    processor = Step3VLImageProcessor(**SMALL)
+    expected = processor(picture)["patch_pixel_values"]
+    assert len(expected) > 1
+    tensor = torch.from_numpy(array.copy())
+    for source in (file, str(file), file.read_bytes(), array, tensor, tensor.permute(2, 0, 1), tensor.float() / 255):
+        assert torch.equal(processor(source)["patch_pixel_values"], expected)
+
+
+def test_an_axis_more_is_several_pictures_and_lists_may_be_nested(noise) -> None:
+    pictures = [noise(90, 50, seed) for seed in range(3)]
+    processor = Step3VLImageProcessor(**SMALL)
+    expected = processor(pictures)
+    several = np.stack([np.asarray(picture) for picture in pictures])
+    for source in (several, torch.from_numpy(several), [pictures[:1], [], pictures[1:]]):
+        output = processor(source)
+        assert all(torch.equal(output[name], expected[name]) for name in expected)
+    alone = [processor(picture) for picture in pictures]
+    for name in expected:
+        assert torch.equal(expected[name], torch.cat([one[name] for one in alone]))
+
+
+def test_of_a_tensor_the_first_axis_is_the_channels() -> None:
+    """[3, 60, 3] as a tensor is a picture three wide; as an array it is one three high."""
+    values = np.zeros((3, 60, 3), np.uint8)
+    processor = Step3VLImageProcessor(**SMALL)
+    assert processor.fetch_images(torch.from_numpy(values)).size == (3, 60)
+    assert processor.fetch_images(values).size == (60, 3)
+
+
+def test_a_limit_is_told_with_the_number_of_the_picture(noise) -> None:
+    pictures = [noise(40, 40), noise(100, 90)]
+    with pytest.raises(
+        PictureError, match=r"^picture 2 of 2: a picture of 100x90 pixels is more than max_pixels=8999: "
+    ):
+        Step3VLImageProcessor(**SMALL, max_pixels=8999)(pictures)
+    with pytest.raises(PictureError, match=r"^a picture of 100x90 pixels becomes \d+ tokens, more than max_tokens=20"):
+        Step3VLImageProcessor(**SMALL, max_tokens=20)(pictures[1])
+
+
+def test_limits_are_kept_in_the_file_of_the_processor(tmp_path) -> None:
+    Step3VLImageProcessor(**SMALL, max_crops=7, max_pixels=1000, max_tokens=99).save_pretrained(tmp_path)
+    again = Step3VLImageProcessor.from_pretrained(tmp_path)
+    assert again.spec == ImageSpec(**SMALL, max_crops=7, max_pixels=1000, max_tokens=99)
 
 
 @settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 400), height=st.integers(1, 400))
 def test_tensors_agree_with_the_plan_for_any_size(width, height) -> None:
-    spec = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
+    spec = ImageSpec(**SMALL)
     try:
         plan = plan_crops(width, height, spec)
     except ValueError:

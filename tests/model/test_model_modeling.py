@@ -3,24 +3,9 @@
 import pytest
 import torch
 from torch import Tensor
-from transformers import Qwen3ForCausalLM
+from transformers import AttentionInterface, Qwen3ForCausalLM
 
-from step3vl.model import Step3VLForConditionalGeneration
 from step3vl.model.head import token_scores
-
-
-def pictured(model, spec, rows: int, length: int, seed: int = 0) -> dict[str, Tensor]:
-    """Rows of random text, each with a picture of one global view and two crops after its third token."""
-    generator = torch.Generator().manual_seed(seed)
-    input_ids = torch.randint(0, 256, (rows, length), generator=generator)
-    patches = 2 * spec.crop_tokens + spec.image_tokens
-    input_ids[:, 3 : 3 + patches] = model.config.image_token_id
-    return {
-        "input_ids": input_ids,
-        "pixel_values": torch.randn(rows, 3, spec.image_size, spec.image_size, generator=generator),
-        "patch_pixel_values": torch.randn(2 * rows, 3, spec.crop_size, spec.crop_size, generator=generator),
-        "num_patches": torch.full((rows,), 2),
-    }
 
 
 def one_row(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
@@ -32,8 +17,16 @@ def one_row(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
     }
 
 
+def joined(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """The rows as one pack with five tokens of padding behind them, and its sequence ids."""
+    rows, length = inputs["input_ids"].shape
+    ids = torch.cat([inputs["input_ids"].flatten(), torch.zeros(5, dtype=torch.long)])[None]
+    numbers = torch.arange(1, rows + 1).repeat_interleave(length)
+    return {**inputs, "input_ids": ids}, torch.cat([numbers, torch.zeros(5, dtype=torch.long)])[None]
+
+
 @torch.inference_mode()
-def test_the_decoder_agrees_with_the_librarys_on_the_same_embeddings(model, spec) -> None:
+def test_the_decoder_agrees_with_the_librarys_on_the_same_embeddings(model, spec, pictured) -> None:
     reference = Qwen3ForCausalLM(model.config.text_config).eval()
     state = {f"model.{name}": tensor for name, tensor in model.model.state_dict().items()}
     reference.load_state_dict({**state, "lm_head.weight": model.lm_head.weight})
@@ -43,7 +36,7 @@ def test_the_decoder_agrees_with_the_librarys_on_the_same_embeddings(model, spec
 
 
 @torch.inference_mode()
-def test_crops_come_before_the_global_view_of_their_own_picture(model, spec) -> None:
+def test_crops_come_before_the_global_view_of_their_own_picture(model, spec, pictured) -> None:
     inputs = pictured(model, spec, rows=2, length=30)
     features = model.encode_images(inputs["pixel_values"], inputs["patch_pixel_values"], torch.tensor([0, 4]))
 
@@ -55,24 +48,64 @@ def test_crops_come_before_the_global_view_of_their_own_picture(model, spec) -> 
     assert torch.allclose(features, expected, atol=1e-4)
 
 
+def varlen_reference(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    cu_seq_lens_q: Tensor,
+    cu_seq_lens_k: Tensor,
+    max_length_q: int,
+    scaling: float,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """What a variable-length kernel computes, in plain torch: each stretch of the one row attends to itself."""
+    assert attention_mask is None
+    assert len(query) == 1
+    assert torch.equal(cu_seq_lens_q, cu_seq_lens_k)
+    assert cu_seq_lens_q.diff().max() == max_length_q
+    out = torch.empty_like(query)
+    for start, end in zip(cu_seq_lens_q.tolist(), cu_seq_lens_q.tolist()[1:], strict=False):
+        out[:, :, start:end] = torch.nn.functional.scaled_dot_product_attention(
+            query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], is_causal=True, scale=scaling,
+            enable_gqa=True,
+        )  # fmt: skip
+    return out.transpose(1, 2), None
+
+
+ATTENTION = ["sdpa", "eager", "flex_attention", "flash_reference"]
+
+
 @torch.inference_mode()
-def test_packed_samples_get_the_logits_that_they_get_alone(model, spec) -> None:
-    inputs = pictured(model, spec, rows=3, length=24)
-    packed = {name: tensor for name, tensor in inputs.items() if name != "input_ids"}
-    ids = torch.cat([inputs["input_ids"].flatten(), torch.zeros(5, dtype=torch.long)])[None]
-    sequence_ids = torch.cat([torch.arange(1, 4).repeat_interleave(24), torch.zeros(5, dtype=torch.long)])[None]
-    together = model(ids, sequence_ids=sequence_ids, **packed).logits
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_packed_samples_get_the_logits_that_they_get_alone(fresh_model, spec, attention, pictured) -> None:
+    """With every kind of attention. A CUDA kernel for packs is stood in for by its definition, fed the same way."""
+    AttentionInterface.register("flash_reference", varlen_reference)
+    inputs = pictured(fresh_model, spec, rows=3, length=24)
+    alone = torch.cat([fresh_model(**one_row(inputs, row)).logits for row in range(3)], dim=1)
+    packed, sequence_ids = joined(inputs)
+    fresh_model.model.config._attn_implementation = attention
+    with torch.compiler.set_stance("force_eager"):  # flex attention is compiled by the library; that takes long
+        together = fresh_model(**packed, sequence_ids=sequence_ids).logits
+        twice = {name: torch.cat([tensor, tensor]) for name, tensor in packed.items()}
+        rows = fresh_model(**twice, sequence_ids=sequence_ids.repeat(2, 1)).logits
     assert together.isfinite().all()
-    for row in range(3):
-        alone = model(**one_row(inputs, row)).logits
-        assert (together[:, 24 * row : 24 * (row + 1)] - alone).abs().max() < 1e-4
-    crossing = model(ids, **packed).logits
-    assert (crossing[:, 24:48] - together[:, 24:48]).abs().max() > 1e-2, "without the mask, samples see each other"
+    assert (together[:, :72] - alone).abs().max() < 1e-4
+    assert (rows - together).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_without_sequence_ids_the_samples_of_a_pack_would_see_each_other(model, spec, pictured) -> None:
+    packed, sequence_ids = joined(pictured(model, spec, rows=3, length=24))
+    together = model(**packed, sequence_ids=sequence_ids).logits
+    assert (model(**packed).logits[:, 24:48] - together[:, 24:48]).abs().max() > 1e-2
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("padding", [0, 5, 17])
-def test_padding_on_the_left_changes_nothing(model, spec, padding) -> None:
+def test_padding_on_the_left_changes_nothing(model, spec, padding, pictured) -> None:
     inputs = pictured(model, spec, rows=2, length=26)
     expected = model(**inputs).logits
     ids = torch.nn.functional.pad(inputs.pop("input_ids"), (padding, 0), value=0)
@@ -82,7 +115,27 @@ def test_padding_on_the_left_changes_nothing(model, spec, padding) -> None:
 
 
 @torch.inference_mode()
-def test_with_a_cache_the_logits_stay_the_same(model, spec) -> None:
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "flex_attention"])
+def test_rows_of_different_lengths_may_be_padded_on_either_side(fresh_model, spec, attention, pictured) -> None:
+    inputs = pictured(fresh_model, spec, rows=2, length=26)
+    short = one_row(inputs, 1)
+    short["input_ids"] = short["input_ids"][:, :19]
+    expected = fresh_model(**one_row(inputs, 0)).logits, fresh_model(**short).logits
+    fresh_model.set_attn_implementation(attention)
+    ids = inputs.pop("input_ids")
+    for side in ("left", "right"):
+        real = slice(7, 26) if side == "left" else slice(0, 19)
+        padded, mask = ids.clone(), torch.zeros(2, 26, dtype=torch.long)
+        padded[1], mask[0], mask[1, real] = 0, 1, 1
+        padded[1, real] = short["input_ids"]
+        with torch.compiler.set_stance("force_eager"):
+            logits = fresh_model(padded, attention_mask=mask, **inputs).logits
+        assert (logits[:1] - expected[0]).abs().max() < 1e-4
+        assert (logits[1:, real] - expected[1]).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_with_a_cache_the_logits_stay_the_same(model, spec, pictured) -> None:
     inputs = pictured(model, spec, rows=2, length=26)
     expected = model(**inputs).logits
     ids = inputs.pop("input_ids")
@@ -103,7 +156,7 @@ def reference_loss(model, inputs: dict[str, Tensor], weights: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("at_once", [2**27, 4000])
-def test_loss_is_the_weighted_mean_over_full_logits(model, spec, monkeypatch, at_once) -> None:
+def test_loss_is_the_weighted_mean_over_full_logits(model, spec, monkeypatch, at_once, pictured) -> None:
     """In one chunk and in many; so are the gradients."""
     monkeypatch.setattr("step3vl.model.modeling.LOGITS_AT_ONCE", at_once)
     inputs = pictured(model, spec, rows=2, length=30)
@@ -152,7 +205,7 @@ def test_scores_follow_temperature_and_suppressed_ids() -> None:
     assert torch.allclose(scores.entropy, torch.distributions.Categorical(distribution).entropy(), atol=1e-5)
 
 
-def test_every_parameter_learns_and_checkpointing_gives_the_same_gradients(fresh_model, spec) -> None:
+def test_every_parameter_learns_and_checkpointing_gives_the_same_gradients(fresh_model, spec, pictured) -> None:
     model = fresh_model.train()
     inputs = pictured(model, spec, rows=2, length=30)
 
@@ -181,7 +234,7 @@ def test_a_training_batch_without_pictures_still_runs_the_tower(fresh_model) -> 
     assert fresh_model.vision_model.conv1.weight.grad is not None
 
 
-def test_trains_under_bfloat16_autocast(fresh_model, spec) -> None:
+def test_trains_under_bfloat16_autocast(fresh_model, spec, pictured) -> None:
     model = fresh_model.train()
     inputs = pictured(model, spec, rows=4, length=30)
     weights = torch.zeros(4, 30)
@@ -199,28 +252,28 @@ def test_trains_under_bfloat16_autocast(fresh_model, spec) -> None:
     assert losses[-1] < 1
 
 
-def test_image_tokens_and_pictures_must_agree(model, spec) -> None:
+def test_image_tokens_and_pictures_must_agree(model, spec, pictured) -> None:
     inputs = pictured(model, spec, rows=1, length=30)
     with pytest.raises(ValueError, match="the prompt has 12 image tokens, the pictures give 8"):
         model(**{**inputs, "num_patches": torch.tensor([1]), "patch_pixel_values": inputs["patch_pixel_values"][:1]})
     with pytest.raises(ValueError, match="promises 3 crops, patch_pixel_values holds 2"):
         model(**{**inputs, "num_patches": torch.tensor([3])})
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="without attention_mask"):
         model(torch.ones(1, 4, dtype=torch.long), attention_mask=torch.ones(1, 4), sequence_ids=torch.ones(1, 4))
+    with pytest.raises(ValueError, match="speaks of 2 pictures, pixel_values holds 1"):
+        model(**{**inputs, "num_patches": torch.tensor([1, 1])})
 
 
-@torch.inference_mode()
-def test_library_generation_repeats_each_prompt_with_its_own_pictures(
-    model: Step3VLForConditionalGeneration, spec
-) -> None:
-    inputs = pictured(model, spec, rows=2, length=26)
-    mask = torch.ones(2, 26, dtype=torch.long)
-    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
-    once = model.generate(**inputs, attention_mask=mask, **options)
-    beams = model.generate(**inputs, attention_mask=mask, num_beams=2, num_return_sequences=2, **options)
-    assert beams.shape == (4, 30)
-    ids = once[:, :26].clone()
-    for _ in range(4):
-        repeated = {**inputs, "input_ids": ids}
-        ids = torch.cat([ids, model(**repeated).logits[:, -1:].argmax(-1)], dim=1)
-    assert torch.equal(once, ids)
+def test_tensors_of_another_shape_are_named(model) -> None:
+    ids = torch.ones(2, 6, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"input_ids must be \[batch, tokens\], not \[6\]"):
+        model(ids[0])
+    with pytest.raises(ValueError, match=r"labels \[2, 5\] must have the shape of input_ids, \[2, 6\]"):
+        model(ids, labels=ids[:, 1:])
+    with pytest.raises(ValueError, match=r"loss_weights \[6\] must have"):
+        model(ids, labels=ids, loss_weights=torch.ones(6))
+    with pytest.raises(ValueError, match=r"sequence_ids \[1, 6\] must have"):
+        model(ids, sequence_ids=ids[:1])
+    ids[0, :2] = model.config.image_token_id
+    with pytest.raises(ValueError, match=r"image_features must be \[tokens, 64\], not \[2, 128\]"):
+        model(ids, image_features=torch.zeros(2, 128))

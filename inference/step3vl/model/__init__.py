@@ -15,7 +15,9 @@ from step3vl.model.checkpoint import load_model, save_checkpoint
 from step3vl.model.configuration import Step3VLConfig, Step3VLVisionConfig, config_10b, tiny_config
 from step3vl.model.image_processing import Step3VLImageProcessor
 from step3vl.model.modeling import Step3VLForConditionalGeneration, Step3VLOutput
+from step3vl.model.pretrained import tower_of
 from step3vl.model.processing import Step3VLProcessor
+from step3vl.model.remote import write_remote_code
 
 __all__ = [
     "Step3VLConfig",
@@ -28,6 +30,8 @@ __all__ = [
     "load_model",
     "save_checkpoint",
     "tiny_config",
+    "tower_of",
+    "write_remote_code",
 ]
 
 AutoConfig.register(Step3VLConfig.model_type, Step3VLConfig)

@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.logging import disable_progress_bar
 
 from step3vl.data.errors import UserError
@@ -21,9 +19,9 @@ from step3vl.model.configuration import Step3VLConfig
 from step3vl.model.image_processing import Step3VLImageProcessor
 from step3vl.model.modeling import Step3VLForConditionalGeneration
 from step3vl.model.processing import Step3VLProcessor, chat_template
+from step3vl.model.remote import write_remote_code
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
-NAMED = 5  # how many names an error lists before it counts the rest
 
 
 def save_checkpoint(
@@ -32,28 +30,40 @@ def save_checkpoint(
     path: str | Path,
     *,
     state_dict: dict[str, Tensor] | None = None,
+    remote_code: bool = True,
+    max_shard_size: int | str = "5GB",
 ) -> None:
     """Write everything that `load_model`, `from_pretrained` and the servers need.
 
     `state_dict` stands in for the model's own where an engine has gathered the weights from other ranks.
+    `remote_code` adds the Python files with which `trust_remote_code=True` reads the folder where this package is not
+    installed: transformers asks for all of them, vLLM and SGLang for the configuration. Weights beyond
+    `max_shard_size` are cut into several files with an index, as the released ones are.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    ids = TokenIds.of(processor.plain_tokenizer())
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        eos_token_id=[ids.pad, ids.chat_end],
-        pad_token_id=ids.pad,
-        suppress_tokens=list(unspoken(ids)),
-    )
-    model.save_pretrained(folder, state_dict=state_dict)
+    model.save_pretrained(folder, state_dict=state_dict, max_shard_size=max_shard_size)
+    if model.generation_config.eos_token_id is None:  # a released model brings its own settings, a new one has none
+        released_sampling(TokenIds.of(processor.plain_tokenizer())).save_pretrained(folder)
     processor.save_pretrained(folder)
     # The wrapper leaves its last padding in the file; the bare tokenizer keeps the fingerprint that datasets name.
     processor.plain_tokenizer().save(str(folder / "tokenizer.json"))
     processor.image_processor.save_pretrained(folder)
+    if remote_code:
+        write_remote_code(folder)
+
+
+def released_sampling(ids: TokenIds) -> GenerationConfig:
+    """The released settings, in the ids of any vocabulary: plain sampling, ended by either end or by `<im_patch>`."""
+    return GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        eos_token_id=[ids.pad, ids.chat_end, ids.image_patch],
+        pad_token_id=ids.pad,
+        suppress_tokens=[token for token in unspoken(ids) if token != ids.image_patch],
+    )
 
 
 def unspoken(ids: TokenIds) -> tuple[int, ...]:
@@ -71,7 +81,6 @@ def load_model(
     """
     folder = Path(path)
     config = load_config(folder)
-    check_weights(folder, config)
     if not sys.stderr.isatty():
         disable_progress_bar()  # a bar of transformers' would fill a log with its redrawing
     model = Step3VLForConditionalGeneration.from_pretrained(folder, config=config, dtype=dtype or "auto")
@@ -116,48 +125,3 @@ def load_processor(folder: Path) -> Step3VLProcessor:
     return Step3VLProcessor(
         Step3VLImageProcessor(**sizes), tokenizer, chat_template=tokenizer.chat_template or chat_template()
     )
-
-
-def check_weights(folder: Path, config: Step3VLConfig) -> None:
-    """Compare the headers of the safetensors with the model, before a byte of a tensor is read."""
-    with torch.device("meta"):
-        model = Step3VLForConditionalGeneration(config)
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = stored_shapes(folder)
-    problems = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "of another shape": [
-            f"{name} {found[name]} instead of {shape}"
-            for name, shape in wanted.items()
-            if name in found and found[name] != shape
-        ],
-    }
-    listed = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if listed:
-        raise UserError(f"the weights in {folder} do not fit its config.json: {'; '.join(listed)}")
-
-
-def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every stored tensor. Raises UserError for a missing or broken file."""
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        names = [SAFE_WEIGHTS_NAME]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in (folder / name for name in names):
-        if not file.is_file():
-            raise UserError(f"{file} is missing: export the model again, or download the file")
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - the handle is no mapping
-                    shapes[name] = tuple(tensors.get_slice(name).get_shape())
-        except SafetensorError as error:
-            raise UserError(f"{file} is cut short or broken ({error}): export or download it again") from None
-    return shapes
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -29,6 +29,18 @@ _FIXED_VISION = {
 }
 
 
+EIGHT_BIT_METHODS = ("fp8", "fbgemm_fp8", "compressed-tensors", "modelopt")
+
+
+def _stored_block(quantization: dict[str, Any]) -> tuple[int, int]:
+    """Rows and columns that share a scale, as the two common layouts of a `quantization_config` tell it."""
+    groups = quantization.get("config_groups") or {}
+    told = [quantization, *((group or {}).get("weights") or {} for group in groups.values())]
+    blocks = [part.get("weight_block_size") or part.get("block_structure") for part in told]
+    rows, columns = next((block for block in blocks if block), Step3VLConfig.stored_block)
+    return int(rows), int(columns)
+
+
 @strict
 class Step3VLVisionConfig(PreTrainedConfig):
     """The perception encoder; see `vision.VisionEncoder`. Sizes in pixels, widths in channels.
@@ -99,7 +111,7 @@ class Step3VLConfig(PreTrainedConfig):
     """
 
     model_type = "step_robotics"
-    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+    sub_configs: ClassVar[dict[str, type[PreTrainedConfig]]] = {
         "vision_config": Step3VLVisionConfig,
         "text_config": Qwen3Config,
     }
@@ -119,8 +131,17 @@ class Step3VLConfig(PreTrainedConfig):
     vision_select_layer: int = -1
     tie_word_embeddings: bool = False
 
+    stored_block: tuple[int, int] = (128, 128)  # not written: rows and columns that share a scale in eight-bit files
+
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("hidden_size", None)  # some tools write it beside the text configuration, where it belongs
+        if (kwargs.get("quantization_config") or {}).get("quant_method") in EIGHT_BIT_METHODS:
+            # The files' weights are in eight bits, the model's are not: the library must not look for kernels.
+            self.stored_block = _stored_block(kwargs.pop("quantization_config"))
+        for name, kind in self.sub_configs.items():
+            given = getattr(self, name)
+            if not isinstance(given, PreTrainedConfig):
+                setattr(self, name, kind(**(given or {})))
         super().__post_init__(**kwargs)
         if self.text_config.tie_word_embeddings or self.tie_word_embeddings:
             raise ValueError("text_config.tie_word_embeddings is true; this model keeps its head apart")
@@ -133,10 +154,25 @@ class Step3VLConfig(PreTrainedConfig):
     def hidden_size(self) -> int:
         return self.text_config.hidden_size
 
+    @property
+    def wrapper_token_ids(self) -> list[int]:
+        """`<im_start>`, `<im_end>`, `<patch_start>`, `<patch_end>`, `<patch_newline>`: placed in prompts, never said.
+
+        They stand at these distances behind `<im_patch>` in the released vocabulary and in those of `train_bpe`.
+        """
+        return [self.image_token_id + distance for distance in (1, 2, 10, 11, 12)]
+
     def to_dict(self) -> dict[str, Any]:
         """As published: the servers' architecture name, and `rope_theta` beside the nested form of newer readers."""
         output = super().to_dict()
+        output.pop("stored_block", None)
         output["architectures"] = [ARCHITECTURE]
+        if self._auto_class is None:
+            # Names of Python files that lie in the folder it was read from, not in the one it is written to.
+            output.pop("auto_map", None)
+        common = PreTrainedConfig().to_dict()  # what every configuration has, and nobody set here
+        for name in self.sub_configs:
+            output[name] = {key: value for key, value in output[name].items() if common.get(key, self) != value}
         output["text_config"]["architectures"] = ["Qwen3ForCausalLM"]
         # Readers from before the nested form would silently fall back to a base of 10,000.
         output["text_config"]["rope_theta"] = self.text_config.rope_parameters["rope_theta"]

@@ -1,17 +1,13 @@
-"""Which token may look at which, and what position it has: packed, padded or plain sequences."""
+"""Which token may look at which, and what position it has: packed, padded or plain sequences.
+
+In a pack attention is causal inside each sample and never crosses into another. The library derives the mask from
+positions that start again; padding (id 0) is a sample of its own, so that no row of a softmax is empty.
+"""
+
+from typing import Any
 
 import torch
 from torch import Tensor
-
-
-def packed_mask(sequence_ids: Tensor) -> Tensor:
-    """[B, T] ids to a boolean mask [B, 1, T, T], true where the query (row) may see the key (column).
-
-    Attention is causal inside one sample of a pack and never crosses into another. Padding (id 0) sees only other
-    padding: nothing else sees it, and no row of the softmax is empty.
-    """
-    same = sequence_ids[:, :, None] == sequence_ids[:, None, :]
-    return same.tril()[:, None]
 
 
 def packed_positions(sequence_ids: Tensor) -> Tensor:
@@ -19,6 +15,17 @@ def packed_positions(sequence_ids: Tensor) -> Tensor:
     index = torch.arange(sequence_ids.shape[1], device=sequence_ids.device).expand_as(sequence_ids)
     starts = starts_of_samples(sequence_ids)
     return index - torch.where(starts, index, 0).cummax(dim=1).values
+
+
+def sample_bounds(positions: Tensor) -> dict[str, Any]:
+    """What variable-length attention kernels ask for: where each sample of the flattened rows starts, and the longest.
+
+    positions [B, T] start from 0 with every sample, and so with every row.
+    """
+    starts = torch.nonzero(positions.flatten() == 0).flatten()
+    bounds = torch.nn.functional.pad(starts, (0, 1), value=positions.numel()).int()
+    longest = int(positions.max()) + 1
+    return {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
 
 
 def padded_positions(attention_mask: Tensor) -> Tensor:

@@ -4,19 +4,21 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, GenerationMixin, PreTrainedModel, Qwen3Model
-from transformers import initialization as init
+from transformers import Cache, GenerationConfig, GenerationMixin, Qwen3Model
+from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils import ModelOutput
+from transformers.utils.generic import is_flash_attention_requested
 
 from step3vl.model.configuration import Step3VLConfig
 from step3vl.model.head import LOGITS_AT_ONCE, TokenScores, token_scores
-from step3vl.model.masks import packed_mask, packed_positions, padded_positions, predicted
-from step3vl.model.vision import LayerScale, VisionAttention, VisionEncoder
+from step3vl.model.masks import packed_positions, padded_positions, predicted, sample_bounds
+from step3vl.model.pretrained import Step3VLPreTrainedModel
+from step3vl.model.vision import VisionEncoder
 
 VISION_INPUTS = ("pixel_values", "patch_pixel_values", "num_patches", "image_features")
 
@@ -39,35 +41,6 @@ class Step3VLOutput(ModelOutput):
     past_key_values: Cache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
-
-
-class Step3VLPreTrainedModel(PreTrainedModel):
-    config_class = Step3VLConfig
-    base_model_prefix = ""  # the parts hang side by side, as in the released file
-    main_input_name = "input_ids"
-    input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    _no_split_modules: ClassVar[list[str]] = ["Qwen3DecoderLayer", "VisionBlock"]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
-    _supports_sdpa = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """For training from random weights. Outside the decoder, whose own rule applies, a layer keeps the variance
-        of its input: a spread that suits 4,096 channels would fade in 128."""
-        if isinstance(module, VisionEncoder):
-            init.normal_(module.positional_embedding, std=module.positional_embedding.shape[1] ** -0.5)
-        elif isinstance(module, VisionAttention):
-            init.normal_(module.in_proj_weight, std=module.in_proj_weight.shape[1] ** -0.5)
-            init.zeros_(module.in_proj_bias)
-        elif isinstance(module, LayerScale):
-            init.constant_(module.gamma, module.initial)
-        elif isinstance(module, nn.Linear | nn.Conv2d):
-            init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        else:
-            super()._init_weights(module)
 
 
 class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
@@ -95,11 +68,13 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
 
         pixel_values [n, 3, S, S], patch_pixel_values [sum(num_patches), 3, C, C], num_patches [n].
         """
-        views = self.vit_large_projector(self.vision_model(pixel_values))
         counts = num_patches.tolist()
         given = 0 if patch_pixel_values is None else len(patch_pixel_values)
+        if len(counts) != len(pixel_values):
+            raise ValueError(f"num_patches speaks of {len(counts)} pictures, pixel_values holds {len(pixel_values)}")
         if given != sum(counts):
             raise ValueError(f"num_patches promises {sum(counts)} crops, patch_pixel_values holds {given}")
+        views = self.vit_large_projector(self.vision_model(pixel_values))
         if patch_pixel_values is None or not given:
             return views.flatten(0, 1)
         crops = self.vit_large_projector(self.vision_model(patch_pixel_values)).split(counts)
@@ -130,12 +105,18 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
                 num_patches = torch.zeros(len(pixel_values), dtype=torch.long)
             image_features = self.encode_images(pixel_values, patch_pixel_values, num_patches)
         slots = input_ids == self.config.image_token_id
-        wanted, given = int(slots.sum()), 0 if image_features is None else len(image_features)
-        if wanted != given:
-            raise ValueError(f"the prompt has {wanted} image tokens, the pictures give {given}")
+        if not torch.compiler.is_compiling():  # a number that decides what happens next would cut the graph in two
+            wanted, given = int(slots.sum()), 0 if image_features is None else len(image_features)
+            if wanted != given:
+                raise ValueError(f"the prompt has {wanted} image tokens, the pictures give {given}")
         if image_features is None:
             return embeds
-        return embeds.masked_scatter(slots[..., None], image_features.to(embeds.dtype))
+        if image_features.shape[1:] != embeds.shape[2:]:
+            raise ValueError(
+                f"image_features must be [tokens, {embeds.shape[2]}], not {list(image_features.shape)}: encode_images "
+                "gives them behind the projector"
+            )
+        return embeds.masked_scatter(slots[..., None], image_features.to(embeds))
 
     def _idle_pass(self) -> Tensor:
         """A zero that passes through the tower and the projector."""
@@ -170,10 +151,11 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         labels [B, T]: as input_ids, unshifted; negative where ignored. loss_weights [B, T]: weight of predicting that
         very token, 1 if absent. temperature and suppress shape the distribution that `logprobs` and `loss` speak of.
         logits_to_keep: how many last positions get logits, 0 for all.
-        Raises ValueError when image tokens and pictures do not match.
+        Raises ValueError when image tokens and pictures do not match, or a tensor has another shape than input_ids.
         """
-        if sequence_ids is not None and attention_mask is not None:
-            raise ValueError("give sequence_ids (packs) or attention_mask (padding), not both")
+        if sequence_ids is not None and (attention_mask is not None or past_key_values is not None):
+            raise ValueError("sequence_ids (packs) go without attention_mask (padding) and without past_key_values")
+        _check_shapes(input_ids, sequence_ids=sequence_ids, labels=labels, loss_weights=loss_weights)
         embeds = self.embed(input_ids, pixel_values, patch_pixel_values, num_patches, image_features)
         decoded = self._decode(embeds, attention_mask, position_ids, sequence_ids, past_key_values, use_cache, kwargs)
         hidden = decoded.last_hidden_state
@@ -189,7 +171,8 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         if sequence_ids is None:
             sequence_ids = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
         weights = torch.ones_like(labels, dtype=torch.float32) if loss_weights is None else loss_weights
-        weights = predicted(weights, labels, sequence_ids)
+        labels = labels.to(hidden.device)  # the head may stand on another device than the embeddings
+        weights = predicted(weights.to(hidden.device), labels, sequence_ids.to(hidden.device))
         chosen = weights != 0
         scores = self.token_scores(
             hidden[:, :-1][chosen[:, 1:]],
@@ -218,14 +201,20 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         use_cache: bool | None,
         kwargs: dict[str, Any],
     ) -> BaseModelOutputWithPast:
-        mask: Tensor | dict[str, Tensor] | None = attention_mask
+        mask: Tensor | dict[str, Any] | None = attention_mask
+        rows, length = embeds.shape[:2]
         if sequence_ids is not None:
-            mask = {"full_attention": packed_mask(sequence_ids)}
-            if position_ids is None:
-                position_ids = packed_positions(sequence_ids)
+            positions = packed_positions(sequence_ids)
+            position_ids = positions if position_ids is None else position_ids
+            if is_flash_attention_requested(self.model.config):
+                # These kernels take no mask but bounds, and one row: samples lie in it one behind the other.
+                embeds, position_ids = embeds.reshape(1, rows * length, -1), position_ids.reshape(1, -1)
+                kwargs = {**kwargs, **sample_bounds(positions)}
+            else:
+                mask = {"full_attention": create_causal_mask(self.model.config, embeds, None, None, positions)}
         elif position_ids is None and isinstance(attention_mask, Tensor) and attention_mask.ndim == 2:
-            position_ids = padded_positions(attention_mask)[:, -embeds.shape[1] :]
-        return self.model(
+            position_ids = padded_positions(attention_mask)[:, -length:]
+        decoded = self.model(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=position_ids,
@@ -233,11 +222,40 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
             use_cache=bool(use_cache),
             **kwargs,
         )
+        decoded.last_hidden_state = decoded.last_hidden_state.reshape(rows, length, -1)
+        return decoded
+
+    def generate(
+        self, inputs: Tensor | None = None, generation_config: GenerationConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """As in the library, where pictures are placed but never spoken: the ids that wrap them are not sampled, and
+        `<im_patch>` ends an answer where `eos_token_id` holds it, as the released one does; else it is not sampled."""
+        told = generation_config or self.generation_config
+        ends = kwargs.get("eos_token_id", told.eos_token_id)
+        if kwargs.get("suppress_tokens", told.suppress_tokens) is None:
+            spoken = self.config.image_token_id in (ends if isinstance(ends, list | tuple) else [ends])
+            kwargs["suppress_tokens"] = [
+                *self.config.wrapper_token_ids,
+                *([] if spoken else [self.config.image_token_id]),
+            ]
+        prompt = inputs if inputs is not None else kwargs["input_ids"]
+        kwargs.setdefault("prompt_length", prompt.shape[1])
+        return super().generate(inputs, generation_config, **kwargs)
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, *args: Any, is_first_iteration: bool = False, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        *args: Any,
+        is_first_iteration: bool = False,
+        prompt_length: int | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Pictures enter once, with the prompt; afterwards the cache remembers them."""
+        """Pictures enter once, with the prompt; afterwards the cache remembers them. An `<im_patch>` behind the prompt
+        has ended its row, which others of the batch may outlive: no picture belongs to it."""
+        if prompt_length is not None:
+            answer = input_ids[:, prompt_length:]
+            answer = answer.masked_fill(answer == self.config.image_token_id, 0)
+            input_ids = torch.cat([input_ids[:, :prompt_length], answer], dim=1)
         inputs = super().prepare_inputs_for_generation(
             input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
         )
@@ -261,3 +279,11 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
             vision = {"image_features": torch.cat([row.repeat(expand_size, 1) for row in rows])}
         input_ids, kwargs = super()._expand_inputs_for_generation(expand_size, is_encoder_decoder, input_ids, **kwargs)
         return input_ids, {**kwargs, **vision}
+
+
+def _check_shapes(input_ids: Tensor, **others: Tensor | None) -> None:
+    if input_ids.ndim != 2:
+        raise ValueError(f"input_ids must be [batch, tokens], not {list(input_ids.shape)}")
+    for name, tensor in others.items():
+        if tensor is not None and tensor.shape != input_ids.shape:
+            raise ValueError(f"{name} {list(tensor.shape)} must have the shape of input_ids, {list(input_ids.shape)}")

@@ -5,7 +5,12 @@ from typing import Any, Self
 
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, PreTrainedTokenizerFast, ProcessorMixin
+from transformers.utils.chat_template_utils import (
+    _CONTROL_TOKEN_START,
+    _get_control_token_patterns,
+    mark_control_tokens,
+)
 
 from step3vl.data.crops import ImageSpec
 from step3vl.model.image_processing import Step3VLImageProcessor
@@ -23,7 +28,11 @@ class Step3VLProcessor(ProcessorMixin):
     """Called with `text` that holds one `<im_patch>` for each picture in `images`; each becomes the picture's tokens.
 
     Returns input_ids and attention_mask (padded on the left) with pixel_values, patch_pixel_values and num_patches.
-    Raises ValueError when placeholders and pictures differ in number.
+    With several texts, `images` is one list for each, or one flat list in the order of all. Raises ValueError when
+    placeholders and pictures differ in number.
+
+    `apply_chat_template(…, tokenize=True)` keeps the names of special tokens that a message spells as plain text. A
+    `text` given here is markup throughout, as in every processor: put what a user wrote through `plain` first.
     """
 
     def __init__(
@@ -58,6 +67,16 @@ class Step3VLProcessor(ProcessorMixin):
         )
         return cls(Step3VLImageProcessor(**spec.model_dump()), wrapped, chat_template=chat_template())
 
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
+    ) -> list[Any]:
+        # The base class asks AutoImageProcessor, which needs a file that the released repository does not have.
+        return [
+            part.from_pretrained(pretrained_model_name_or_path, **kwargs)
+            for part in (Step3VLImageProcessor, AutoTokenizer)
+        ]
+
     @property
     def spec(self) -> ImageSpec:
         return self.image_processor.spec
@@ -73,6 +92,33 @@ class Step3VLProcessor(ProcessorMixin):
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    def plain(self, text: str) -> str:
+        """What a user wrote, to be put into a `text`: special tokens that it spells stay plain text.
+
+        They come back between two marks (private-use characters) that `__call__` understands and removes.
+        """
+        names = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        pattern, _ = _get_control_token_patterns(names)
+        return mark_control_tokens(text, pattern)
+
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
+        """See the class; keywords are those of every processor (padding, return_tensors, …)."""
+        texts = [text] if isinstance(text, str) else text or []
+        kwargs.setdefault("sanitize_control_tokens", any(_CONTROL_TOKEN_START in one for one in texts))
+        return super().__call__(images=images, text=text, **kwargs)
+
+    def validate_inputs(self, images: Any = None, text: Any = None, **kwargs: Any) -> None:
+        """The base class counts all placeholders together; two texts could each hold the other's number."""
+        super().validate_inputs(images=images, text=text, **kwargs)
+        if text is None or not isinstance(images, list) or not all(isinstance(own, list) for own in images):
+            return
+        placeholders = [one.count(IMAGE_TOKEN) for one in text]
+        pictures = [len(own) for own in images]
+        if placeholders != pictures:
+            raise ValueError(
+                f"the texts have {placeholders} {IMAGE_TOKEN} and the lists {pictures} images: give each text its own"
+            )
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """The text that one placeholder becomes: each crop in its wrapper, then the global view."""

@@ -13,7 +13,7 @@ from step3vl.model.configuration import Step3VLVisionConfig
 
 ROPE_BASE = 10_000.0
 SHORT = 256  # patches up to which plain products are the faster attention on a CPU
-TOKENS_AT_ONCE = 65_536  # patches in one pass of inference: 24 released global views, 256 tiny ones
+TOKENS_AT_ONCE = 16_384  # patches in one pass of inference: 6 released global views, 64 tiny ones
 
 
 def rotary_table(grid: int, head_dim: int, device: torch.device) -> Tensor:
@@ -126,12 +126,14 @@ class VisionTransformer(nn.Module):
 class VisionEncoder(nn.Module):
     """Square pictures [n, 3, S, S] to [n, t, 4W], where t is a sixteenth of the patches, rounded up along each side.
 
-    S is `image_size` for global views and the crop size for crops: any multiple of the patch size.
+    S is `image_size` for global views and the crop size for crops: any multiple of the patch size. `tokens_at_once`
+    bounds the patches of one pass, and so the memory of inference; set it to what the device can hold.
     """
 
     def __init__(self, config: Step3VLVisionConfig):
         super().__init__()
         width = config.width
+        self.tokens_at_once = TOKENS_AT_ONCE
         self.grid = config.grid
         self.patch_size = config.patch_size
         self.conv1 = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=False)
@@ -151,21 +153,25 @@ class VisionEncoder(nn.Module):
         return table[0].flatten(1).transpose(0, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        if pixels.shape[-1] != pixels.shape[-2] or pixels.shape[-1] % self.patch_size:
-            raise ValueError(
-                f"pictures must be squares of a multiple of {self.patch_size} pixels, not {tuple(pixels.shape)}"
-            )
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3]:
+            raise ValueError(f"pictures must be squares [n, 3, S, S], not {list(pixels.shape)}")
+        if pixels.shape[-1] % self.patch_size:
+            raise ValueError(f"a side of {pixels.shape[-1]} pixels is no multiple of a patch's {self.patch_size}")
         grid = pixels.shape[-1] // self.patch_size
         turns = rotary_table(grid, self.head_dim, pixels.device)
         positions = self.positions(grid)
         # A training step runs in one pass: activations are kept anyway, and ranks that call a module a different
         # number of times would wait for each other for ever when parameters are sharded.
-        at_once = len(pixels) if self.training else max(1, TOKENS_AT_ONCE // grid**2)
-        chunks = [self._encode(chunk, grid, positions, turns) for chunk in pixels.split(max(1, at_once))]
+        at_once = len(pixels) if self.training else self.tokens_at_once // grid**2
+        chunks = [self._encode(chunk, positions, turns) for chunk in pixels.split(max(1, at_once))]
         return torch.cat(chunks)
 
-    def _encode(self, pixels: Tensor, grid: int, positions: Tensor, turns: Tensor) -> Tensor:
+    def _encode(self, pixels: Tensor, positions: Tensor, turns: Tensor) -> Tensor:
         x = self.conv1(pixels.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
-        x = self.transformer(self.ln_pre(x + positions), turns)
+        return self.downsample(self.transformer(self.ln_pre(x + positions), turns))
+
+    def downsample(self, x: Tensor) -> Tensor:
+        """[n, g*g, W] to [n, t, 4W] by two convolutions with nothing between them."""
+        grid = int(x.shape[1] ** 0.5)
         x = x.transpose(1, 2).unflatten(2, (grid, grid))
         return self.vit_downsampler2(self.vit_downsampler1(x)).flatten(2).transpose(1, 2)
