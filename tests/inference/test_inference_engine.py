@@ -212,7 +212,7 @@ def test_many_requests_are_answered_in_groups_and_in_order(engine, requests, mon
 
 
 def test_replies_longer_than_a_block_of_the_cache(engine, requests, monkeypatch) -> None:
-    monkeypatch.setattr("step3vl.inference.cache.BLOCK", 3)
+    monkeypatch.setattr("step3vl.inference.cohort.BLOCK", 3)
     sampling = Sampling(max_new_tokens=20, seed=3)
     for request in requests:
         completion = engine.generate([request], sampling=sampling, return_logprobs=True)[0][0]

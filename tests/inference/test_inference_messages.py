@@ -15,7 +15,8 @@ from step3vl.data.ledger import Step
 from step3vl.data.sample import Image, Message, Sample, Source, conversation, image, text
 from step3vl.data.tokens import count_tokens, encode_prompt, encode_sample, fingerprint
 from step3vl.data.truth import CountTruth, TextTruth, Truth
-from step3vl.inference import Engine, PaCoRe, PaCoReConfig, Request, Sampling
+from step3vl.data.verify import verify
+from step3vl.inference import Engine, EngineBackend, PaCoRe, PaCoReConfig, Request, Sampling
 from step3vl.inference.messages import MessagesConfig, cache_messages, synthesis
 from step3vl.model import save_checkpoint
 
@@ -111,20 +112,21 @@ def parents(corpus: Path) -> dict[str, Sample]:
     return {sample.id: sample for sample in Dataset.open(corpus).samples(split="train", kind="conversation")}
 
 
-class Recorder:
+class Recorder(EngineBackend):
     """The engine, with a note of the requests that it was given."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.asked = engine, []
+        super().__init__(engine)
+        self.asked: list[Request] = []
 
-    def generate(self, requests, n, sampling):
-        self.asked += requests
-        return self.engine.generate(requests, n, sampling)
+    def stream(self, request, sampling, n=1):
+        self.asked.append(request)
+        return super().stream(request, sampling, n)
 
 
 def test_every_prompt_is_the_one_that_pacore_sends(corpus: Path, model: Path, engine: Engine, tmp_path: Path) -> None:
-    """One prompt a batch: prompt n draws with seed 5 + n, as the first round of a PaCoRe with that seed does."""
-    made = cache_messages(config(corpus, model, batch=1, prompts=8), tmp_path / "messages")
+    """Prompt n draws with seed 5 + n, whatever its batch, as the first round of a PaCoRe with that seed does."""
+    made = cache_messages(config(corpus, model, batch=3, prompts=8), tmp_path / "messages")
     known = parents(corpus)
     by_task = {
         task: sorted(s.id for s in known.values() if s.task == task) for task in ("counting.icons", "grounding.region")
@@ -166,7 +168,7 @@ def test_a_conversation_keeps_picture_truth_answer_and_history(corpus: Path, mod
 
 def test_the_dataset_is_counted_as_its_source(corpus: Path, model: Path, engine: Engine, tmp_path: Path) -> None:
     made = cache_messages(config(corpus, model, shards=2), tmp_path / "messages")
-    assert made.verify() == []
+    assert verify(made.url).problems == ()
     Dataset.open(tmp_path / "messages").check_counting(engine.tokenizer, engine.processor.spec)
     assert (tmp_path / "messages/tokenizer/tokenizer.json").read_bytes() == (
         corpus / "tokenizer/tokenizer.json"

@@ -1,38 +1,88 @@
-"""PaCoRe over the real engine, and its parts alone."""
+"""PaCoRe over the real engine: rounds, order, budget, consensus, and the account of it all."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import aclosing
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Message, image, text
-from step3vl.inference import PaCoRe, PaCoReConfig, Request, Sampling
-from step3vl.inference.pacore import compact, in_neutral_order, synthesis_prompt, synthesis_request
+from step3vl.inference import Completion, Engine, EngineBackend, PaCoRe, PaCoReConfig, Request, Sampling
+from step3vl.inference.backend import BackendError
+from step3vl.inference.pacore import AnswerDelta, Finished, HypothesisDelta, RoundFinished, RoundStarted, passed_on
+from step3vl.inference.synthesis import compact
+from step3vl.inference.waiting import wait_for
 
 CONFIG = PaCoReConfig(rounds=(4, 2), sampling=Sampling(max_new_tokens=8), seed=11)
 
 
-class Recorder:
-    """The engine, with a note of what it was asked."""
+class Recorder(EngineBackend):
+    """The engine's backend, with a note of what it was asked."""
 
-    def __init__(self, engine):
-        self.engine, self.asked = engine, []
+    def __init__(self, engine: Engine, context: int | None = None):
+        super().__init__(engine)
+        self.asked: list[tuple[Request, int, Sampling]] = []
+        self.context = context or self.context
 
-    def generate(self, requests, n, sampling):
-        self.asked.append((requests[0], n, sampling.seed))
-        return self.engine.generate(requests, n, sampling)
+    def stream(self, request, sampling, n=1):
+        self.asked.append((request, n, sampling))
+        return super().stream(request, sampling, n)
+
+
+def events_of(pacore: PaCoRe, request: Request) -> list:
+    async def collect() -> list:
+        async with aclosing(pacore.stream(request)) as events:
+            return [event async for event in events]
+
+    return asyncio.run(collect())
+
+
+def say(engine: Engine, reply: str) -> None:
+    """Make the model say one thing, whatever it is asked: after each token of the reply, the next."""
+    tokenizer = engine.tokenizer
+    ids = tokenizer.encode(reply).ids
+    script = [*ids, tokenizer.token_to_id("<|im_end|>")]
+    following = dict(zip([*ids], script[1:], strict=True))
+    assert len(set(ids)) == len(ids)
+
+    def answer(module, inputs, logits):
+        token = engine_tokens[-1]
+        fixed = torch.full_like(logits, -100.0)
+        for row in range(len(logits)):
+            fixed[row, -1, following.get(int(token[row, -1]), script[0])] = 100.0
+        return fixed
+
+    engine_tokens: list[torch.Tensor] = []
+    engine.model.register_forward_pre_hook(
+        lambda module, args, kwargs: engine_tokens.append(args[0] if args else kwargs["input_ids"]), with_kwargs=True
+    )
+    engine.model.lm_head.register_forward_hook(answer)
 
 
 def test_rounds_explore_then_one_rollout_answers(engine, requests) -> None:
     recorder = Recorder(engine)
     result = PaCoRe(recorder, CONFIG).run(requests[1])
     assert [n for _, n, _ in recorder.asked] == [4, 2, 1] == [len(completions) for completions in result.rounds]
-    assert [seed for _, _, seed in recorder.asked] == [11, 12, 13]
+    assert [sampling.seed for _, _, sampling in recorder.asked] == [11, 12, 13]
     final = result.rounds[-1][0]
     assert (result.answer, result.reasoning) == (final.answer, final.reasoning)
     assert len(result.messages) == 2
     for completions, messages in zip(result.rounds, result.messages, strict=False):
         assert sorted(messages) == sorted(filter(None, (compact(completion.text) for completion in completions)))
+
+
+def test_the_rollouts_are_those_of_the_engine(engine, requests) -> None:
+    result = PaCoRe(engine, CONFIG).run(requests[1])
+    sampling = CONFIG.sampling.model_copy(update={"seed": CONFIG.seed})
+    expected = engine.generate([requests[1]], 4, sampling)[0]
+    assert [one.token_ids for one in result.rounds[0]] == [one.token_ids for one in expected]
+    assert [one.text for one in result.rounds[0]] == [one.text for one in expected]
+    assert result.rounds[0][0].prompt_tokens == expected[0].prompt_tokens
 
 
 def test_the_picture_stays_in_every_synthesis(engine, requests) -> None:
@@ -63,63 +113,193 @@ def test_usage_counts_a_shared_prompt_once_and_every_drawn_token(engine, request
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
-def test_without_references_the_question_is_asked_as_it_is(requests) -> None:
-    assert synthesis_request(requests[1], []) is requests[1]
-    assert in_neutral_order(["", ""]) == []
+def test_the_trace_holds_everything_and_is_json(engine, requests) -> None:
+    result = PaCoRe(engine, CONFIG).run(requests[1])
+    trace = json.loads(json.dumps(result.trace.to_json()))
+    assert trace["prompt_tokens"] == result.usage.prompt_tokens
+    assert trace["completion_tokens"] == result.usage.completion_tokens
+    assert trace["saving"] is None
+    assert [one["rollouts"] for one in trace["rounds"]] == [4, 2, 1]
+    assert [one["messages"] for one in trace["rounds"]] == [[], *result.messages]
+    for one, completions in zip(trace["rounds"], result.rounds, strict=True):
+        assert [rollout["text"] for rollout in one["trajectories"]] == [each.text for each in completions]
+        assert [rollout["tokens"] for rollout in one["trajectories"]] == [len(each.token_ids) for each in completions]
+        assert sum(rollout["tokens"] for rollout in one["trajectories"]) == one["completion_tokens"]
+        for rollout in one["trajectories"]:
+            assert 0 < rollout["first_seconds"] <= rollout["seconds"] <= one["seconds"] <= trace["seconds"]
+        assert one["failures"] == []
 
 
-def test_only_the_last_question_is_rewritten() -> None:
-    request = Request(
-        (
-            Message(role="system", content=(text("Be brief."),)),
-            Message(role="user", content=(text("First?"),)),
-            Message(role="assistant", content=(text("Yes."),)),
-            Message(role="user", content=(text("before "), image(0), text(" after"))),
-        )
+def test_events_stream_hypotheses_rounds_and_the_answer(engine, requests) -> None:
+    events = events_of(PaCoRe(engine, CONFIG), requests[1])
+    shape = [type(event) for event in events if not isinstance(event, HypothesisDelta | AnswerDelta)]
+    assert shape == [RoundStarted, RoundFinished] * 3 + [Finished]
+    result = events[-1].result
+    for number, completions in enumerate(result.rounds[:-1]):
+        texts = [""] * len(completions)
+        for event in events:
+            if isinstance(event, HypothesisDelta) and event.round == number:
+                texts[event.delta.index] += event.delta.text
+        assert texts == [completion.text for completion in completions]
+    answer = "".join(event.delta.text for event in events if isinstance(event, AnswerDelta))
+    assert answer == result.rounds[-1][0].text
+    assert [event.rollouts for event in events if isinstance(event, RoundStarted)] == [4, 2, 1]
+    assert [event.last for event in events if isinstance(event, RoundStarted)] == [False, False, True]
+
+
+def test_closing_the_stream_ends_everything_that_runs(fresh_engine, requests) -> None:
+    async def leave() -> None:
+        config = PaCoReConfig(rounds=(8,), sampling=Sampling(max_new_tokens=400))
+        async with aclosing(PaCoRe(fresh_engine, config).stream(requests[0])) as events:
+            async for event in events:
+                if isinstance(event, HypothesisDelta):
+                    break
+
+    asyncio.run(leave())
+    # The engine is free at once: another request is answered although the eight had hundreds of tokens to go.
+    before = len(calls := [])
+    fresh_engine.model.register_forward_hook(lambda *_: calls.append(1))
+    fresh_engine.generate([requests[0]], sampling=Sampling(max_new_tokens=3))
+    assert len(calls) - before <= 8
+
+
+def test_a_context_that_is_too_small_shortens_messages_and_says_so(engine, requests) -> None:
+    config = PaCoReConfig(rounds=(4,), sampling=Sampling(max_new_tokens=60), seed=1)
+    whole = PaCoRe(engine, config).run(requests[1])
+    needed = whole.rounds[-1][0].prompt_tokens
+    context = needed + 60 - 20
+    recorder = Recorder(engine, context=context)
+    result = PaCoRe(recorder, config).run(requests[1])
+    last = result.trace.rounds[-1]
+    asked, _, sampling = recorder.asked[-1]
+    assert len(engine.tokenize(asked)) + sampling.max_new_tokens <= context
+    assert sampling.max_new_tokens == 60
+    assert last.cut > 0
+    assert last.cut_characters > 0
+    assert len(last.messages) == 4
+    for cut, message in zip(last.messages, result.messages[0], strict=True):
+        assert cut == message or (cut.startswith("… ") and message.endswith(cut[2:]))
+    assert whole.trace.rounds[-1].cut == 0
+    assert result.messages == whole.messages
+
+
+def test_a_reply_that_may_fill_the_context_leaves_half_of_it_to_the_messages(engine, requests) -> None:
+    length = len(engine.tokenize(requests[1]))
+    context = 2 * length + 900
+    config = PaCoReConfig(rounds=(2,), sampling=Sampling(max_new_tokens=context - length), seed=1)
+    recorder = Recorder(engine, context=context)
+    PaCoRe(recorder, config).run(requests[1])
+    asked, _, sampling = recorder.asked[-1]
+    assert sampling.max_new_tokens >= context // 2
+    assert length < len(engine.tokenize(asked)) <= context - sampling.max_new_tokens
+
+
+def test_answers_that_agree_end_the_exploration_and_the_saving_is_told(fresh_engine, requests) -> None:
+    say(fresh_engine, "Two")
+    config = PaCoReConfig(rounds=(4, 2), sampling=Sampling(max_new_tokens=8), consensus=0.5, minimum=4)
+    result = PaCoRe(fresh_engine, config).run(requests[0])
+    assert result.answer == "Two"
+    assert result.rounds[-1][0].answer == "Two"
+    assert len(result.trace.rounds) == 1
+    assert result.trace.rounds[0].agreed is not None
+    # Two of four were enough; the others, two of the second round and the synthesis were not needed.
+    assert result.trace.saving.rollouts == 3 + sum(
+        one.finish_reason == "cancelled" for one in result.trace.rounds[0].trajectories
     )
-    asked = synthesis_request(request, ["a"])
-    assert asked.messages[:3] == list(request.messages[:3])
-    content = asked.messages[3].content
-    assert [part.type for part in content] == ["text", "image"]
-    assert "Original Problem:\nbefore \n after\n" in content[0].text
+    assert result.trace.saving.tokens >= 3 * result.trace.rounds[0].trajectories[0].tokens
+    events = events_of(PaCoRe(fresh_engine, config), requests[0])
+    assert [event.delta.text for event in events if isinstance(event, AnswerDelta)] == ["Two"]
+    plain = PaCoRe(fresh_engine, config.model_copy(update={"consensus": None})).run(requests[0])
+    assert [len(completions) for completions in plain.rounds] == [4, 2, 1]
 
 
-def test_a_question_of_pictures_alone_gets_the_references_after_them() -> None:
-    asked = synthesis_request(Request((Message(role="user", content=(image(0), image(1))),)), ["a"])
-    assert [part.type for part in asked.messages[0].content] == ["image", "image", "text"]
+def test_answers_that_differ_are_no_consensus(engine, requests) -> None:
+    config = CONFIG.model_copy(update={"consensus": 1.0})
+    result = PaCoRe(engine, config).run(requests[1])
+    assert [len(completions) for completions in result.rounds] == [4, 2, 1]
+    assert result.trace.saving is None
 
 
-def test_the_prompt_has_the_published_slots_in_order() -> None:
-    prompt = synthesis_prompt("What is shown?", ["a cat", "a dog"])
-    slots = ["Original Problem:\nWhat is shown?", "Reference Responses:\nReference 1:\na cat\nReference 2:\na dog"]
-    places = [prompt.index(slot) for slot in slots]
-    assert 0 < places[0] < places[1]
+def test_at_the_deadline_the_answer_comes_from_what_is_there(fresh_engine, requests) -> None:
+    config = PaCoReConfig(rounds=(2,), sampling=Sampling(max_new_tokens=fresh_engine.context // 2), deadline=1e-4)
+    with pytest.raises(BackendError, match="0 of 2 rollouts had ended at the deadline, 1 are needed") as failure:
+        PaCoRe(fresh_engine, config).run(requests[0])
+    assert failure.value.status == 504
+    say(fresh_engine, "Two")
+    result = PaCoRe(fresh_engine, config.model_copy(update={"rounds": (2, 2, 2), "deadline": 60.0})).run(requests[0])
+    assert [one.rollouts for one in result.trace.rounds] == [2, 2, 2, 1]
+    assert result.answer == "Two"
 
 
-@pytest.mark.parametrize(
-    ("reply", "conclusion"),
-    [
-        ("hm\n</think>\nTwo.", "Two."),
-        ("a</think>b</think>\n c ", "c"),
-        ("no thought at all", "no thought at all"),
-        ("only thought</think>\n", ""),
-    ],
-)
-def test_a_reply_is_compacted_to_its_conclusion(reply, conclusion) -> None:
-    assert compact(reply) == conclusion
+def test_rounds_that_could_only_begin_after_the_deadline_are_left_out(fresh_engine, requests) -> None:
+    say(fresh_engine, "Two")
+    config = PaCoReConfig(rounds=(2, 2, 2), sampling=Sampling(max_new_tokens=8), deadline=60.0)
+
+    class Late(Recorder):
+        """After its first answers a minute has gone by on the loop's clock."""
+
+        async def _stream(self, *args):
+            async with aclosing(super()._stream(*args)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            loop = asyncio.get_running_loop()
+            loop.time = lambda: time.monotonic() + 61.0
+
+    result = asyncio.run(PaCoRe(Late(fresh_engine), config).answer(requests[0]))
+    assert [(one.round, one.rollouts) for one in result.trace.rounds] == [(0, 2), (3, 1)]
+    assert result.trace.rounds[-1].messages == ["Two", "Two"]
 
 
-@given(st.lists(st.text(max_size=5), max_size=8), st.randoms())
-def test_the_order_of_messages_says_nothing_about_the_order_of_rollouts(messages, chance) -> None:
-    ordered = in_neutral_order(messages)
-    assert sorted(ordered) == sorted(message for message in messages if message)
-    by_length = sorted(set(messages), key=len)
-    if len({len(message) for message in by_length}) == len(by_length) == len(messages):
-        shuffled = list(messages)
-        chance.shuffle(shuffled)
-        assert in_neutral_order(shuffled) == ordered
+def test_interrupted_work_has_ended_when_the_interrupt_arrives() -> None:
+    """Else it could still write to a file that its caller has closed."""
+    ended = []
+
+    async def work() -> None:
+        try:
+            asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), signal.SIGINT)
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a command in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_for(work())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == [True]
 
 
-def test_a_request_without_a_question_is_refused() -> None:
+def test_pacore_answers_within_a_running_event_loop(engine, requests) -> None:
+    """As in a notebook, and again on the same loop."""
+
+    async def outer() -> tuple[str, str]:
+        pacore = PaCoRe(engine, CONFIG)
+        return pacore.run(requests[0]).answer, pacore.run(requests[0]).answer
+
+    first, second = asyncio.run(outer())
+    assert first == second
+
+
+def test_a_request_without_a_question_is_refused_before_anything_runs(engine) -> None:
+    recorder = Recorder(engine)
     with pytest.raises(UserError, match="no user message"):
-        synthesis_request(Request((Message(role="system", content=(text("x"),)),)), ["a"])
+        PaCoRe(recorder, CONFIG).run(Request((Message(role="system", content=(text("x"),)),)))
+    assert recorder.asked == []
+
+
+def test_what_the_engine_refuses_names_the_mistake(engine, noise) -> None:
+    missing = Request((Message(role="user", content=(image(1), text("?"))),), (noise(40, 40),))
+    with pytest.raises(BackendError, match="image 1") as failure:
+        PaCoRe(engine, CONFIG).run(missing)
+    assert (failure.value.status, failure.value.retryable) == (400, False)
+
+
+def test_replies_that_were_cut_off_may_be_left_out() -> None:
+    def completion(said: str, reason) -> Completion:
+        return Completion([1], said, "", said, None, reason, 1)
+
+    replies = [completion("whole", "stop"), completion("cut", "length")]
+    assert sorted(passed_on(replies)) == ["cut", "whole"]
+    assert passed_on(replies, unfinished=False) == ["whole"]

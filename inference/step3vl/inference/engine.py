@@ -1,82 +1,53 @@
-"""Generation in this process: one encode per distinct picture, one prefill per request, n rollouts that share it.
+"""Generation in this process: one encode per distinct picture, one prefill per distinct prompt that n rollouts share.
 
-It is for laptops, tests and reinforcement learning at small size. At scale a server such as vLLM takes its place.
+Requests join the running batch and leave it between two steps. It is for laptops, tests and reinforcement learning at
+small size. At scale a server such as vLLM takes its place.
 """
 
-import hashlib
-from collections import OrderedDict
+import queue
+import threading
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from PIL.Image import Image as Picture
-from tokenizers.decoders import DecodeStream
 from torch import Tensor
-from transformers import Cache
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Image, ImagePart, Message
-from step3vl.data.tokens import TokenIds, encode_prompt, split_answer
-from step3vl.inference.cache import rollout_cache
-from step3vl.inference.sampling import DEFAULT, Sampling, draw
+from step3vl.data.tokens import TokenIds
+from step3vl.inference.batching import Batch
+from step3vl.inference.cohort import Cohort
+from step3vl.inference.jobs import Completion, Delta, Job, Listener, Request, Row
+from step3vl.inference.memory import plan_memory
+from step3vl.inference.prefill import Prefill
+from step3vl.inference.sampling import DEFAULT, Sampling
 from step3vl.model.checkpoint import unspoken
-from step3vl.model.image_processing import upright
 from step3vl.model.modeling import Step3VLForConditionalGeneration
 from step3vl.model.processing import Step3VLProcessor
 
 ROWS = 512  # rollouts decoded side by side
-PICTURES = 64  # encoded pictures that are remembered between calls
-COMPACT = 0.75  # finished rollouts leave the batch when no more than this share of it still runs
-
-
-@dataclass(frozen=True)
-class Request:
-    """A conversation that waits for an answer. Image parts name `images` by index."""
-
-    messages: Sequence[Message]
-    images: Sequence[Picture | Image] = ()
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One answer. `token_ids` holds what was drawn, the end token included when `finish_reason` is "stop".
-
-    `logprobs` are those of the distribution at the sampling temperature, one per token; see `sampling.draw`.
-    """
-
-    token_ids: list[int]
-    text: str
-    reasoning: str
-    answer: str
-    logprobs: list[float] | None
-    finish_reason: str
-    prompt_tokens: int
-
-
-class Prefilled(NamedTuple):
-    """B prompts of up to T tokens, padded on the left: mask [B, T], logits [B, V] of the next token, lengths [B]."""
-
-    cache: Cache
-    mask: Tensor
-    logits: Tensor
-    lengths: Tensor
-
-
-class Step(NamedTuple):
-    """What one step drew: rows [R] says which rollouts, tokens [R], logprobs [R] or None."""
-
-    rows: Tensor
-    tokens: Tensor
-    logprobs: Tensor | None
+JOINING = 0.75  # rollouts join while no more than this share of the places is taken: better many than one by one
+IDLE_SECONDS = 5.0  # after which a waiting worker looks whether its engine still exists
+PREFILL_TOKENS = 32_768  # of prompts, padding counted, that pass through the decoder together
 
 
 class Engine:
-    """Answers requests with a model that it holds on one device."""
+    """Answers requests with a model that it holds on one device. Every method may be called from any thread.
+
+    `memory` bounds the bytes of keys, values and encoded pictures, by default half of the free RAM or 0.8 of the free
+    memory of a GPU. Requests that do not fit beside the running ones wait for them, in order.
+
+    Keys and values that are known are taken from memory, and rows are decoded together: results are the same up to the
+    last bits of the logits whatever else runs, and exactly reproducible when the same calls come in the same order.
+    """
 
     def __init__(
-        self, model: Step3VLForConditionalGeneration, processor: Step3VLProcessor, device: str | torch.device = "cpu"
+        self,
+        model: Step3VLForConditionalGeneration,
+        processor: Step3VLProcessor,
+        device: str | torch.device = "cpu",
+        memory: int | None = None,
     ):
         self.device = torch.device(device)
         self.model = model.to(self.device)
@@ -86,190 +57,248 @@ class Engine:
         self.suppressed_ids = torch.tensor(unspoken(ids), device=self.device)
         self.end_ids = torch.tensor([ids.chat_end, ids.pad], device=self.device)
         self.pad_id = ids.pad
-        self._pictures: OrderedDict[str, Tensor] = OrderedDict()
+        self.plan = plan_memory(model, self.device, memory)
+        self._prefill = Prefill(model, processor, self.tokenizer, self.device, self.plan)
+        self._batch = Batch(model, self.device)
+        self._turns = threading.Lock()  # whoever holds it moves the batch on, for all jobs
+        self._guard = threading.Lock()  # of the queue and the worker
+        self._waiting: deque[Job] = deque()
+        self._jobs: set[Job] = set()  # all that have not ended
+        self._worker: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._closed = False
+
+    @property
+    def context(self) -> int:
+        """Tokens that one request may have, its reply counted: as many as the model is made for and memory holds."""
+        return min(self.model.config.text_config.max_position_embeddings, self.plan.tokens)
+
+    def tokenize(self, request: Request) -> list[int]:
+        """The prompt as the model reads it. Raises UserError as `generate` does."""
+        return self._prefill.tokenize(request)
 
     def load_state(self, state_dict: dict[str, Tensor]) -> None:
-        """Swap the weights in place; what was encoded with the old ones is forgotten."""
-        self.model.load_state_dict(state_dict)
-        self._pictures.clear()
+        """Swap the weights in place; what was read with the old ones is forgotten."""
+        with self._turns:
+            self.model.load_state_dict(state_dict)
+            self._prefill.forget()
 
-    @torch.inference_mode()
+    def submit(
+        self, request: Request, sampling: Sampling = DEFAULT, n: int = 1, listener: Listener | None = None
+    ) -> Job:
+        """Have n rollouts drawn beside whatever runs, by a thread of the engine's own.
+
+        The listener hears every token of every rollout, on that thread, so it must be quick. Raises UserError when the
+        request has wrong pictures or can never fit.
+        """
+        job = self._job(request, sampling, n, listener)
+        with self._guard:
+            self._enqueue(job)
+            if self._worker is None:
+                self._worker = threading.Thread(
+                    target=_work, args=(weakref.ref(self), self._wake), name="step3vl-engine", daemon=True
+                )
+                self._worker.start()
+        self._wake.set()
+        return job
+
     def generate(
         self,
         requests: Sequence[Request],
         n: int = 1,
-        sampling: Sampling = DEFAULT,
+        sampling: Sampling | Sequence[Sampling] = DEFAULT,
         return_logprobs: bool = False,
     ) -> list[list[Completion]]:
-        """n completions for each request, in the order of the requests.
+        """n completions for each request, in the order of the requests, drawn on the caller's thread.
 
-        Raises UserError when a picture cannot be cut or a message names a picture that is not there.
+        With one sampling for all, rollout j of request i draws with noise number i * n + j of its seed; with one for
+        each, with number j, as it does when the request comes alone. Raises UserError as `submit` does.
         """
-        self.model.eval()
-        generator = self._generator(sampling)
-        group = max(1, ROWS // n)
-        completions: list[list[Completion]] = []
-        for start in range(0, len(requests), group):
-            prefilled = self._prefill(requests[start : start + group])
-            completions += self._complete(prefilled, n, sampling, generator, return_logprobs)
-        return completions
+        shared = isinstance(sampling, Sampling)
+        own = [sampling] * len(requests) if isinstance(sampling, Sampling) else list(sampling)
+        if return_logprobs:
+            own = [one if one.logprobs is not None else one.model_copy(update={"logprobs": 0}) for one in own]
+        jobs: list[Job] = []
+        running: list[Job] = []
+        try:
+            while running or len(jobs) < len(requests):
+                # Pictures are opened only when their turn is near.
+                while len(jobs) < len(requests) and sum(job.waiting for job in running) < ROWS:
+                    at = len(jobs)
+                    job = self._job(requests[at], own[at], n, first=at * n if shared else 0)
+                    with self._guard:
+                        self._enqueue(job)
+                    jobs.append(job)
+                    running.append(job)
+                with self._turns:
+                    self._turn()
+                running = [job for job in running if not job.done]
+        finally:
+            for job in running:
+                job.cancel()  # after an error
+            with self._turns:
+                self._sweep()
+        return [job.result() for job in jobs]
 
-    @torch.inference_mode()
     def stream(self, request: Request, sampling: Sampling = DEFAULT) -> Iterator[str]:
         """The reply as pieces of text while it is drawn: the thought, `</think>`, then the answer."""
-        self.model.eval()
-        decoder = DecodeStream(skip_special_tokens=True)
-        prefilled = self._prefill([request])
-        for step in self._decode(prefilled, 1, sampling, self._generator(sampling), logprobs=False):
-            piece = decoder.step(self.tokenizer, int(step.tokens))
-            if piece:
-                yield piece
-
-    def _generator(self, sampling: Sampling) -> torch.Generator:
-        generator = torch.Generator(device=self.device)
-        if sampling.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(sampling.seed)
-        return generator
-
-    def _prefill(self, requests: Sequence[Request]) -> Prefilled:
-        prompts, pictures = [], []
-        for request in requests:
-            prompt, own = self._prompt(request)
-            prompts.append(prompt)
-            pictures += own
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
-        longest = int(lengths.max())
-        input_ids = torch.full((len(prompts), longest), self.pad_id, device=self.device)
-        for row, prompt in zip(input_ids, prompts, strict=True):
-            row[longest - len(prompt) :] = torch.from_numpy(prompt)
-        mask = torch.arange(longest, device=self.device) >= longest - lengths[:, None]
-        output = self.model(
-            input_ids,
-            attention_mask=mask.long(),
-            image_features=self._features(pictures),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return Prefilled(output.past_key_values, mask, output.logits[:, -1], lengths)
-
-    def _prompt(self, request: Request) -> tuple[np.ndarray, list[Picture]]:
-        """Token ids [T] and the pictures in the order in which the prompt shows them."""
-        images = [upright(_opened(image)) for image in request.images]
-        shown = [part.image for message in request.messages for part in message.content if isinstance(part, ImagePart)]
-        if shown and max(shown) >= len(images):
-            raise UserError(f"a message shows image {max(shown)}, the request holds {len(images)}; counting is from 0")
-        sizes = [image.size for image in images]
+        deltas: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        job = self.submit(request, sampling, listener=deltas.put)
         try:
-            prompt = encode_prompt(request.messages, sizes, self.tokenizer, self.processor.spec)
-        except ValueError as error:
-            raise UserError(str(error)) from None
-        return prompt, [images[index] for index in shown]
+            while True:
+                delta = deltas.get()
+                if delta.text:
+                    yield delta.text
+                if delta.finish_reason is not None:
+                    break
+        finally:
+            job.cancel()
+        job.result()
 
-    def _features(self, pictures: Sequence[Picture]) -> Tensor | None:
-        """Encoded pictures [tokens, H] in order; each distinct one passes through the tower once."""
-        if not pictures:
-            return None
-        keys = [_key(picture) for picture in pictures]
-        fresh = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._pictures}
-        if fresh:
-            inputs = self.processor.image_processor(list(fresh.values()))
-            features = self.model.encode_images(
-                inputs["pixel_values"].to(self.device),
-                inputs["patch_pixel_values"].to(self.device),
-                inputs["num_patches"],
+    def close(self) -> None:
+        """Cancel what runs and take no more requests."""
+        with self._guard:
+            self._closed = True
+            for job in self._jobs:
+                job.cancel()
+            worker = self._worker
+        with self._turns:
+            self._sweep()
+            self._prefill.forget()
+        self._wake.set()
+        if worker is not None and worker is not threading.current_thread():
+            worker.join()
+
+    def _job(
+        self, request: Request, sampling: Sampling, n: int, listener: Listener | None = None, first: int = 0
+    ) -> Job:
+        if n < 1:
+            raise ValueError(f"n is {n}; ask for at least one rollout")
+        self.model.eval()
+        prompt = self._prefill.prompt(request)
+        length, room = len(prompt.ids), sampling.max_new_tokens
+        if length + room > self.context:
+            raise UserError(
+                f"a prompt of {length} tokens and {room} new ones are more than the {self.context} that fit: "
+                + (f"set max_new_tokens to {self.context - length} at most" if length < self.context else "shorten it")
             )
-            spec = self.processor.spec
-            tokens = inputs["num_patches"] * spec.crop_tokens + spec.image_tokens
-            self._pictures.update(zip(fresh, features.split(tokens.tolist()), strict=True))
-        for key in keys:
-            self._pictures.move_to_end(key)
-        features = torch.cat([self._pictures[key] for key in keys])
-        while len(self._pictures) > PICTURES:
-            self._pictures.popitem(last=False)
-        return features
+        return Job(prompt, sampling, n, self.tokenizer, frozenset(self.end_ids.tolist()), listener, first)
 
-    def _decode(
-        self, prefilled: Prefilled, n: int, sampling: Sampling, generator: torch.Generator, logprobs: bool
-    ) -> Iterator[Step]:
-        """Draw token after token for B*n rollouts until all have ended or reached the limit.
+    def _enqueue(self, job: Job) -> None:
+        if self._closed:
+            raise UserError("the engine is closed; make a new one")
+        self._jobs.add(job)
+        self._waiting.append(job)
 
-        A rollout that has ended may go on drawing until it leaves the batch; what follows its end token is void.
-        """
-        logits = prefilled.logits.repeat_interleave(n, dim=0)
-        rows = torch.arange(len(logits), device=self.device)
-        running = torch.ones_like(rows, dtype=torch.bool)
-        positions = prefilled.lengths.repeat_interleave(n)
-        mask = prefilled.mask.repeat_interleave(n, dim=0)
-        padded = not bool(mask.all())
-        cache = rollout_cache(prefilled.cache, n, sampling.max_new_tokens)
-        for index in range(sampling.max_new_tokens):
-            drawn = draw(logits, sampling, generator, self.suppressed_ids, logprobs)
-            tokens = drawn.tokens
-            yield Step(rows, tokens, drawn.logprobs)
-            running = running & ~torch.isin(tokens, self.end_ids)
-            count = int(running.sum())
-            if count == 0 or index + 1 == sampling.max_new_tokens:
-                return
-            if count <= COMPACT * len(rows):
-                keep = running.nonzero().squeeze(-1)
-                rows, tokens, positions, mask, running = (x[keep] for x in (rows, tokens, positions, mask, running))
-                cache.batch_select_indices(keep)
-            if padded:
-                mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
-            logits = self.model(
-                tokens[:, None],
-                attention_mask={"full_attention": mask[:, None, None] if padded else None},
-                position_ids=positions[:, None],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            positions = positions + 1
+    @torch.inference_mode()
+    def _turn(self) -> None:
+        """Let jobs leave and join, then draw one token for every rollout. An error ends the jobs that it concerns."""
+        try:
+            self._sweep()
+            self._admit()
+            if self._batch.cohorts:
+                self._batch.step(self.suppressed_ids)
+        except BaseException as error:
+            failure = error if isinstance(error, Exception) else RuntimeError("the engine was interrupted")
+            self._fail({row.job for cohort in self._batch.cohorts for row in cohort.rows}, failure)
+            self._batch.clear()
+            if failure is not error:
+                raise
+        self._sweep()
 
-    def _complete(
-        self, prefilled: Prefilled, n: int, sampling: Sampling, generator: torch.Generator, return_logprobs: bool
-    ) -> list[list[Completion]]:
-        count = len(prefilled.lengths) * n
-        tokens: list[Tensor] = []
-        logprobs: list[Tensor] = []
-        for step in self._decode(prefilled, n, sampling, generator, return_logprobs):
-            # Rows that have left the batch are padded; their end token came before.
-            tokens.append(step.tokens.new_full((count,), self.pad_id).index_copy(0, step.rows, step.tokens))
-            if step.logprobs is not None:
-                logprobs.append(step.logprobs.new_zeros(count).index_copy(0, step.rows, step.logprobs))
-        drawn = torch.stack(tokens, dim=1)
-        ended = torch.isin(drawn, self.end_ids)
-        stopped = ended.any(dim=1)
-        kept = torch.where(stopped, ended.int().argmax(dim=1) + 1, drawn.shape[1]).tolist()
-        token_ids = [row[:length] for row, length in zip(drawn.tolist(), kept, strict=True)]
-        texts = self.tokenizer.decode_batch(token_ids, skip_special_tokens=True)
-        values = torch.stack(logprobs, dim=1).tolist() if logprobs else None
-        prompt_tokens = prefilled.lengths.tolist()
-        flat = []
-        for row, (ids, text, stop) in enumerate(zip(token_ids, texts, stopped.tolist(), strict=True)):
-            reasoning, answer = split_answer(text)
-            flat.append(
-                Completion(
-                    token_ids=ids,
-                    text=text,
-                    reasoning=reasoning,
-                    answer=answer,
-                    logprobs=values[row][: len(ids)] if values else None,
-                    finish_reason="stop" if stop else "length",
-                    prompt_tokens=prompt_tokens[row // n],
-                )
-            )
-        return [flat[start : start + n] for start in range(0, count, n)]
+    def _sweep(self) -> None:
+        """End the jobs that were cancelled; forget those that have ended, and with the last one all rows."""
+        with self._guard:
+            for job in [job for job in self._jobs if job.cancelled]:
+                job.end()
+            self._jobs = {job for job in self._jobs if not job.done}
+            self._waiting = deque(job for job in self._waiting if not job.done and job.waiting)
+            if not self._jobs:
+                self._batch.clear()
+
+    def _fail(self, jobs: set[Job], error: Exception) -> None:
+        for job in jobs:
+            job.end(error)
+
+    def _admit(self) -> None:
+        """Waiting rollouts join in order, as many as there is room for; nobody overtakes."""
+        for group in self._next_groups():
+            jobs = [job for job, _ in group.parts]
+            rows = [row for _, part in group.parts for row in part]
+            try:
+                prefilled = self._prefill.run([job.prompt for job in jobs])
+                room = max(job.sampling.max_new_tokens for job in jobs)
+                cohort = Cohort(rows, group.n, prefilled.layers, prefilled.mask, room)
+                self._batch.add(cohort, prefilled.logits.repeat_interleave(group.n, dim=0))
+            except Exception as error:
+                self._fail(set(jobs), error)
+            for job in jobs:
+                job.let_pictures_go()
+
+    def _next_groups(self) -> list["Group"]:
+        places = ROWS - self._batch.rows
+        free = self.plan.tokens - self._batch.reserved
+        groups: list[Group] = []
+        if places < (1 - JOINING) * ROWS:
+            return groups
+        while self._waiting:
+            job = self._waiting[0]
+            length, room = len(job.prompt.ids), job.sampling.max_new_tokens
+            n = min(job.waiting, places, (free - length) // room)
+            if n < 1:
+                break
+            group = Group(n)
+            if groups and groups[-1].takes(n, length, room, free):
+                group = groups.pop()
+            free += group.tokens
+            group.add(job, job.start(n), length, room)
+            free -= group.tokens
+            groups.append(group)
+            places -= n
+            if not job.waiting:
+                self._waiting.popleft()
+        return groups
 
 
-def _opened(image: Picture | Image) -> Picture:
-    return image.open() if isinstance(image, Image) else image
+def _work(engine_of: "weakref.ref[Engine]", wake: threading.Event) -> None:
+    """Move an engine's jobs on until it is closed or gone.
+
+    One thread for all of its life: each thread that runs torch leaves some memory behind when it ends. Between jobs
+    it holds no reference, so that it does not keep an engine alive that nobody else has.
+    """
+    while True:
+        wake.clear()
+        engine = engine_of()
+        if engine is None or engine._closed:
+            return
+        if engine._jobs:
+            with engine._turns:
+                engine._turn()
+        else:
+            del engine
+            wake.wait(IDLE_SECONDS)
 
 
-def _key(picture: Picture) -> str:
-    """What makes two decoded pictures the same."""
-    digest = hashlib.sha256(repr(picture.size).encode())
-    digest.update(picture.tobytes())
-    return digest.hexdigest()
+@dataclass
+class Group:
+    """Rollouts that will start together, n of each job; reserves `tokens` of keys and values."""
+
+    n: int
+    parts: list[tuple[Job, list[Row]]] = field(default_factory=list)
+    longest: int = 0
+    room: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.parts) * (self.longest + self.n * self.room)
+
+    def takes(self, n: int, length: int, room: int, free: int) -> bool:
+        """Whether n rollouts of another prompt may join, with `free` tokens beside this group's own."""
+        count, longest = len(self.parts) + 1, max(self.longest, length)
+        wanted = count * (longest + n * max(self.room, room))
+        fits = wanted - self.tokens <= free and count * longest <= PREFILL_TOKENS
+        return n == self.n and fits
+
+    def add(self, job: Job, rows: list[Row], length: int, room: int) -> None:
+        self.parts.append((job, rows))
+        self.longest, self.room = max(self.longest, length), max(self.room, room)

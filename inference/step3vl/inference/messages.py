@@ -58,10 +58,10 @@ class MessagesConfig(Config):
     rollouts: int = Field(ge=1)  # answers to each prompt, and so its messages, less those that are empty
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(ge=1)
-    batch: int = Field(default=64, ge=1)  # prompts that are answered together; the answers depend on it
+    batch: int = Field(default=64, ge=1)  # prompts that are answered together
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
     max_accuracy: float = Field(default=1.0, ge=0, le=1)
-    seed: int = 0  # the batch that begins with prompt n draws with seed + n
+    seed: int = 0  # prompt n draws with seed + n
     shards: int = Field(default=1, ge=1)
 
 
@@ -109,7 +109,7 @@ def cache_messages(config: MessagesConfig, out: Path) -> Dataset:
             tokenizer_sha256=source.manifest.counting.tokenizer_sha256,
             image=source.manifest.counting.image,
         ),
-        config={**config.model_dump(mode="json"), "dataset_sha256": source.sha256},
+        config={**config.model_dump(mode="json"), "dataset_fingerprint": source.fingerprint},
         code_version=code_version("step3vl.data", "step3vl.model", "step3vl.inference"),
     )
 
@@ -179,10 +179,11 @@ def _answer(
     for start in range(0, len(places), config.batch):
         batch = [(place, source.read(*place)) for place in places[start : start + config.batch]]
         requests = [Request(sample.prompt(), sample.images) for _, sample in batch]
-        sampling = Sampling(
-            temperature=config.temperature, max_new_tokens=config.max_new_tokens, seed=config.seed + start
-        )
-        answers = engine.generate(requests, config.rollouts, sampling)
+        samplings = [
+            Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens, seed=config.seed + number)
+            for number in range(start, start + len(batch))
+        ]
+        answers = engine.generate(requests, config.rollouts, samplings)
         for (place, sample), completions in zip(batch, answers, strict=True):
             messages = passed_on(completions)
             if not messages:

@@ -4,143 +4,211 @@ Each round samples its rollouts from the question and the messages of the round 
 concluded; its thoughts are left behind. A last round of one rollout, which is always added, gives the answer.
 """
 
-import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.data.errors import UserError
-from step3vl.data.sample import Part, TextPart, text
-from step3vl.data.tokens import split_answer
-from step3vl.inference.engine import Completion, Request
+from step3vl.inference.backend import Backend, EngineBackend, Usage
+from step3vl.inference.budget import fit
+from step3vl.inference.engine import Engine
+from step3vl.inference.gauge import Gauge
+from step3vl.inference.jobs import Completion, Request
+from step3vl.inference.round import AnswerDelta, HypothesisDelta, Patience, Restarted, Round
 from step3vl.inference.sampling import Sampling
+from step3vl.inference.synthesis import ORDER_SEED, TEMPLATE, compact, in_neutral_order, synthesis_request
+from step3vl.inference.trace import RoundTrace, Saving, Trace
+from step3vl.inference.waiting import wait_for
 
-ORDER_SEED = 42  # messages are shuffled with this seed in the published code, so that their order says nothing
-
-
-class Backend(Protocol):
-    """Whatever samples n completions of a request: the Engine, or a server."""
-
-    def generate(self, requests: Sequence[Request], n: int, sampling: Sampling) -> list[list[Completion]]: ...
+# Rollouts of each round (PaCoRe report, section 3.2); the final synthesis follows them.
+LEVELS = {"low": (4,), "medium": (16,), "high": (32, 4)}
 
 
 class PaCoReConfig(Config):
-    """`rounds` says how many rollouts each round explores: (4,) low, (16,) medium, (32, 4) high.
+    """How an answer is thought out. `rounds` says how many rollouts each round explores.
 
-    Round r draws with seed `seed` + r; the seed inside `sampling` is not used.
+    (4,) is the report's low level, (16,) medium, (32, 4) high. Round r draws with seed `seed` + r; the seed inside
+    `sampling` is not used.
     """
 
-    rounds: tuple[int, ...] = Field(default=(4,), min_length=1)
+    rounds: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(4,), min_length=1)
     sampling: Sampling = Sampling()
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens over all rounds. A prompt counts once for a round, since its rollouts share it."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def total_tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
+    template: Path = TEMPLATE
+    """The synthesis prompt, for a checkpoint that was trained on another one; see `synthesis.load_template`."""
+    order_seed: int = ORDER_SEED
+    unfinished: bool = True
+    """Whether a rollout that reached its limit of tokens passes on what it had; in the published code it does."""
+    minimum: int = Field(default=1, ge=1)
+    """Rollouts of a round that must end well; the others may be lost. No more than the round has."""
+    retries: int = Field(default=2, ge=0)
+    """How often lost rollouts are asked for again."""
+    deadline: float | None = Field(default=None, gt=0)
+    """Seconds for exploring. Then running rollouts end, and the answer is made from those that are there."""
+    consensus: float | None = Field(default=None, gt=0, le=1)
+    """Share of a round's rollouts that, once they agree, give the answer; what is not yet drawn is saved."""
 
 
 @dataclass(frozen=True)
 class PaCoReResult:
-    """`rounds` holds every completion, the last round's single one too; `messages[r]` what round r passed on."""
+    """`rounds` holds every completion that ended well, round by round, `messages[r]` what round r passed on.
+
+    `rounds[-1][0]` is the answer's; after a consensus it is the one that spoke for the others.
+    """
 
     answer: str
     reasoning: str
     rounds: list[list[Completion]]
     messages: list[list[str]]
     usage: Usage
+    trace: Trace = field(compare=False)  # it has times
 
 
+@dataclass(frozen=True)
+class RoundStarted:
+    """Round `round` asks for `rollouts` with the messages of the one before; the last round gives the answer."""
+
+    round: int
+    rollouts: int
+    messages: tuple[str, ...]
+    last: bool
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """What became of a round."""
+
+    round: int
+    trace: RoundTrace
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event."""
+
+    result: PaCoReResult
+
+
+PaCoReEvent = RoundStarted | HypothesisDelta | AnswerDelta | Restarted | RoundFinished | Finished
 DEFAULT = PaCoReConfig()
 
 
 class PaCoRe:
-    """Runs the rounds over a backend."""
+    """Runs the rounds over a backend, or over an engine of this process."""
 
-    def __init__(self, backend: Backend, config: PaCoReConfig = DEFAULT):
-        self.backend = backend
+    def __init__(self, backend: Backend | Engine, config: PaCoReConfig = DEFAULT):
+        self.backend: Backend = EngineBackend(backend) if isinstance(backend, Engine) else backend
         self.config = config
 
     def run(self, request: Request) -> PaCoReResult:
-        """Answer one request. Raises UserError when it has no user message to build on."""
-        rounds: list[list[Completion]] = []
-        messages: list[list[str]] = []
-        for index, count in enumerate((*self.config.rounds, 1)):
-            asked = synthesis_request(request, messages[-1]) if messages else request
-            sampling = self.config.sampling.model_copy(update={"seed": self.config.seed + index})
-            rounds.append(self.backend.generate([asked], count, sampling)[0])
-            if index < len(self.config.rounds):
-                messages.append(passed_on(rounds[-1]))
-        final = rounds[-1][0]
-        usage = Usage(
-            prompt_tokens=sum(completions[0].prompt_tokens for completions in rounds),
-            completion_tokens=sum(len(completion.token_ids) for completions in rounds for completion in completions),
+        """Answer one request and wait for it. Raises UserError when it has no user message or cannot be answered."""
+        return wait_for(self.answer(request))
+
+    async def answer(self, request: Request) -> PaCoReResult:
+        """Answer one request, within an event loop. Raises as `stream` does."""
+        async with aclosing(self.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event.result
+        raise AssertionError("the last event is Finished")
+
+    async def stream(self, request: Request) -> AsyncGenerator[PaCoReEvent, None]:
+        """Answer one request; closing the iterator ends everything that runs. Use it in `contextlib.aclosing`.
+
+        Raises BackendError when fewer rollouts than the minimum could be had, UserError as `run` does.
+        """
+        synthesis_request(request, ["-"], self.config.template)  # refuses what could not be synthesised later
+        run = _Run(self.backend, self.config, request)
+        async with aclosing(run.events()) as events:
+            async for event in events:
+                yield event
+
+
+class _Run:
+    """One question on its way through the rounds."""
+
+    def __init__(self, backend: Backend, config: PaCoReConfig, request: Request):
+        self.backend = backend
+        self.config = config
+        self.request = request
+        self.began = time.perf_counter()
+        self.rounds: list[Round] = []
+        self.gauge = Gauge(backend, request, config.template)
+
+    async def events(self) -> AsyncGenerator[PaCoReEvent, None]:
+        loop = asyncio.get_running_loop()
+        end = None if self.config.deadline is None else loop.time() + self.config.deadline
+        counts = (*self.config.rounds, 1)
+        messages: list[str] = []
+        number = 0
+        while number < len(counts):
+            current = await self._prepare(number, counts[number], messages)
+            self.rounds.append(current)
+            yield RoundStarted(number, counts[number], tuple(current.trace.messages), not current.exploring)
+            async with aclosing(current.events(end if current.exploring else None)) as events:
+                async for event in events:
+                    yield event
+            yield RoundFinished(number, current.trace)
+            if current.chosen is not None and current.exploring:
+                yield AnswerDelta(current.rollouts[current.chosen].whole(0))
+                break
+            if number == 0:
+                self.gauge.learn(current.prompt_tokens or None, current.trace.trajectories)
+            messages = self._messages(current)
+            late = end is not None and loop.time() >= end
+            number = max(number + 1, len(counts) - 1 if late else 0)
+        yield Finished(self._result(counts))
+
+    async def _prepare(self, number: int, count: int, messages: list[str]) -> Round:
+        sampling = self.config.sampling.model_copy(update={"seed": self.config.seed + number})
+        asked, cut, characters = self.request, 0, 0
+        context = self.backend.context
+        if messages and context is not None and self.gauge.bound(messages) > context - sampling.max_new_tokens:
+            # A reply may take half of the context, and more where the messages leave it.
+            room = max(context - sampling.max_new_tokens, context // 2)
+            messages, tokens, cut, characters = await fit(messages, room, self.gauge.measure)
+            limit = max(1, min(sampling.max_new_tokens, context - tokens))
+            sampling = sampling.model_copy(update={"max_new_tokens": limit})
+        if messages:
+            asked = synthesis_request(self.request, messages, self.config.template)
+        trace = RoundTrace(number, count, messages, cut, characters)
+        exploring = number < len(self.config.rounds)
+        patience = Patience(self.config.minimum, self.config.retries, self.config.consensus)
+        return Round(self.backend, patience, asked, sampling, trace, exploring)
+
+    def _result(self, counts: tuple[int, ...]) -> PaCoReResult:
+        completions = [current.completions() for current in self.rounds]
+        final = self.rounds[-1]
+        if final.chosen is not None:
+            spokesman = final.rollouts[final.chosen].completion(final.prompt_tokens)
+            completions[-1] = [spokesman, *(one for one in completions[-1] if one != spokesman)]
+        traces = [current.trace for current in self.rounds]
+        usage = sum((current.usage for current in self.rounds if current.usage), Usage(0, 0))
+        trace = Trace(
+            rounds=traces,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            seconds=time.perf_counter() - self.began,
+            saving=Saving.of(traces, counts) if final.chosen is not None and final.exploring else None,
         )
-        return PaCoReResult(final.answer, final.reasoning, rounds, messages, usage)
+        answer = completions[-1][0]
+        messages = [self._messages(current) for current in self.rounds if current.exploring]
+        return PaCoReResult(answer.answer, answer.reasoning, completions, messages, usage, trace)
+
+    def _messages(self, current: Round) -> list[str]:
+        return passed_on(current.completions(), self.config.order_seed, self.config.unfinished)
 
 
-def passed_on(completions: Iterable[Completion]) -> list[str]:
-    """The messages that a round hands to the next: what each completion concluded, in neutral order."""
-    return in_neutral_order(compact(completion.text) for completion in completions)
+def passed_on(completions: Iterable[Completion], seed: int = ORDER_SEED, unfinished: bool = True) -> list[str]:
+    """The messages that a round hands to the next: what each completion concluded, in neutral order.
 
-
-def compact(reply: str) -> str:
-    """The conclusion of a reply: what follows its last `</think>`, or all of it where there is none."""
-    return split_answer(reply)[1].strip()
-
-
-def in_neutral_order(messages: Iterable[str]) -> list[str]:
-    """Without the empty ones, sorted by length and shuffled with a fixed seed."""
-    ordered = sorted((message for message in messages if message), key=len)
-    random.Random(ORDER_SEED).shuffle(ordered)
-    return ordered
-
-
-def synthesis_request(request: Request, messages: Sequence[str]) -> Request:
-    """The request with its last user message rewritten around the messages; pictures and history stay.
-
-    Without messages it is the request itself.
+    `unfinished` says whether those that reached their limit of tokens are among them.
     """
-    if not messages:
-        return request
-    turns = list(request.messages)
-    last = max((index for index, turn in enumerate(turns) if turn.role == "user"), default=None)
-    if last is None:
-        raise UserError("the request has no user message; ask something")
-    turns[last] = turns[last].model_copy(update={"content": synthesis_content(turns[last].content, messages)})
-    return Request(turns, request.images)
-
-
-def synthesis_content(content: Sequence[Part], messages: Sequence[str]) -> tuple[Part, ...]:
-    """All text becomes one text part, where the first one stood; image parts keep their order around it."""
-    question = "\n".join(part.text for part in content if isinstance(part, TextPart))
-    prompt = text(synthesis_prompt(question, messages))
-    parts: list[Part] = []
-    for part in content:
-        if not isinstance(part, TextPart):
-            parts.append(part)
-        elif prompt not in parts:
-            parts.append(prompt)
-    return tuple(parts) if prompt in parts else (*parts, prompt)
-
-
-def synthesis_prompt(question: str, messages: Sequence[str]) -> str:
-    """The published template's slots in our own words: the question, the numbered references, the request."""
-    references = "\n".join(f"Reference {number}:\n{message}" for number, message in enumerate(messages, start=1))
-    return (
-        "Below are a problem and several reference responses to it. Weigh the references against the problem and each "
-        "other, then write a response of your own.\n\n"
-        f"Original Problem:\n{question}\n\n"
-        f"Reference Responses:\n{references}\n\n"
-        "Using the problem and the references above, now give your own complete solution."
-    )
+    ended = (one for one in completions if unfinished or one.finish_reason == "stop")
+    return in_neutral_order((compact(one.text) for one in ended), seed)

@@ -1,14 +1,15 @@
-"""The command line. Only typer and the standard library are imported here, so that help is there at once."""
+"""The command line. Only typer and the standard library are imported at first, so that help is there at once."""
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
+
+from step3vl.workflows.command import SETTINGS, ConfigFile, DryRun, Overrides, resolve, work
+from step3vl.workflows.corpus_cli import corpus
 
 GUIDE = """
 STEP3-VL, the whole chain: build a multimodal corpus, train the model on it, align it, and ask it.
@@ -28,59 +29,36 @@ EXAMPLES = """
 
 [dim]A mistake in a file or an argument ends in one line and exit code 2; STEP3VL_DEBUG=1 adds the traceback.[/dim]
 """
-SETTINGS: dict[str, Any] = {
-    "no_args_is_help": True,
-    "rich_markup_mode": "rich",
-    "pretty_exceptions_enable": False,
-    "add_completion": False,
-}
 
 
 class InOrder(TyperGroup):
     """Lists the commands in the order of the work; typer would put groups of commands last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["corpus", "train", "export", "chat", "run"]
+        return ["corpus", "train", "export", "chat", "batch", "serve", "run"]
 
 
 app = typer.Typer(cls=InOrder, help=GUIDE, epilog=EXAMPLES, **SETTINGS)
-corpus = typer.Typer(help="Build a corpus from documents and pictures, or look into one.", **SETTINGS)
 train = typer.Typer(help="Train: pretraining, supervised fine-tuning, reinforcement learning.", **SETTINGS)
 app.add_typer(corpus, name="corpus", rich_help_panel="Data")
 app.add_typer(train, name="train", rich_help_panel="Training")
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to change, for example optimizer.lr=1e-3.")
+PaCoReRounds = Annotated[
+    str,
+    typer.Option(
+        "--pacore", metavar="ROUNDS", help='PaCoRe: answers in parallel, then a synthesis: 4, 16, "32,4", low, high.'
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as YAML and stop.")]
-
-
-@corpus.command("build", epilog="Example:  step3vl corpus build workflows/tiny/corpus.yaml --out runs/corpus")
-def corpus_build(
-    config: ConfigFile,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The dataset's directory; an interrupted build goes on there.")
-    ],
-    overrides: Overrides = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Build a sharded, indexed dataset from the sources that CONFIG names."""
-    with _work():
-        from step3vl.pipelines.corpus import CorpusConfig, build_corpus
-
-        resolved = _resolve(config, overrides, CorpusConfig, dry_run)
-        if resolved:
-            build_corpus(resolved, out)
-
-
-@corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus")
-def corpus_inspect(dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A built dataset.")]) -> None:
-    """Show what a dataset holds: samples, tokens and tasks, and what became of every record."""
-    with _work():
-        from step3vl.pipelines.corpus import inspect_corpus
-
-        inspect_corpus(dataset)
+BackendUrl = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="URL", help="Answer by this OpenAI-compatible server, not by a model folder."),
+]
+BackendModel = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The server's name for the model; by default its first.")
+]
+ApiKey = Annotated[str | None, typer.Option(metavar="KEY", envvar="STEP3VL_BACKEND_KEY", help="The server's key.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")]
 
 
 @train.command("pretrain", epilog="Example:  step3vl train pretrain workflows/tiny/pretrain.yaml root=runs/tiny")
@@ -107,7 +85,7 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new model folder.")],
 ) -> None:
     """Turn a training checkpoint into a Hugging Face model folder."""
-    with _work():
+    with work():
         from step3vl.training.checkpoint import export_checkpoint
 
         export_checkpoint(checkpoint, out)
@@ -119,39 +97,178 @@ def export(
     epilog="""
 [bold]One question[/bold]    step3vl chat MODEL --image page.png "What is the title?"
 
-[bold]In parallel[/bold]     step3vl chat MODEL --image page.png "What is the title?" --pacore 4
+[bold]In parallel[/bold]     step3vl chat MODEL --image page.png "What is the title?" --pacore 16
+
+[bold]Of a server[/bold]     step3vl chat --backend http://localhost:8000 "What is the title?"
 
 [bold]A dialogue[/bold]      step3vl chat MODEL
 """,
 )
 def chat(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, as training exports it.")],
-    prompt: Annotated[
-        str | None,
-        typer.Argument(metavar="PROMPT", help="The question; without it, questions are read until an empty line."),
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL [PROMPT]",
+            help="A model folder and the question; with --backend the question alone. Without a question, they are "
+            "read from standard input or typed in turn.",
+        ),
     ] = None,
     image: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A picture to ask about; give it again for more.")
     ] = None,
-    pacore: Annotated[
-        int, typer.Option(metavar="K", min=0, help="PaCoRe: K answers in parallel, then one synthesis of them.")
-    ] = 0,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 1024,
+    pacore: PaCoReRounds = "off",
+    backend: BackendUrl = None,
+    backend_model: BackendModel = None,
+    api_key: ApiKey = None,
+    temperature: Temperature = 1.0,
+    max_new_tokens: MaxNewTokens = 1024,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Answers as lines of JSON, with what led to them.")] = False,
 ) -> None:
     """Ask a model about pictures and text; the answer streams."""
-    with _work("stopped"):
+    with work("stopped"):
+        from step3vl.workflows.answering import parse_rounds
         from step3vl.workflows.chat import run_chat
 
+        given: list[str | None] = [*(arguments or [])]
+        model, *prompt = [backend_model, *given] if backend else given or [None]
+        if len(prompt) > 1:
+            raise typer.BadParameter(f"one question at a time, in quotes; there are {len(prompt)}")
         run_chat(
             model,
-            prompt,
+            prompt[0] if prompt else None,
             image or [],
-            pacore=pacore,
+            backend=backend,
+            api_key=api_key,
+            rounds=parse_rounds(pacore),
             temperature=temperature,
             max_new_tokens=max_new_tokens,
             seed=seed,
+            as_json=as_json,
+        )
+
+
+@app.command(
+    rich_help_panel="Answers",
+    epilog="""
+[bold]By this machine[/bold]   step3vl batch MODEL questions.jsonl answers.jsonl
+
+[bold]By a server[/bold]       step3vl batch --backend http://localhost:8000 questions.jsonl answers.jsonl --pacore 16
+
+[bold]A dataset[/bold]         step3vl batch MODEL runs/corpus answers.jsonl --split heldout
+""",
+)
+def batch(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL INPUT OUT",
+            help="A model folder (not with --backend); questions as JSONL, Parquet or a dataset; the file of answers.",
+        ),
+    ],
+    pacore: PaCoReRounds = "off",
+    template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PaCoRe's synthesis prompt, if the model learned another one.")
+    ] = None,
+    consensus: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="PaCoRe: share of equal answers that ends the exploration.")
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(min=0.0, help="PaCoRe: seconds for exploring a question.")] = None,
+    minimum: Annotated[int, typer.Option(min=1, help="PaCoRe: rollouts of a round that must end well.")] = 1,
+    trace: Annotated[bool, typer.Option("--trace", help="PaCoRe: write every rollout and message.")] = False,
+    split: Annotated[Literal["heldout", "train"], typer.Option(help="Of a dataset.")] = "heldout",
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions that are answered side by side.")] = 16,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask those again that an earlier run could not answer.")
+    ] = False,
+    backend: BackendUrl = None,
+    backend_model: BackendModel = None,
+    api_key: ApiKey = None,
+    temperature: Temperature = 1.0,
+    max_new_tokens: MaxNewTokens = 1024,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+) -> None:
+    """Answer a file of questions, each exactly once; the same command goes on after any interruption."""
+    with work():
+        from step3vl.workflows.batch import run_batch
+
+        places = [backend_model, *arguments] if backend else arguments
+        if len(places) != 3:
+            raise typer.BadParameter("give MODEL INPUT OUT, or --backend URL INPUT OUT")
+        model, source, out = places
+        run_batch(
+            str(source),
+            Path(str(out)),
+            rounds=pacore,
+            template=template,
+            consensus=consensus,
+            deadline=deadline,
+            minimum=minimum,
+            trace=trace,
+            split=split,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            model=model,
+            backend=backend,
+            api_key=api_key,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            as_json=as_json,
+        )
+
+
+@app.command(
+    rich_help_panel="Answers",
+    epilog="""
+[bold]A model of this machine[/bold]     step3vl serve MODEL
+
+[bold]PaCoRe before a server[/bold]      step3vl serve --backend http://localhost:8000
+
+[bold]A limit of one's own[/bold]        step3vl serve MODEL concurrency=16 'image_hosts=[upload.wikimedia.org]'
+""",
+)
+def serve(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL] [KEY=VALUE]...",
+            help="A model folder, with --backend its server's name for a model; then fields of the server's settings.",
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Answer with this OpenAI-compatible server, such as vLLM, not with a folder."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets others in; then give --keys as well.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="API keys, one a line; those in STEP3VL_API_KEYS count too."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
+    drain: Annotated[int, typer.Option(min=0, help="Seconds that running answers have when the server ends.")] = 60,
+) -> None:
+    """Serve a model by OpenAI's interface, with PaCoRe as further models and a playground page."""
+    with work("stopped"):
+        from step3vl.workflows.config import parse_overrides
+        from step3vl.workflows.serve import run_serve
+
+        model = arguments.pop(0) if arguments and "=" not in arguments[0] else None
+        run_serve(
+            model,
+            parse_overrides(arguments or []),
+            backend=backend,
+            name=name,
+            host=host,
+            port=port,
+            keys=keys,
+            device=device,
+            drain=drain,
         )
 
 
@@ -177,7 +294,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Run a workflow's stages in order; skip what is done and unchanged, resume where it stopped."""
-    with _work():
+    with work():
         from step3vl.workflows.config import parse_overrides
         from step3vl.workflows.kinds import KINDS
         from step3vl.workflows.show import show_plan, show_times
@@ -191,56 +308,13 @@ def run(
 
 
 def _train(stage: str, config: Path, overrides: list[str] | None, dry_run: bool) -> None:
-    with _work():
+    with work():
         from step3vl.workflows.kinds import training
 
-        config_class, work = training(stage)
-        resolved = _resolve(config, overrides, config_class, dry_run)
+        config_class, run_training = training(stage)
+        resolved = resolve(config, overrides, config_class, dry_run)
         if resolved:
-            work(resolved)
-
-
-def _resolve(path: Path, overrides: list[str] | None, config_class: Any, dry_run: bool) -> Any:
-    """The validated configuration; None after it was printed for a dry run."""
-    from step3vl.workflows.config import load_config, parse_overrides, to_yaml
-
-    resolved = load_config(path, parse_overrides(overrides or []), config_class)
-    if not dry_run:
-        return resolved
-    typer.echo(to_yaml(resolved), nl=False)
-    return None
-
-
-@contextmanager
-def _work(stopped: str = "stopped; the same command goes on from here") -> Iterator[None]:
-    """Log lines on the terminal; SIGTERM like Ctrl-C, so that children are ended, files closed and one line said."""
-    import logging
-    import signal
-
-    # To stderr: stdout carries results alone. Warnings of the libraries underneath are for whoever debugs.
-    others = logging.WARNING if os.environ.get("STEP3VL_DEBUG") == "1" else logging.ERROR
-    logging.basicConfig(level=others, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("step3vl").setLevel(logging.INFO)
-    logging.captureWarnings(True)
-
-    signals: list[int] = []
-
-    def stop(signum: int, frame: object) -> None:
-        signals.append(signum)
-        logging.disable()  # what the libraries say about being interrupted tells the user nothing
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except BaseException:
-        if not signals:
-            raise
-        typer.echo(stopped, err=True)  # whatever Beam or Ray made of the interrupt on its way
-        raise typer.Exit(130) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            run_training(resolved)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from step3vl.data.sample import open_image
+from step3vl.data.pictures import upright
 from step3vl.data.truth import parse_boxes, parse_points
 
 TRUTH = "#22b573"
@@ -20,7 +20,7 @@ SHORT, LONG = 240, 640
 
 def drawn(path: Path, truth: dict[str, Any] | None, answers: Sequence[str]) -> str:
     """The picture as a ``data:`` address, with boxes (milli coordinates) of the truth and places in the answers."""
-    picture = _sized(open_image(path.read_bytes()))
+    picture = _sized(upright(path))
     draw = ImageDraw.Draw(picture)
     for box in (truth or {}).get("boxes", ()):
         draw.rectangle(_pixels(box, picture.size), outline=TRUTH, width=3)

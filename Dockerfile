@@ -1,0 +1,22 @@
+# The inference part as a container: docker build -t step3vl . ; then as in compose.yaml.
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 step3vl
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY data data
+COPY pipelines pipelines
+COPY inference inference
+COPY training training
+COPY workflows workflows
+# For example an index with another build of PyTorch: --build-arg PIP_OPTIONS="--extra-index-url …"
+ARG PIP_OPTIONS=""
+RUN pip install --no-cache-dir $PIP_OPTIONS '.[inference]'
+
+USER step3vl
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=120s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+# SIGTERM, which `docker stop` sends, starts the drain.
+ENTRYPOINT ["step3vl", "serve", "--host", "0.0.0.0"]
+CMD ["/model"]

@@ -1,0 +1,35 @@
+"""What `chat` and `batch` share: who answers, and how many rounds of PaCoRe it takes."""
+
+from pathlib import Path
+
+from step3vl.data.errors import UserError
+from step3vl.inference import Backend, Engine, EngineBackend, OpenAIBackend
+from step3vl.inference.pacore import LEVELS
+
+ROUNDS: dict[str, tuple[int, ...]] = {"off": (), **LEVELS}
+
+
+def open_backend(model: str | None, url: str | None, api_key: str | None) -> Backend:
+    """A model folder in this process, or the model of that name (or the first) of a server. Raises UserError."""
+    if url is not None:
+        return OpenAIBackend(url, model, api_key=api_key)
+    if model is None:
+        raise UserError("no model: give its folder, or --backend with a server's address")
+    from step3vl.model import load_model
+
+    return EngineBackend(Engine(*load_model(model)), Path(model).name)
+
+
+def parse_rounds(value: str) -> tuple[int, ...]:
+    """`off`, a level, or numbers such as `16` and `32,4`. Raises UserError."""
+    if value in ROUNDS:
+        return ROUNDS[value]
+    try:
+        rounds = tuple(int(number) for number in value.split(","))
+    except ValueError:
+        rounds = (0,)
+    if rounds == (0,) and value == "0":
+        return ()
+    if min(rounds) < 1:
+        raise UserError(f"pacore: '{value}' is none of {', '.join(ROUNDS)}, nor rollouts for each round such as 32,4")
+    return rounds

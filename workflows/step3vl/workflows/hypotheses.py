@@ -1,0 +1,109 @@
+"""PaCoRe's hypotheses on the terminal: growing side by side where it is one, as plain lines where it is not."""
+
+import re
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from step3vl.inference.pacore import HypothesisDelta, PaCoReEvent, Restarted, RoundFinished, RoundStarted
+from step3vl.inference.trace import RoundTrace
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+TAIL = 400  # characters of a hypothesis that a line of the terminal may show
+FRAMES = 8  # a second
+
+
+def printable(words: str) -> str:
+    """Without characters that would steer a terminal; newlines and tabs stay."""
+    return _CONTROL.sub("", words)
+
+
+class Hypotheses:
+    """Hears a stream's events. On a terminal a table is redrawn in place; each round leaves its answers as lines."""
+
+    def __init__(self, console: Console, silent: bool):
+        self._console = console
+        self._silent = silent
+        self._live: Live | None = None
+        self._tails: list[str] = []
+        self._tokens: list[int] = []
+        self._ended: list[bool] = []
+        self._title = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def hear(self, event: PaCoReEvent) -> None:
+        if self._silent:
+            return
+        if isinstance(event, RoundStarted) and not event.last:
+            self._start(event)
+        elif isinstance(event, HypothesisDelta):
+            index = event.delta.index
+            self._tails[index] = (self._tails[index] + event.delta.text)[-TAIL:]
+            self._tokens[index] += max(1, len(event.delta.token_ids))
+            self._ended[index] = event.delta.finish_reason is not None
+        elif isinstance(event, Restarted):
+            for index in event.indices if self._tails else ():
+                self._tails[index], self._tokens[index] = "", 0
+            self._console.print(f"asked again: {event.reason}", style="yellow", markup=False)
+        elif isinstance(event, RoundFinished) and event.trace.rollouts == len(self._tails):
+            self._stop()
+            self._leave(event.trace)
+            self._tails = []
+
+    def _start(self, event: RoundStarted) -> None:
+        self._tails = [""] * event.rollouts
+        self._tokens = [0] * event.rollouts
+        self._ended = [False] * event.rollouts
+        self._title = f"round {event.round + 1}: {event.rollouts} answers in parallel"
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=self._table, console=self._console, refresh_per_second=FRAMES, transient=True
+            )
+            self._live.start()
+        else:
+            self._console.print(self._title, style="dim")
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _table(self) -> RenderableType:
+        table = Table(
+            title=self._title, title_justify="left", title_style="dim", box=None, expand=True, padding=(0, 1)
+        )
+        table.add_column("#", justify="right", style="cyan", width=3)
+        table.add_column("tokens", justify="right", style="dim", width=6)
+        table.add_column("says", no_wrap=True, overflow="crop", ratio=1)
+        room = max(20, self._console.width - 18)
+        most = max(1, self._console.height - 4)
+        for index in range(min(most, len(self._tails))):
+            line = " ".join(printable(self._tails[index]).split())[-room:]
+            mark = Text("✓ ", "green") if self._ended[index] else Text("  ")
+            table.add_row(str(index + 1), str(self._tokens[index]), mark + Text(line, "dim"))
+        hidden = len(self._tails) - most
+        if hidden > 0:
+            table.add_row("", "", Text(f"and {hidden} more", "dim"))
+        return table
+
+    def _leave(self, trace: RoundTrace) -> None:
+        """What the round's rollouts concluded, and what became of those that did not."""
+        for rollout in trace.trajectories:
+            answer = printable(rollout.answer.strip()) or "(no answer)"
+            lost = " (not finished)" if rollout.finish_reason == "cancelled" else ""
+            self._console.print(f"{rollout.index + 1}: {answer}{lost}", style="dim", markup=False, soft_wrap=True)
+        if trace.cut:
+            self._console.print(f"{trace.cut} of the references were cut to fit the context", style="yellow")
+        if trace.agreed is not None:
+            self._console.print("they agree", style="dim")
