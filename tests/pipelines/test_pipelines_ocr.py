@@ -77,7 +77,7 @@ def test_broken_files_are_dead_letters_and_the_rest_goes_on(tmp_path: Path) -> N
     accounts = {step.name: step for step in steps}
     assert accounts["docs.open"].read == 5
     assert accounts["docs.open"].dead == {"PdfiumError": 1}
-    assert accounts["docs.render"].dead == {"ValueError": 2}
+    assert accounts["docs.render"].dead == {"PictureError": 2}
     page = pages[f"{inbox}/good.pdf#1"]
     assert "math" in page["layer"]
     assert Image.model_validate(page["image"]).open().width == round(page["image"]["width"])
