@@ -309,7 +309,7 @@ def test_what_does_not_fit_waits_and_what_never_fits_is_refused(fresh_engine, re
         assert ids(job.result(WAIT)) == ids(fresh_engine.generate([expected], 3, sampling)[0])
     assert 0 < max(most) <= small.plan.tokens
     with pytest.raises(UserError, match=f"set max_new_tokens to {small.context - length} at most"):
-        small.submit(max(requests, key=small.count), Sampling(max_new_tokens=60))
+        small.submit(max(requests, key=lambda request: len(small.tokenize(request))), Sampling(max_new_tokens=60))
     with pytest.raises(UserError, match="shorten it"):
         small.generate([question("How many pictures do you see? " * 90)], 1, GREEDY)
     with pytest.raises(UserError, match="hold no token"):

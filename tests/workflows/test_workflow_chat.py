@@ -122,7 +122,8 @@ def test_a_server_answers_as_the_model_itself_does(model: Path, picture: Path, u
         for chosen, backend in ((str(model), None), (None, url), ("tiny", url)):
             run_chat(chosen, "What is this?", [picture], backend=backend, rounds=rounds, as_json=True, **SETTINGS)
             row = json.loads(capsys.readouterr().out)
-            said.append((row["answer"], row["finish_reason"], row["usage"]))
+            counts = {name: row["usage"][name] for name in ("prompt_tokens", "completion_tokens")}
+            said.append((row["answer"], row["finish_reason"], counts))
         assert said[0] == said[1] == said[2]
     with pytest.raises(UserError, match="404"):
         run_chat("another", "What is this?", [picture], backend=url, **SETTINGS)
@@ -240,10 +241,11 @@ def test_ctrl_c_stops_an_answer_and_not_the_dialogue(model: Path) -> None:
     terminal.until("error: ", "set max_new_tokens", "> ")
     terminal.type("/quit\n")
     assert terminal.close() == 0
-    terminal = Terminal([*COMMAND, str(model), "--max-new-tokens", "30000", "--pacore", "8"])
+    # So many that the last of them is far from its end when the interrupt comes, however late that is.
+    terminal = Terminal([*COMMAND, str(model), "--max-new-tokens", "30000", "--pacore", "128"])
     terminal.until("> ")
     terminal.type("Hello?\n")
-    terminal.until("8 answers in parallel")
+    terminal.until("128 answers in parallel")
     os.killpg(terminal.process.pid, signal.SIGINT)
     terminal.until("stopped", "> ")
     terminal.type("\x04")
