@@ -9,9 +9,7 @@ COPY pipelines pipelines
 COPY inference inference
 COPY training training
 COPY workflows workflows
-# For example an index with another build of PyTorch: --build-arg PIP_OPTIONS="--extra-index-url …"
-ARG PIP_OPTIONS=""
-RUN pip install --no-cache-dir $PIP_OPTIONS '.[inference]'
+RUN pip install --no-cache-dir '.[inference]'
 
 USER step3vl
 EXPOSE 8000

@@ -24,14 +24,14 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "make: OpenCV cannot load; a system library is missing. On Debian or Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0" >&2; exit 1; }
 	touch $(STAMP)
 
-demo: setup ## corpus -> shards -> pretrain -> SFT -> RL -> PaCoRe on this machine, with a report to look at
+demo: setup ## corpus -> shards -> pretrain -> SFT -> RL -> synthesis -> PaCoRe on this machine, with a report to look at
 	$(BIN)/step3vl run workflows/tiny/run.yaml
 
 test: setup ## run the tests
 	$(BIN)/pytest -q
 
 test-faults: setup ## kill a build at 20 random moments, where `make test` does at 3
-	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_pipelines_killed.py tests/data/test_data_killed.py
+	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_pipelines_killed.py
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -105,7 +105,7 @@ def said_by(sample: Sample) -> Sample:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(any_sample(), min_size=1, max_size=4), st.sampled_from(sorted(FORMATS)))
 def test_a_sample_comes_back_the_same_or_was_refused(tmp_path_factory, samples, form) -> None:
     samples = list({sample.id: sample for sample in samples}.values())
@@ -118,7 +118,7 @@ def test_a_sample_comes_back_the_same_or_was_refused(tmp_path_factory, samples, 
             assert [one.read() for one in back[sample.id].images] == [one.read() for one in sample.images]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(any_sample())
 def test_a_row_is_its_sample_and_fits_the_schema(sample: Sample) -> None:
     row = json.loads(json.dumps(sample.to_row(), sort_keys=True))
@@ -127,7 +127,7 @@ def test_a_row_is_its_sample_and_fits_the_schema(sample: Sample) -> None:
     assert again == said_by(sample) and again.content_id() == sample.id
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(any_sample(PLAIN), min_size=1, max_size=4), st.sampled_from(["openai", "huggingface"]))
 def test_messages_hold_every_conversation(tmp_path_factory, samples, form) -> None:
     samples = list({one.id: one for one in samples if form == "huggingface" or one.messages}.values())
@@ -265,7 +265,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(JSON, max_size=6), st.sampled_from(["llava", "sharegpt", "openai", "step"]))
 def test_absurd_json_makes_dead_letters_and_nothing_worse(tmp_path_factory, records, form) -> None:
     path = tmp_path_factory.mktemp("absurd") / "data.jsonl"

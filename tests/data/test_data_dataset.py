@@ -246,7 +246,7 @@ def test_a_flipped_bit_in_the_index_is_seen_as_it_is_read(
     assert seen > 10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -72,7 +72,7 @@ KINDS: dict[str, Callable[[], Plan]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(start=st.integers(0, 350))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_plan_goes_on_from_any_pack_and_from_its_cursor(kind: str, start: int) -> None:
     plan = KINDS[kind]()
     walk = plan.packs()
@@ -108,7 +108,7 @@ def test_seed_changes_the_order_and_nothing_else() -> None:
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=9), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_source_is_ever_a_pack_away_from_its_share(weights: list[int], seed: int) -> None:
     """Whatever the weights and the lengths of the packs."""
     generator = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_no_source_is_ever_a_pack_away_from_its_share(weights: list[int], seed: 
 
 
 @given(st.lists(st.floats(0.01, 10), min_size=3, max_size=3), st.integers(0, 50))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_tokens_of_a_mixture_follow_the_weights_after_any_number_of_packs(weights: list[float], seed: int) -> None:
     plan = plan_of(made(short=weights[0], long=weights[1], whole=weights[2]), seed=seed, window=64)
     tokens = [0, 0, 0]

@@ -363,7 +363,7 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused(copy: Copy) -> None:
         copy.verify()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_damage_to_an_archive_is_found_and_survived(sound: Dataset, data: st.DataObject) -> None:
     """Bytes overwritten, cut out or put in anywhere: the walk ends, and the hash or the walk tells."""

@@ -1,8 +1,12 @@
 """A small engine with random weights, and requests with and without pictures."""
 
+import io
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
+from openai_peer import Peer
 from PIL import Image
 
 from step3vl.data.crops import ImageSpec
@@ -64,3 +68,38 @@ def requests() -> list[Request]:
             (noise(40, 40, 1), noise(90, 150, 2)),
         ),
     ]
+
+
+def png(colour: str = "red") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session", name="png")
+def png_fixture() -> Callable[..., bytes]:
+    return png
+
+
+@pytest.fixture(scope="module")
+def peer_server(listening) -> Iterator[tuple[str, dict[str, Peer]]]:
+    """The address of a real server, and the peer behind it, which each test replaces."""
+    current: dict[str, Peer] = {}
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await current["peer"].app(scope, receive, send)
+
+    with listening(app) as address:
+        yield address, current
+
+
+@pytest.fixture
+def peer(peer_server) -> Peer:
+    peer_server[1]["peer"] = Peer()
+    return peer_server[1]["peer"]
+
+
+@pytest.fixture
+def url(peer_server) -> str:
+    return peer_server[0]

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as PILImage
 
 from step3vl.data.errors import UserError
 from step3vl.inference import BackendError, Delta, EngineBackend, PaCoReConfig, Sampling
@@ -25,12 +23,6 @@ PEERS = [  # the fields of the sample file of StepFun's PaCoRe client
     {"id": "math_1", "messages": [{"role": "user", "content": "One and one?"}], "ground_truth": {"answer": "2"}},
     {"id": "code_1", "messages": [{"role": "user", "content": "Reverse a list."}], "category": "code"},
 ]
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (30, 20), "red").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def lines(path: Path, rows: list) -> str:
@@ -137,7 +129,7 @@ def test_what_is_done_is_not_asked_again(tmp_path) -> None:
     assert answer(again, source, out).before == 30
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.integers(0, 2000))
 def test_a_file_that_was_torn_anywhere_is_mended(cut: int, tmp_path_factory) -> None:
     folder = tmp_path_factory.mktemp("torn")
@@ -149,7 +141,7 @@ def test_a_file_that_was_torn_anywhere_is_mended(cut: int, tmp_path_factory) -> 
     assert len(rows_of(folder / "a.jsonl")) == summary.total == summary.before + summary.answered == 9
 
 
-def test_questions_that_cannot_be_answered_become_rows_that_say_why(tmp_path) -> None:
+def test_questions_that_cannot_be_answered_become_rows_that_say_why(tmp_path, png) -> None:
     (tmp_path / "cut.png").write_bytes(png()[:50])
     rows = [
         {"id": "good", "prompt": "fine"},
@@ -228,7 +220,7 @@ def loaded(path: Path) -> dict[str, Question]:
     return {question.id: question for question in read_questions(str(path))}
 
 
-def test_pictures_come_from_files_data_urls_and_columns_in_place(tmp_path) -> None:
+def test_pictures_come_from_files_data_urls_and_columns_in_place(tmp_path, png) -> None:
     (tmp_path / "a.png").write_bytes(png())
     data = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     text = {"type": "text", "text": "What?"}
@@ -250,7 +242,7 @@ def test_pictures_come_from_files_data_urls_and_columns_in_place(tmp_path) -> No
         assert {one.read() for one in request.images} == {png()}
 
 
-def test_parquet_holds_bytes_and_messages_as_objects_or_json(tmp_path) -> None:
+def test_parquet_holds_bytes_and_messages_as_objects_or_json(tmp_path, png) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
     table = pa.table(
         {

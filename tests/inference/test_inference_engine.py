@@ -68,7 +68,7 @@ def test_greedy_answers_are_those_of_the_librarys_generate(engine, requests) -> 
             do_sample=False,
             max_new_tokens=10,
             eos_token_id=engine.end_ids.tolist(),
-            pad_token_id=engine.pad_id,
+            pad_token_id=int(engine.end_ids[1]),
             suppress_tokens=engine.suppressed_ids.tolist(),
             **{name: value for name, value in pictures.items() if name != "patch_newline_mask"},
         )

@@ -2,14 +2,11 @@
 
 import json
 import runpy
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from step3vl.inference import Engine, EngineBackend, OpenAIBackend, PaCoRe, PaCoReConfig, Request, Sampling
 from step3vl.inference.server.app import create_app
@@ -33,16 +30,10 @@ def picture(noise, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def url(engine: Engine) -> Iterator[str]:
+def url(engine: Engine, listening) -> Iterator[str]:
     """Our own server over the engine."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app({"step3-vl": EngineBackend(engine)})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with listening(create_app({"step3-vl": EngineBackend(engine)})) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,19 +3,11 @@
 import asyncio
 import base64
 import io
-import json
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
-from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image as PILImage
 
 from step3vl.data.errors import UserError
@@ -23,168 +15,14 @@ from step3vl.data.sample import Image, Message, ToolCall, image, text
 from step3vl.inference import (
     BackendError,
     OpenAIBackend,
-    PaCoRe,
-    PaCoReConfig,
     Request,
     Sampling,
     Usage,
     complete,
 )
 from step3vl.inference.backend import collect
-from step3vl.inference.pacore import AnswerDelta, Restarted
 
 SAMPLING = Sampling(max_new_tokens=16, seed=5)
-
-
-class Peer:
-    """An independent server. `plan` says what the next requests meet: a status, "drop", "cut", "slow" or "error"."""
-
-    def __init__(self) -> None:
-        self.plan: list[Any] = []
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.clients: set[tuple[str, int]] = set()
-        self.left = 0
-        self.running = 0
-        self.thought_name: str | None = "reasoning_content"
-        self.takes_n = "yes"  # or "ignores", "refuses"
-        self.tokenizes = True
-        self.continues = True
-        self.thoughts: int | None = None
-        self.answer = "Two."
-        self.tools: list[dict[str, Any]] = []
-        self.logprobs = False
-        self.app = FastAPI()
-        self.app.get("/v1/models")(self.models)
-        self.app.post("/v1/chat/completions")(self.chat)
-        self.app.post("/v1/completions")(self.complete)
-        self.app.post("/tokenize")(self.tokenize)
-
-    async def models(self) -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": "peer", "object": "model", "max_model_len": 4096}]}
-
-    async def tokenize(self, request: HttpRequest) -> Response:
-        if not self.tokenizes:
-            return JSONResponse({"detail": "Not Found"}, 404)
-        body = await request.json()
-        texts = [body["prompt"]] if "prompt" in body else [turn["content"] for turn in body["messages"]]
-        ids = [ord(character) for text in texts for character in text]
-        return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": 4096})
-
-    async def complete(self, request: HttpRequest) -> Response:
-        body = await request.json()
-        self.bodies.append(body)
-        if not self.continues:
-            return JSONResponse({"detail": "Not Found"}, 404)
-
-        async def events():
-            for index in range(body["n"]):
-                for word in (" and", " so"):
-                    logprobs = {
-                        "tokens": [word],
-                        "token_logprobs": [-0.5],
-                        "top_logprobs": [{" or": -1.5, word: -0.5}],
-                    }
-                    own = {"index": index, "text": word, "logprobs": logprobs if "logprobs" in body else None}
-                    yield b"data: " + json.dumps({"choices": [{**own, "finish_reason": None}]}).encode() + b"\n\n"
-                end = {"index": index, "text": "", "finish_reason": "length"}
-                yield b"data: " + json.dumps({"choices": [end]}).encode() + b"\n\n"
-            usage = {"prompt_tokens": 3, "completion_tokens": 2 * body["n"]}
-            yield b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\ndata: [DONE]\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    async def chat(self, request: HttpRequest) -> Response:
-        self.clients.add(request.client)
-        body = await request.json()
-        self.bodies.append(body)
-        self.headers.append(dict(request.headers))
-        step = self.plan.pop(0) if self.plan else None
-        if isinstance(step, int):
-            return JSONResponse({"error": {"message": "not now"}}, step, {"Retry-After": "0"})
-        if self.takes_n == "refuses" and body["n"] > 1:
-            return JSONResponse({"error": {"message": "Only one completion choice is allowed"}}, 400)
-        return StreamingResponse(self.events(body, step), media_type="text/event-stream")
-
-    async def events(self, body: dict[str, Any], step: Any):
-        def event(**fields: Any) -> bytes:
-            return (
-                b"data: " + json.dumps({"id": "1", "object": "chat.completion.chunk", **fields}).encode() + b"\r\n\r\n"
-            )
-
-        def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-            own: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
-            if self.logprobs and "content" in delta:
-                likely = [{"token": "Two", "logprob": -0.5}, {"token": "No", "logprob": -1.5}]
-                own["logprobs"] = {"content": [{"token": "Two", "logprob": -0.5, "top_logprobs": likely}]}
-            return event(choices=[own])
-
-        n = 1 if self.takes_n == "ignores" else body["n"]
-        self.running += 1
-        try:
-            if step == "drop":
-                raise RuntimeError("dropped")
-            yield b": hello\n\n"
-            for index in range(n):
-                yield chunk(index, {"role": "assistant", "content": ""})
-            for number in range(3 if step != "slow" else 10_000):
-                for index in range(n):
-                    if self.thought_name:
-                        yield chunk(index, {self.thought_name: f"t{number}"})
-                    else:
-                        yield chunk(index, {"content": f"t{number}" + ("\n</think>\n" if number == 2 else "")})
-                if step == "slow":
-                    await asyncio.sleep(0.02)
-            if step == "error":
-                yield event(error={"message": "out of memory", "code": 500})
-                return
-            for index in range(n):
-                yield chunk(index, {"content": self.answer})
-                if step == "cut" and index == 0:
-                    yield chunk(index, {}, "stop")
-                    return
-                for tool in self.tools:
-                    yield chunk(index, {"tool_calls": [tool]})
-                yield chunk(index, {}, "tool_calls" if self.tools else "stop")
-            usage = {"prompt_tokens": 40, "completion_tokens": 7 * n, "total_tokens": 40 + 7 * n}
-            if self.thoughts is not None:
-                usage["completion_tokens_details"] = {"reasoning_tokens": self.thoughts * n}
-            yield event(choices=[], usage=usage)
-            yield b"data: [DONE]\n\n"
-        except asyncio.CancelledError:
-            self.left += 1
-            raise
-        finally:
-            self.running -= 1
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, dict[str, Peer]]]:
-    """A real server whose application each test replaces."""
-    current: dict[str, Peer] = {}
-
-    async def app(scope, receive, send):
-        if scope["type"] == "http":
-            await current["peer"].app(scope, receive, send)
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    own = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=own.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}", current
-    own.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def peer(server) -> Peer:
-    server[1]["peer"] = Peer()
-    return server[1]["peer"]
-
-
-@pytest.fixture
-def url(server) -> str:
-    return server[0]
 
 
 def ask(*parts) -> Request:
@@ -321,13 +159,7 @@ def test_connections_are_used_again(peer, url) -> None:
     assert len(peer.clients) == 1
 
 
-def png(colour: str = "red") -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (30, 20), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def test_pictures_travel_as_they_are_and_where_they_stand(peer, url) -> None:
+def test_pictures_travel_as_they_are_and_where_they_stand(peer, url, png) -> None:
     files = [png("red"), png("blue")]
     decoded = PILImage.new("RGB", (9, 7), "green")
     request = Request(
@@ -343,94 +175,6 @@ def test_pictures_travel_as_they_are_and_where_they_stand(peer, url) -> None:
     with PILImage.open(io.BytesIO(sent[2])) as back:
         assert back.tobytes() == decoded.tobytes()
     assert content[0]["image_url"]["url"].startswith("data:image/png;base64,")
-
-
-def test_a_decoded_picture_is_encoded_once_as_long_as_it_lives(peer, url, monkeypatch) -> None:
-    saved = []
-    save = PILImage.Image.save
-    monkeypatch.setattr(PILImage.Image, "save", lambda *args, **more: (saved.append(1), save(*args, **more)))
-    picture = PILImage.new("RGB", (9, 7))
-    request = Request((Message(role="user", content=(image(0), text("?"))),), (picture,))
-
-    async def run() -> int:
-        backend = OpenAIBackend(url)
-        await PaCoRe(backend, PaCoReConfig(rounds=(3, 2), sampling=SAMPLING)).answer(request)
-        await backend.close()
-        return len(backend._pictures._urls)
-
-    assert asyncio.run(run()) == 1
-    assert len(saved) == 1
-    assert len(peer.bodies) == 3
-
-
-def test_pacore_keeps_the_picture_and_counts_by_round(peer, url) -> None:
-    request = Request((Message(role="user", content=(image(0), text("How many?"))),), (Image.from_bytes(png()),))
-    backend = OpenAIBackend(url)
-    pacore = PaCoRe(backend, PaCoReConfig(rounds=(3, 2), sampling=SAMPLING, seed=9))
-    for _ in range(2):  # the second on the connections of the first
-        result = pacore.run(request)
-    assert result.answer == "Two."
-    assert result.usage == Usage(3 * 40, 7 * 6)
-    assert [body["n"] for body in peer.bodies[:3]] == [3, 2, 1]
-    assert [body["seed"] for body in peer.bodies[:3]] == [9, 10, 11]
-    for body in peer.bodies[1:3]:
-        content = body["messages"][-1]["content"]
-        assert [item["type"] for item in content] == ["image_url", "text"]
-        assert "Reference 1:\nTwo.\n" in content[1]["text"]
-        assert "t0" not in content[1]["text"], "thoughts stay behind"
-    assert [(one.prompt_tokens, one.completion_tokens) for one in result.trace.rounds] == [(40, 21), (40, 14), (40, 7)]
-
-
-def test_pacore_asks_again_for_the_rollouts_that_were_lost(peer, url) -> None:
-    peer.plan = ["cut"]
-    result = PaCoRe(OpenAIBackend(url), PaCoReConfig(rounds=(3,), sampling=SAMPLING)).run(ask())
-    assert [body["n"] for body in peer.bodies] == [3, 2, 1]
-    assert peer.bodies[0]["seed"] != peer.bodies[1]["seed"]
-    assert [completion.answer for completion in result.rounds[0]] == ["Two."] * 3
-    assert result.trace.rounds[0].failures == [f"{url}/v1: the reply ended before it was finished"]
-
-
-def test_an_answer_that_was_lost_on_its_way_is_drawn_anew(peer, url) -> None:
-    peer.plan = [None, "error"]
-
-    async def collect() -> list:
-        backend = OpenAIBackend(url)
-        async with aclosing(PaCoRe(backend, PaCoReConfig(rounds=(3,), sampling=SAMPLING)).stream(ask())) as events:
-            found = [event async for event in events]
-        await backend.close()
-        return found
-
-    events = asyncio.run(collect())
-    restart = next(place for place, event in enumerate(events) if isinstance(event, Restarted))
-    assert (events[restart].round, events[restart].indices) == (1, (0,))
-    anew = "".join(event.delta.text for event in events[restart:] if isinstance(event, AnswerDelta))
-    assert anew == "t0t1t2\n</think>\nTwo." == events[-1].result.rounds[-1][0].text
-    assert len(events[-1].result.trace.rounds[-1].failures) == 1
-
-
-def test_pacore_goes_on_with_the_minimum_and_fails_below_it(peer, url) -> None:
-    config = PaCoReConfig(rounds=(3,), sampling=SAMPLING, retries=0)
-    peer.plan = ["cut"]
-    result = PaCoRe(OpenAIBackend(url), config).run(ask())
-    assert [len(completions) for completions in result.rounds] == [1, 1]
-    assert [one.finish_reason for one in result.trace.rounds[0].trajectories] == ["stop", "cancelled", "cancelled"]
-    peer.plan = ["cut"]
-    with pytest.raises(BackendError, match="ended before"):
-        PaCoRe(OpenAIBackend(url), config.model_copy(update={"minimum": 2})).run(ask())
-
-
-@pytest.mark.parametrize("tokenizes", [True, False])
-def test_messages_are_cut_to_a_servers_context(peer, url, tokenizes) -> None:
-    peer.tokenizes = tokenizes
-    peer.answer = "a long answer " * 300
-    backend = OpenAIBackend(url, context=2000)
-    result = PaCoRe(backend, PaCoReConfig(rounds=(4,), sampling=SAMPLING)).run(ask())
-    last = result.trace.rounds[-1]
-    assert last.cut == 4
-    sent = peer.bodies[-1]["messages"][-1]["content"]
-    if tokenizes:  # its tokens are characters
-        assert 1000 < len(sent) <= 2000 - 16
-    assert all(message.endswith("answer") for message in last.messages)
 
 
 def test_sampling_tools_and_history_are_said_in_openais_words(peer, url) -> None:
@@ -521,7 +265,7 @@ def test_a_prompt_is_continued_by_the_servers_own_completions(peer, url, prompt)
     assert not {"messages", "top_logprobs"} & set(body)
 
 
-def test_a_prompt_that_a_server_cannot_continue_is_refused(peer, url) -> None:
+def test_a_prompt_that_a_server_cannot_continue_is_refused(peer, url, png) -> None:
     peer.continues = False
     with pytest.raises(BackendError, match="chat completions only") as failure:
         answers(url, Request(text="Once"))

@@ -128,7 +128,7 @@ def test_pixels_are_those_of_the_literal_steps_bit_for_bit(noise, width, height)
         assert torch.equal(ours, theirs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(width=st.integers(1, 500), height=st.integers(1, 500))
 def test_small_sizes_follow_the_literal_steps_bit_for_bit(noise, width, height) -> None:
     spec = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224, max_crops=300)
@@ -214,7 +214,7 @@ def test_limits_are_kept_in_the_file_of_the_processor(tmp_path) -> None:
     assert again.spec == ImageSpec(**SMALL, max_crops=7, max_pixels=1000, max_tokens=99)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(width=st.integers(1, 400), height=st.integers(1, 400))
 def test_tensors_agree_with_the_plan_for_any_size(width, height) -> None:
     spec = ImageSpec(**SMALL)

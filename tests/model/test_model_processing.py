@@ -121,7 +121,7 @@ def test_an_empty_thought_differs_only_in_how_two_newlines_are_cut(processor, to
     assert plain == rendered
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", "Co")), max_size=60))
 def test_any_text_renders_alike(processor, tokenizer, spec, said) -> None:
     messages = (Message(role="user", content=(text(said),)),)
@@ -169,7 +169,7 @@ def any_conversation(draw) -> tuple[Message, ...]:
     return tuple(turns) or (Message(role="user", content=content()),)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_conversation(), st.lists(OBJECTS, max_size=2))
 def test_any_conversation_renders_as_the_template_does(processor, tokenizer, spec, messages, tools) -> None:
     """Compared as text: where a thought begins with white space the two cut it into other tokens."""

@@ -103,7 +103,7 @@ def taken(plan: Plan, start: int | Cursor, steps: int, world: int, workers: int)
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.data())
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_ranks_and_workers_killed_anywhere_deliver_the_packs_of_one(loader_of: Any, kind: str, data: Any) -> None:
     """A run of four steps that is stopped and goes on, twice, each time with other ranks and other workers."""
     plan = loader_of(**KINDS[kind]).plan

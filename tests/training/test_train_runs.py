@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -186,6 +187,13 @@ def test_a_run_goes_on_with_more_ranks(variants: Path, name: str) -> None:
     assert losses(variants / f"{name}-grown") == pytest.approx(losses(variants / name), rel=2e-4)
 
 
+def runs(rank: psutil.Process) -> bool:
+    try:
+        return rank.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     settings: dict[str, Any], variants: Path, tmp_path: Path
 ) -> None:
@@ -197,9 +205,13 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     while len(read_metrics(output / "metrics.jsonl")) < 6:
         assert parent.poll() is None, "the run ended before it could be killed"
         time.sleep(0.005)
+    ranks = psutil.Process(parent.pid).children(recursive=True)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    time.sleep(0.5)  # for the kernel to end the ranks
+    deadline = time.monotonic() + 60
+    while any(map(runs, ranks)):
+        assert time.monotonic() < deadline, "the kernel ends the ranks"
+        time.sleep(0.01)
     stopped = len(read_metrics(output / "metrics.jsonl"))
     assert stopped < 30
     (output / "checkpoints" / ".step-00000028.draft").mkdir(parents=True)

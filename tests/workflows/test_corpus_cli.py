@@ -199,7 +199,8 @@ def test_a_conversion_that_is_stopped_leaves_no_dataset_and_runs_again(folder: P
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    while process.poll() is None and not list(tmp_path.glob("step3vl-*")):
+    while not list(tmp_path.glob("step3vl-*")):
+        assert process.poll() is None, "the conversion ended before it could be stopped"
         time.sleep(0.02)
     process.kill()
     process.wait()

@@ -6,16 +6,13 @@ import pty
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from step3vl.data.errors import UserError
 from step3vl.inference import Engine, EngineBackend
@@ -104,16 +101,10 @@ def test_another_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def url(model: Path) -> Iterator[str]:
+def url(model: Path, listening) -> Iterator[str]:
     """`step3vl serve`'s own application over the model."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app({"tiny": EngineBackend(Engine(*load_model(str(model))))})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with listening(create_app({"tiny": EngineBackend(Engine(*load_model(str(model))))})) as address:
+        yield address
 
 
 def test_a_server_answers_as_the_model_itself_does(model: Path, picture: Path, url: str, capsys) -> None:

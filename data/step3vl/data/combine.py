@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from step3vl.data.convert.run import TOKENIZER, refuse_dataset
+from step3vl.data.convert.run import refuse_dataset
 from step3vl.data.dataset import Dataset, code_version, commit, split_of
 from step3vl.data.errors import UserError
 from step3vl.data.ledger import Ledger, Step
 from step3vl.data.sample import Sample
 from step3vl.data.spill import Spill
-from step3vl.data.tokens import load_tokenizer
+from step3vl.data.tokens import keep_tokenizer, load_tokenizer
 
 
 def merge(datasets: Sequence[Dataset], out: Path, name: str, shards: int | None = None) -> Dataset:
@@ -70,10 +70,8 @@ def _rewrite(
         infos, written = spill.write(str(out), name, resolve)
     counting = first.manifest.counting
     if counting.tokenizer != "qwen3":
-        path = out / TOKENIZER
-        path.parent.mkdir(parents=True, exist_ok=True)
-        load_tokenizer(first.tokenizer).save(str(path))
-        counting = counting.model_copy(update={"tokenizer": TOKENIZER})
+        kept = keep_tokenizer(counting.tokenizer, load_tokenizer(first.tokenizer), out)
+        counting = counting.model_copy(update={"tokenizer": kept})
     step = written.model_copy(update={"name": next(iter(config))})
     before: list[Step] = [account for one in datasets for account in one.manifest.ledger]
     return commit(

@@ -50,11 +50,9 @@ class DatasetIndex:
 
     def shard(self, number: int, capacity: int) -> Rows:
         """Raises UserError when the index of the shard is missing."""
-        info = self.dataset.manifest.shards[self.numbers[number]]
-        alone = self.dataset.manifest.model_copy(update={"shards": (info,)})
         # Widths and heights are lists, and a plan that splits nothing has no use for them.
         columns = _COLUMNS if self._source.oversize == "split" else _COLUMNS[:-2]
-        table = Dataset(self.dataset.url, alone, self.dataset.files.config).index(columns)
+        table = self.dataset.shard_index(self.numbers[number], columns)
         tasks = pc.dictionary_encode(table["task"].combine_chunks())
         pictures = table["image_tokens"].to_numpy()
         lengths = table["text_tokens"].to_numpy().astype(np.int64) + pictures

@@ -108,13 +108,6 @@ class Store:
 
         Raises FileNotFoundError, and StoreError when the store refuses or still fails at the last attempt.
         """
-        if self.local:
-            try:
-                return self._slices.read(self.path(place.path), place.start, min(place.stop, place.of))
-            except _ABSENT:
-                raise
-            except OSError as error:
-                raise self._failed(place.path, error) from error
         if self._cache is None:
             return self._fetch(place.path, place.start, min(place.stop, place.of))
         pieces = []

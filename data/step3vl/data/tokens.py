@@ -22,6 +22,9 @@ from step3vl.data.errors import UserError
 from step3vl.data.geometry import Size
 from step3vl.data.sample import ImagePart, Message, Sample, TokenCount, ToolCall
 from step3vl.data.template import (
+    CHAT_END,
+    CHAT_START,
+    END_OF_TEXT,
     END_THINK,
     END_TOOL_CALL,
     END_TOOL_CALLS,
@@ -60,6 +63,7 @@ SPECIAL_TOKENS = (
 )
 
 # `Tokenizer.encode_special_tokens` spares the special names only, so the others are cut behind their first bracket.
+TOKENIZER = "tokenizer/tokenizer.json"  # where a dataset keeps one that is not published
 _PLAIN_NAMES = re.compile(rf"(?<=<)(?={'|'.join(re.escape(name[1:]) for name in _QWEN_PLAIN)})")
 
 _SPLIT = (
@@ -124,6 +128,16 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+def keep_tokenizer(name: str, tokenizer: Tokenizer, root: Path) -> str:
+    """The tokenizer's name for a manifest: that of a published one stays, any other is written beside the shards."""
+    if name == "qwen3":
+        return name
+    path = root / TOKENIZER
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(path))
+    return TOKENIZER
+
+
 def fingerprint(tokenizer: Tokenizer) -> str:
     """SHA-256 of the whole tokenizer; token counts of an index hold for this one only."""
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
@@ -159,17 +173,17 @@ def _token_id(tokenizer: Tokenizer, name: str) -> int:
 
 
 _NAMES = {
-    "pad": "<|endoftext|>",
-    "chat_start": "<|im_start|>",
-    "chat_end": "<|im_end|>",
+    "pad": END_OF_TEXT,
+    "chat_start": CHAT_START,
+    "chat_end": CHAT_END,
     "image_patch": "<im_patch>",
     "image_start": "<im_start>",
     "image_end": "<im_end>",
     "patch_start": "<patch_start>",
     "patch_end": "<patch_end>",
     "patch_newline": "<patch_newline>",
-    "think": "<think>",
-    "end_think": "</think>",
+    "think": THINK,
+    "end_think": END_THINK,
 }
 
 

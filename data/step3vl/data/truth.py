@@ -352,11 +352,11 @@ class MathTruth(Config):
         return _exact(verify(truth, said, timeout_seconds=limit))
 
 
-SingleTruth = Annotated[
+_Single = (
     TextTruth | TranscriptTruth | NumberTruth | CountTruth | OptionTruth | PointTruth | PointsTruth | BoxTruth
-    | ActionTruth | MathTruth,
-    Field(discriminator="kind"),
-]  # fmt: skip
+    | ActionTruth | MathTruth
+)  # fmt: skip
+SingleTruth = Annotated[_Single, Field(discriminator="kind")]
 
 
 class AnyTruth(Config):
@@ -370,8 +370,4 @@ class AnyTruth(Config):
         return max(scores, key=lambda score: (score.verdict == "correct", score.value, score.verdict == "wrong"))
 
 
-Truth = Annotated[
-    TextTruth | TranscriptTruth | NumberTruth | CountTruth | OptionTruth | PointTruth | PointsTruth | BoxTruth
-    | ActionTruth | MathTruth | AnyTruth,
-    Field(discriminator="kind"),
-]  # fmt: skip
+Truth = Annotated[_Single | AnyTruth, Field(discriminator="kind")]

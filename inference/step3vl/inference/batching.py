@@ -25,6 +25,7 @@ class Batch:
         self._positions = torch.empty(0, dtype=torch.long, device=self.device)
         self._logits = torch.empty(0, self.model.lm_head.out_features, dtype=self.model.dtype, device=self.device)
         self._settings: Settings | None = None  # of the rows, until these change
+        self._prompts: Tensor | None = None  # [p, V] what penalised rows have read; lives as long as the settings
 
     @property
     def rows(self) -> int:
@@ -68,6 +69,7 @@ class Batch:
     def _draw(self, suppress: Tensor) -> Drawn:
         rows = list(chain.from_iterable(cohort.rows for cohort in self.cohorts))
         if self._settings is None:
+            self._prompts = None
             self._settings = Settings.of([row.job.sampling for row in rows], self.device)
         noise = [row.noise() if row.noise is not None else 0.0 for row in rows]
         drawn = draw(
@@ -94,17 +96,19 @@ class Batch:
         if not counted:
             return None
         counts = torch.from_numpy(np.stack([counts for _, counts in counted])).to(self.device)
-        present = counts > 0
-        for own, (job, _) in zip(present, counted, strict=True):
-            own[torch.from_numpy(job.prompt.ids).to(self.device)] = True
-        return Seen(counts, present)
+        if self._prompts is None:
+            self._prompts = torch.zeros_like(counts, dtype=torch.bool)
+            for own, (job, _) in zip(self._prompts, counted, strict=True):
+                own[torch.from_numpy(job.prompt.ids).to(self.device)] = True
+        return Seen(counts, self._prompts | (counts > 0))
 
     def _release(self, tokens: Tensor) -> Tensor:
         """Let ended rows go where that pays; the tokens of those that stay."""
-        ranges = torch.arange(len(tokens), device=self.device).split([len(cohort.rows) for cohort in self.cohorts])
+        sizes = [len(cohort.rows) for cohort in self.cohorts]  # before any of them go
         stay = [cohort.compact() for cohort in self.cohorts]
         if all(places is None for places in stay):
             return tokens
+        ranges = torch.arange(len(tokens), device=self.device).split(sizes)
         kept = torch.cat([own if places is None else own[places] for own, places in zip(ranges, stay, strict=True)])
         self.cohorts = [cohort for cohort in self.cohorts if cohort.rows]
         self._positions = self._positions[kept]

@@ -1,4 +1,4 @@
-"""Whether parallel answers agree so far that what is left to draw could not change the choice."""
+"""Whether enough parallel answers agree that the rest need not be drawn."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -55,8 +55,8 @@ class Engine:
         self.tokenizer = processor.plain_tokenizer()
         ids = TokenIds.of(self.tokenizer)
         self.suppressed_ids = torch.tensor(unspoken(ids), device=self.device)
+        self._ends = frozenset((ids.chat_end, ids.pad))
         self.end_ids = torch.tensor([ids.chat_end, ids.pad], device=self.device)
-        self.pad_id = ids.pad
         self.plan = plan_memory(model, self.device, memory)
         self._prefill = Prefill(model, processor, self.tokenizer, self.device, self.plan)
         self._batch = Batch(model, self.device)
@@ -182,7 +182,7 @@ class Engine:
                 f"a prompt of {length} tokens and {room} new ones are more than the {self.context} that fit: "
                 + (f"set max_new_tokens to {self.context - length} at most" if length < self.context else "shorten it")
             )
-        return Job(prompt, sampling, n, self.tokenizer, frozenset(self.end_ids.tolist()), listener, first)
+        return Job(prompt, sampling, n, self.tokenizer, self._ends, listener, first)
 
     def _enqueue(self, job: Job) -> None:
         if self._closed:

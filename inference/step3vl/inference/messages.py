@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
-from tokenizers import Tokenizer
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import (
@@ -30,7 +29,7 @@ from step3vl.data.dataset import (
 from step3vl.data.errors import UserError
 from step3vl.data.ledger import Step
 from step3vl.data.sample import Message, Sample, Source
-from step3vl.data.tokens import count_tokens
+from step3vl.data.tokens import count_tokens, keep_tokenizer
 from step3vl.inference.engine import Engine, Request
 from step3vl.inference.pacore import passed_on, synthesis_request
 from step3vl.inference.sampling import Sampling
@@ -40,7 +39,6 @@ log = logging.getLogger(__name__)
 
 NAME = "messages"
 TASK = "pacore.synthesis"
-TOKENIZER = "tokenizer/tokenizer.json"
 
 
 class MessagesConfig(Config):
@@ -105,7 +103,7 @@ def cache_messages(config: MessagesConfig, out: Path) -> Dataset:
         shards=infos,
         ledger=(chosen, answered, written),
         counting=Counting(
-            tokenizer=_write_tokenizer(source, engine.tokenizer, out),
+            tokenizer=keep_tokenizer(source.manifest.counting.tokenizer, engine.tokenizer, out),
             tokenizer_sha256=source.manifest.counting.tokenizer_sha256,
             image=source.manifest.counting.image,
         ),
@@ -219,17 +217,6 @@ def _whole(source: Dataset, made: Iterable[Made]) -> Iterator[Sample]:
     """The samples with their pictures' bytes, read only now, so that one sample's are held at a time."""
     for one in made:
         yield one.sample.model_copy(update={"images": source.read(*one.place).images})
-
-
-def _write_tokenizer(source: Dataset, tokenizer: Tokenizer, out: Path) -> str:
-    """The tokenizer's name for the manifest: that of a published one stays, any other is written beside the shards."""
-    name = source.manifest.counting.tokenizer
-    if name == "qwen3":
-        return name
-    path = out / TOKENIZER
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(path))
-    return TOKENIZER
 
 
 def _account(name: str, read: int, kept: int, dropped: Mapping[str, int]) -> Step:

@@ -160,7 +160,7 @@ class _Run:
                 break
             if number == 0:
                 self.gauge.learn(current.prompt_tokens or None, current.trace.trajectories)
-            messages = self._messages(current)
+            messages = self._messages(current.completions())
             late = end is not None and loop.time() >= end
             number = max(number + 1, len(counts) - 1 if late else 0)
         yield Finished(self._result(counts))
@@ -184,6 +184,8 @@ class _Run:
 
     def _result(self, counts: tuple[int, ...]) -> PaCoReResult:
         completions = [current.completions() for current in self.rounds]
+        explored = (own for current, own in zip(self.rounds, completions, strict=True) if current.exploring)
+        messages = [self._messages(own) for own in explored]
         final = self.rounds[-1]
         if final.chosen is not None:
             spokesman = final.rollouts[final.chosen].completion(final.prompt_tokens)
@@ -198,11 +200,10 @@ class _Run:
             saving=Saving.of(traces, counts) if final.chosen is not None and final.exploring else None,
         )
         answer = completions[-1][0]
-        messages = [self._messages(current) for current in self.rounds if current.exploring]
         return PaCoReResult(answer.answer, answer.reasoning, completions, messages, usage, trace)
 
-    def _messages(self, current: Round) -> list[str]:
-        return passed_on(current.completions(), self.config.order_seed, self.config.unfinished)
+    def _messages(self, completions: list[Completion]) -> list[str]:
+        return passed_on(completions, self.config.order_seed, self.config.unfinished)
 
 
 def passed_on(completions: Iterable[Completion], seed: int = ORDER_SEED, unfinished: bool = True) -> list[str]:

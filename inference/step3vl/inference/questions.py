@@ -40,7 +40,8 @@ def read_questions(url: str, split: Split = "heldout", ids_only: bool = False) -
     """The questions of a `.jsonl` or `.parquet` file, or of a dataset's split.
 
     A row without an id is called `req_N`, N counting from 0. `ids_only` reads no more of a Parquet file than the ids;
-    its questions cannot be loaded then. Raises UserError when the file cannot be read.
+    its questions cannot be loaded then. While they are read, raises UserError for a broken file and OSError for a
+    missing one.
     """
     path = Path(url)
     if path.suffix in (".jsonl", ".ndjson"):

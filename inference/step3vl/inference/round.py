@@ -145,7 +145,7 @@ class Round:
         if self.usage is not None:
             self.trace.prompt_tokens = self.usage.prompt_tokens
             self.trace.completion_tokens = self.usage.completion_tokens
-        ended = len(self.completions())
+        ended = sum(rollout.finish_reason is not None for rollout in self.rollouts)
         needed = min(self._patience.minimum, len(self.rollouts))
         if ended < needed and self.trace.agreed is None:
             if failure is not None:

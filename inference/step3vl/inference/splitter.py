@@ -2,10 +2,11 @@
 
 from typing import Literal, NamedTuple
 
+from step3vl.data.template import END_THINK, THINK, TOOL_CALL, TOOL_CALLS
 from step3vl.data.tokens import parse_reply, split_answer
+from step3vl.inference.stops import overlap
 
-THINK, END_OF_THOUGHT = "<think>", "</think>"
-CALLS = ("<tool_calls>", "<tool_call>")
+CALLS = (TOOL_CALLS, TOOL_CALL)
 
 Kind = Literal["reasoning", "content"]
 
@@ -41,9 +42,9 @@ class Splitter:
                     return pieces
                 self._held = self._held.removeprefix(THINK)
                 self._opened = True
-            if not self._send_until(pieces, "reasoning", (END_OF_THOUGHT,)):
+            if not self._send_until(pieces, "reasoning", (END_THINK,)):
                 return pieces
-            self._held = self._held.removeprefix(END_OF_THOUGHT)
+            self._held = self._held.removeprefix(END_THINK)
             self._sent = ""
             self.thinking = False
         if not self._calling:
@@ -66,15 +67,10 @@ class Splitter:
         """Give what is held before the first of the tags, and say whether one is there; it stays held."""
         text = self._held if self._sent else self._held.lstrip("\n")
         starts = [start for tag in tags if (start := text.find(tag)) >= 0]
-        end = min(starts) if starts else len(text) - max((_overlap(text, tag) for tag in tags), default=0)
+        end = min(starts) if starts else len(text) - max((overlap(text, tag) for tag in tags), default=0)
         piece = text[:end].rstrip("\n")
         self._held = text[end if starts else len(piece) :]
         if piece:
             self._sent += piece
             pieces.append(Piece(kind, piece))
         return bool(starts)
-
-
-def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of the text may begin the tag."""
-    return next((size for size in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:size])), 0)

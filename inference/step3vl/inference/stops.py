@@ -46,12 +46,12 @@ class Spelling:
             self.stopped = True
             piece, self._held = held[: min(found)], ""
         else:
-            kept = 0 if final else max((_overlap(held, stop) for stop in self._stop), default=0)
+            kept = 0 if final else max((overlap(held, stop) for stop in self._stop), default=0)
             piece, self._held = held[: len(held) - kept], held[len(held) - kept :]
         self.text += piece
         return piece
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """The length of the longest end of `text` with which `stop` begins."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,9 +1,9 @@
-"""One event loop in the background, for callers that are not asynchronous themselves."""
+"""One event loop in the background, for callers that are not asynchronous themselves; and waiting for several."""
 
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +33,16 @@ def wait_for(work: Coroutine[Any, Any, T]) -> T:
         future.cancel()
         ended.wait(GRACE)
         raise
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order. When one fails, the others need not go on and are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _background() -> asyncio.AbstractEventLoop:

@@ -1,6 +1,6 @@
 """OpenAI's completions on the wire: a request as the body's bytes, a reply's events as deltas.
 
-Pure functions and small parsers without any I/O; `backend.OpenAIBackend` moves the bytes.
+Pure functions and small parsers without any I/O; `openai_backend.OpenAIBackend` moves the bytes.
 """
 
 import base64

@@ -17,7 +17,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from step3vl.data.errors import UserError
 
 NAMED = 5  # how many names an error lists before it counts the rest
-BLOCK = (128, 128)  # rows and columns that share a scale where the configuration does not say
+BLOCK = (128, 128)  # rows and columns that share a scale where the caller does not say
 SCALES = ("_scale_inv", "_scale")  # what the name of a weight's scale adds to the weight's; both are factors
 UNUSED = ("input_scale", "activation_scale")  # of activations in eight bits, which are not used here
 EIGHT_BITS = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")  # as safetensors names them

@@ -28,14 +28,14 @@ from step3vl.data.files import write_durably
 from step3vl.data.ledger import DeadLetter, Ledger, Step
 from step3vl.data.sample import Sample, TextPart
 from step3vl.data.sharding import ShardTarget
-from step3vl.data.tokens import fingerprint, load_tokenizer, train_bpe
+from step3vl.data.spill import STEP as SINK
+from step3vl.data.tokens import TOKENIZER, fingerprint, load_tokenizer, train_bpe
 from step3vl.pipelines.domains.education import EducationEntry, PoseVerifiedProblems
 from step3vl.pipelines.domains.grounding import GroundingEntry, GroundScenes
 from step3vl.pipelines.domains.maps import GroundMaps, MapsEntry
 from step3vl.pipelines.domains.ocr_documents import DocumentsEntry, StagePages, TranscribeDocuments, read_pages
 from step3vl.pipelines.domains.ocr_synthetic import ReadDrawnText, SyntheticEntry
 from step3vl.pipelines.runner import CollectJson, beam_options, flatten, run_pipeline
-from step3vl.pipelines.sink import STEP as SINK
 from step3vl.pipelines.sink import Sharding, WriteShards
 from step3vl.pipelines.staging import (
     Phase,
@@ -53,7 +53,6 @@ _log = logging.getLogger(__name__)
 
 STAGING = ".staging"
 LETTERS = "dead_letters.parquet"
-TOKENIZER = "tokenizer/tokenizer.json"
 
 Entry = Annotated[
     DocumentsEntry | SyntheticEntry | GroundingEntry | MapsEntry | EducationEntry, Field(discriminator="domain")

@@ -18,13 +18,11 @@ from step3vl.data.ledger import Step
 from step3vl.data.manifest import ShardInfo, Split
 from step3vl.data.sample import Sample
 from step3vl.data.sharding import ShardTarget, archived_size
+from step3vl.data.spill import DUPLICATE, STEP
 from step3vl.data.store import DEFAULT, StoreConfig
 from step3vl.data.tokens import count_tokens, load_tokenizer
 from step3vl.pipelines.staging import read_rows
 from step3vl.pipelines.steps import Outcome, Record, RunStep
-
-STEP = "shards"
-DUPLICATE = "duplicate"
 
 
 class Sharding(NamedTuple):

@@ -86,12 +86,15 @@ def answered(page: Page, turns: int = 1) -> None:
     expect(page.locator('.run[aria-busy="false"]')).to_have_count(turns, timeout=20_000)
 
 
-def test_hypotheses_grow_side_by_side_and_the_synthesis_is_drawn(page, playground, picture):
+def test_hypotheses_grow_side_by_side_and_the_synthesis_is_drawn(page, playground, picture, monkeypatch):
+    backend = playground.service.find("tiny").backend
+    monkeypatch.setattr(backend, "hold", True)  # else they are live for a moment only
     ask(page, "What is there?", "low", picture)
     page.wait_for_selector(".hypothesis.live")
     assert page.locator(".hypothesis").count() == 4
     tops = {box["y"] for box in (card.bounding_box() for card in page.locator(".hypothesis").all()) if box}
     assert len(tops) == 1
+    backend.hold = False
     answered(page)
     assert page.locator(".hypothesis .text").all_inner_texts() == [f"conclusion {index}" for index in range(4)]
     assert page.locator(".prose strong").inner_text() == "things"

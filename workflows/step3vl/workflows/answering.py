@@ -1,4 +1,4 @@
-"""What `chat` and `batch` share: who answers, and how many rounds of PaCoRe it takes."""
+"""What `chat`, `batch` and `serve` share: who answers, and how many rounds of PaCoRe it takes."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from step3vl.inference.pacore import LEVELS
 ROUNDS: dict[str, tuple[int, ...]] = {"off": (), **LEVELS}
 
 
-def open_backend(model: str | None, url: str | None, api_key: str | None) -> Backend:
+def open_backend(model: str | None, url: str | None, api_key: str | None, device: str = "cpu") -> Backend:
     """A model folder in this process, or the model of that name (or the first) of a server. Raises UserError."""
     if url is not None:
         return OpenAIBackend(url, model, api_key=api_key)
@@ -17,7 +17,7 @@ def open_backend(model: str | None, url: str | None, api_key: str | None) -> Bac
         raise UserError("no model: give its folder, or --backend with a server's address")
     from step3vl.model import load_model
 
-    return EngineBackend(Engine(*load_model(model)), Path(model).name)
+    return EngineBackend(Engine(*load_model(model, device=device), device), Path(model).name)
 
 
 def parse_rounds(value: str) -> tuple[int, ...]:

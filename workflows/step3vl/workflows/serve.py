@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from step3vl.data.errors import UserError
-from step3vl.inference.backend import Backend
 from step3vl.inference.server import ServerConfig, serve
 from step3vl.inference.server.config import read_keys
+from step3vl.workflows.answering import open_backend
 from step3vl.workflows.config import validate
 
 BACKEND_KEY = "STEP3VL_BACKEND_KEY"
@@ -31,27 +31,11 @@ def run_serve(
     Raises UserError for a model that cannot be read, wrong settings, or a port that is taken.
     """
     config = validate({"api_keys": read_keys(keys)}, overrides, ServerConfig, Path("serve"))
-    opened = remote(backend, model) if backend else local(model, device)
-    serve({name or shown_name(model, backend): opened}, config, host=host, port=port, drain=drain)
-
-
-def local(model: str | None, device: str) -> Backend:
-    """The engine over a model folder."""
-    if model is None:
+    if not backend and model is None:
         raise UserError("serve: name a model folder, or a running server with --backend URL")
-    from step3vl.inference.backend import EngineBackend
-    from step3vl.inference.engine import Engine
-    from step3vl.model import load_model
-
-    loaded, processor = load_model(model, device=device)
-    return EngineBackend(Engine(loaded, processor, device))
-
-
-def remote(url: str, model: str | None) -> Backend:
-    """Another server. Its API key is in STEP3VL_BACKEND_KEY, where no process list shows it."""
-    from step3vl.inference.openai_backend import OpenAIBackend
-
-    return OpenAIBackend(url, model, api_key=os.environ.get(BACKEND_KEY))
+    key = os.environ.get(BACKEND_KEY)  # where no process list shows it
+    opened = open_backend(model, backend or None, key, device)
+    serve({name or shown_name(model, backend): opened}, config, host=host, port=port, drain=drain)
 
 
 def shown_name(model: str | None, backend: str | None) -> str:

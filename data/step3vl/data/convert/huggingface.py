@@ -86,7 +86,7 @@ SCHEMA = _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features":
 
 def read(source: Path, about: About) -> Iterator[Sample | DeadLetter]:
     """Samples and dead letters, in the order of the rows. Pictures that a row only names lie in `about.pictures`."""
-    folder = about.pictures or (source if source.is_dir() else source.parent)
+    folder = about.folder(source)
     return convert(_rows(source), lambda record: to_sample(record, about, Pictures(folder)))
 
 

@@ -34,7 +34,7 @@ _ROLES = {"developer": "system", "function": "tool", "human": "user", "gpt": "as
 
 def read(source: Path, about: About) -> Iterator[Sample | DeadLetter]:
     """Samples and dead letters, in the order of the records."""
-    folder = about.pictures or (source if source.is_dir() else source.parent)
+    folder = about.folder(source)
     return convert(read_json(source), lambda record: to_sample(record, about, Pictures(folder)))
 
 
@@ -63,7 +63,7 @@ def _message(turn: Any, shown: Iterator[Any], pictures: Pictures, marked: bool) 
         "role": role,
         "content": parts_of(content, shown, pictures, marked),
         "reasoning_content": thought,
-        "tool_calls": tuple(_call(call) for call in listed(field(turn, "tool_calls"), "tool_calls")),
+        "tool_calls": tuple(call_of(call) for call in listed(field(turn, "tool_calls"), "tool_calls")),
         "loss_weight": field(turn, "weight", "loss_weight"),
     }
     if role == "system" and field(turn, "name") == "observation":
@@ -109,7 +109,7 @@ def _picture(part: dict[str, Any], shown: Iterator[Any], pictures: Pictures) -> 
     return pictures.show(reference)
 
 
-def _call(call: Any) -> ToolCall:
+def call_of(call: Any) -> ToolCall:
     function = field(call, "function") or call
     return ToolCall.model_validate({"name": field(function, "name"), "arguments": field(function, "arguments") or {}})
 

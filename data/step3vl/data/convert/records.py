@@ -51,6 +51,10 @@ class About(Config):
     licence: str = "unknown"
     pictures: Path | None = None  # the folder that paths of pictures start from; by default that of the records' file
 
+    def folder(self, source: Path) -> Path:
+        """Where paths of pictures start from in the records of `source`."""
+        return self.pictures or (source if source.is_dir() else source.parent)
+
 
 class Record(NamedTuple):
     """A record of a file. `where` names it: the file, and its number or key there."""
@@ -156,10 +160,8 @@ def split_thought(value: str) -> tuple[str | None, str]:
     return (match[1], match[2]) if match else (None, value)
 
 
-def join_thought(message: Message) -> str:
+def join_thought(thought: str | None, said: str) -> str:
     """The inverse of `split_thought`, for formats that keep thought and answer in one text."""
-    said = flatten(message.content)
-    thought = message.reasoning_content
     return said if thought is None else f"<think>\n{thought}\n</think>\n{said}"
 
 

@@ -20,9 +20,8 @@ from step3vl.data.letters import Letters
 from step3vl.data.manifest import MANIFEST, Split
 from step3vl.data.sample import Sample
 from step3vl.data.spill import Spill
-from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer
+from step3vl.data.tokens import count_tokens, fingerprint, keep_tokenizer, load_tokenizer
 
-TOKENIZER = "tokenizer/tokenizer.json"
 ACCOUNT = "_account"  # the folder beside what was written; readers of data pass over such names
 LEDGER = "ledger.json"
 COUNTED = "tokens"
@@ -99,11 +98,7 @@ def to_dataset(items: Items, out: Path, config: DatasetConfig, origin: dict[str,
         steps = [letters.account(STEP, read), letters.account(COUNTED, counted)]
         _need_some(counted, letters)
         infos, written = spill.write(str(out), config.name, Sample.from_row)
-    name = config.tokenizer
-    if name != "qwen3":
-        name = TOKENIZER
-        (out / TOKENIZER).parent.mkdir(exist_ok=True)
-        tokenizer.save(str(out / TOKENIZER))
+    name = keep_tokenizer(config.tokenizer, tokenizer, out)
     made = config.model_dump(mode="json", exclude={"tokenizer", "image"})
     commit(
         out,

@@ -42,7 +42,7 @@ _NAMES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "obse
 
 def read(source: Path, about: About, made_by: str = "sharegpt") -> Iterator[Sample | DeadLetter]:
     """Samples and dead letters, in the order of the records."""
-    folder = about.pictures or (source if source.is_dir() else source.parent)
+    folder = about.folder(source)
     return convert(read_json(source), lambda record: to_sample(record, about, Pictures(folder), made_by))
 
 
@@ -94,16 +94,15 @@ def to_record(sample: Sample, names: list[str], key: str) -> dict[str, Any]:
 
 
 def _turn(message: Message) -> dict[str, Any]:
-    turn: dict[str, Any] = {"from": _NAMES[message.role], "value": join_thought(message)}
+    speaker, said = _NAMES[message.role], flatten(message.content)
     if message.tool_calls:
         if message.content:
             raise ValueError("a turn both says and calls something; this format has a turn for either")
         calls = [call.model_dump() for call in message.tool_calls]
-        said = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
-        thought = message.reasoning_content
-        turn = {"from": "function_call", "value": said if thought is None else f"<think>\n{thought}\n</think>\n{said}"}
-    elif message.role != "assistant":
-        turn["value"] = plain_text(message.content) if message.role == "system" else flatten(message.content)
+        speaker, said = "function_call", json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
+    elif message.role == "system":
+        said = plain_text(message.content)
+    turn: dict[str, Any] = {"from": speaker, "value": join_thought(message.reasoning_content, said)}
     if message.loss_weight is not None:
         turn["weight"] = message.loss_weight
     return turn

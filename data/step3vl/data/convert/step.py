@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from step3vl.data.convert.openai import parts_of
+from step3vl.data.convert.openai import call_of, parts_of
 from step3vl.data.convert.records import (
     EXTRA,
     PLACEHOLDER,
@@ -30,7 +30,7 @@ from step3vl.data.convert.records import (
 )
 from step3vl.data.crops import ImageSpec
 from step3vl.data.ledger import DeadLetter
-from step3vl.data.sample import Image, ImagePart, Message, Part, Sample, ToolCall
+from step3vl.data.sample import Image, ImagePart, Message, Part, Sample
 
 _CROP = re.compile(r"<patch_start>(?:<im_patch>)*<patch_end>(?:<patch_newline>)?")
 _WHOLE = re.compile(r"<im_start>(?:<im_patch>)*<im_end>")
@@ -39,7 +39,7 @@ _MARKUP = "<im_start>" + "<im_patch>" * ImageSpec().image_tokens + "<im_end>"
 
 def read(source: Path, about: About) -> Iterator[Sample | DeadLetter]:
     """Samples and dead letters, in the order of the records."""
-    folder = about.pictures or (source if source.is_dir() else source.parent)
+    folder = about.folder(source)
     return convert(read_json(source), lambda record: to_sample(record, about, Pictures(folder)))
 
 
@@ -88,7 +88,7 @@ def _message(turn: Any, shown: Iterator[Any], pictures: Pictures) -> Message:
         "content": tuple(parts),
         "reasoning_content": field(turn, "reasoning_content"),
         "loss_weight": field(turn, "loss_mask"),
-        "tool_calls": tuple(_call(call) for call in listed(field(turn, "tool_calls"), "tool_calls")),
+        "tool_calls": tuple(call_of(call) for call in listed(field(turn, "tool_calls"), "tool_calls")),
     }
     if fields["role"] != "assistant":
         fields["loss_weight"] = None  # masks of others say what is so anyway: they are never trained
@@ -97,11 +97,6 @@ def _message(turn: Any, shown: Iterator[Any], pictures: Pictures) -> Message:
         if thought is not None:
             fields |= {"reasoning_content": thought, "content": parts_of(said, shown, pictures, marked=False)}
     return Message.model_validate(fields)
-
-
-def _call(call: Any) -> ToolCall:
-    function = field(call, "function") or call
-    return ToolCall.model_validate({"name": field(function, "name"), "arguments": field(function, "arguments") or {}})
 
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:

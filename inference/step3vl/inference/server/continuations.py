@@ -1,6 +1,5 @@
 """Prompts that are continued as they stand: from the backend's deltas to the older endpoint's chunks, or one reply."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -8,6 +7,7 @@ from step3vl.inference.backend import Backend, collect
 from step3vl.inference.jobs import Request
 from step3vl.inference.sampling import Sampling
 from step3vl.inference.server.shapes import Envelope, Json, Tally, completion_logprobs
+from step3vl.inference.waiting import together
 
 
 async def stream_texts(
@@ -41,17 +41,12 @@ async def whole_texts(
     echo: bool,
 ) -> Json:
     """The reply with n continuations of each prompt."""
-    tasks = [asyncio.ensure_future(collect(backend, request, sampling, n)) for request in requests]
-    try:
-        answers = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()  # when one has failed, the others need not go on
+    answers = await together(collect(backend, request, sampling, n) for request in requests)
     choices: list[Json] = []
     for request, (completions, usage) in zip(requests, answers, strict=True):
         own = Tally(completion=sum(len(completion.token_ids) for completion in completions))
         own.settle(usage)
-        tally.add([own])
+        tally.add(own)
         for completion in completions:
             text = (request.text or "") + completion.text if echo else completion.text
             logprobs = None if sampling.logprobs is None else completion_logprobs(completion.token_logprobs or ())

@@ -15,6 +15,7 @@ from step3vl.data.sample import EXTENSION, Image
 from step3vl.inference.server.config import ServerConfig
 from step3vl.inference.server.errors import ApiError
 from step3vl.inference.server.fetch import Fetcher, shown
+from step3vl.inference.waiting import together
 
 DATA = re.compile(r"data:[^,]*?;base64,", re.IGNORECASE)
 DECODING = 4  # pictures that are decoded at once, each as large as the pixel limit allows
@@ -35,12 +36,7 @@ class Pictures:
             raise ApiError(
                 413, f"{len(urls)} images in one request; the limit is {self.config.images}", param="messages"
             )
-        tasks = [asyncio.ensure_future(self._one(url)) for url in urls]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()  # when one is refused, the others need not go on
+        return await together(self._one(url) for url in urls)
 
     async def close(self) -> None:
         await self.fetcher.close()

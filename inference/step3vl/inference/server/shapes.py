@@ -32,11 +32,10 @@ class Tally:
             if used.reasoning_tokens is not None:
                 self.reasoning = used.reasoning_tokens
 
-    def add(self, others: Iterable["Tally"]) -> None:
-        for other in others:
-            self.prompt += other.prompt
-            self.completion += other.completion
-            self.reasoning += other.reasoning
+    def add(self, other: "Tally") -> None:
+        self.prompt += other.prompt
+        self.completion += other.completion
+        self.reasoning += other.reasoning
 
     def usage(self) -> Json:
         usage: Json = {

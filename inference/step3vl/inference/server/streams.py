@@ -3,8 +3,9 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from step3vl.data.template import END_THINK
 from step3vl.data.tokens import parse_reply, split_answer
-from step3vl.inference.backend import Backend
+from step3vl.inference.backend import Backend, Rollout
 from step3vl.inference.jobs import Delta, Request, TokenLogprob
 from step3vl.inference.sampling import Sampling
 from step3vl.inference.server.shapes import (
@@ -15,7 +16,7 @@ from step3vl.inference.server.shapes import (
     thought,
     tool_calls,
 )
-from step3vl.inference.splitter import END_OF_THOUGHT, Splitter
+from step3vl.inference.splitter import Splitter
 
 
 class ChoiceStream:
@@ -82,39 +83,37 @@ class Whole:
     """One choice of a reply that is sent whole."""
 
     def __init__(self) -> None:
-        self.text: list[str] = []
-        self.logprobs: list[TokenLogprob] = []
-        self.tokens = 0
+        self.rollout = Rollout()
         self.thought_tokens = 0
-        self.finish = "stop"
         self._thinking = True
 
+    @property
+    def tokens(self) -> int:
+        return len(self.rollout.token_ids)
+
     def feed(self, delta: Delta) -> None:
-        self.text.append(delta.text)
-        self.tokens += len(delta.token_ids)
+        self.rollout.add(delta)
         if self._thinking:
             self.thought_tokens = self.tokens
-            self._thinking = END_OF_THOUGHT not in delta.text and not self._ends_thought()
-        self.logprobs += delta.logprobs or ()
-        self.finish = delta.finish_reason or self.finish
+            self._thinking = END_THINK not in delta.text and not self._ends_thought()
 
     def choice(self, index: int, tools: bool, logprobs: bool) -> Json:
         """The choice as OpenAI shapes it. A reply that was cut within its thought has an empty answer."""
-        text = "".join(self.text)
+        text, finish = self.rollout.text, self.rollout.finish_reason
         reasoning, answer = split_answer(text)
         calls: Sequence = ()
-        if self.finish != "stop" and END_OF_THOUGHT not in text:
+        if finish != "stop" and END_THINK not in text:
             reasoning, answer = text, ""
         elif tools:
             _, answer, calls = parse_reply(text)
-        detail = {"logprobs": chat_logprobs(self.logprobs) if logprobs else None}
+        detail = {"logprobs": chat_logprobs(self.rollout.logprobs or ()) if logprobs else None}
         message: Json = {"role": "assistant", "content": answer, **thought(reasoning), "refusal": None}
         if calls:
             message["tool_calls"] = tool_calls(calls)
-        return {"index": index, "message": message, **detail, "finish_reason": "tool_calls" if calls else self.finish}
+        return {"index": index, "message": message, **detail, "finish_reason": "tool_calls" if calls else finish}
 
     def _ends_thought(self) -> bool:
-        return END_OF_THOUGHT in "".join(self.text[-len(END_OF_THOUGHT) :])
+        return END_THINK in "".join(self.rollout.pieces[-len(END_THINK) :])
 
 
 async def whole_choices(

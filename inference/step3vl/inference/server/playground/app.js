@@ -30,7 +30,7 @@ function newChat() {
 function showChat() {
   $("thread").replaceChildren(...chat.turns.map((turn, index) => viewOf(turn, index).root));
   $("thread").scrollTop = $("thread").scrollHeight;
-  for (const id of ["export-markdown", "export-json"]) $(id).disabled = !chat.turns.length;
+  showRunning();
 }
 
 function viewOf(turn, index) {
@@ -66,7 +66,7 @@ async function answer(turn) {
   const started = performance.now();
   const clock = setInterval(() => ((turn.elapsed = performance.now() - started), view.changed()), 250);
   running = new AbortController();
-  setRunning(true);
+  showRunning();
   try {
     for await (const event of ask(bodyOf(turn), settings.key, running.signal)) {
       follow(turn, event, performance.now() - started);
@@ -78,7 +78,7 @@ async function answer(turn) {
   } finally {
     clearInterval(clock);
     running = null;
-    setRunning(false);
+    showRunning();
     Object.assign(turn, { done: true, elapsed: performance.now() - started, cost: costOf(turn.usage) });
     for (const round of turn.rounds) for (const one of round.hypotheses) one.finish ||= "cancelled";
     view.render();
@@ -109,13 +109,15 @@ function follow(turn, { choices, usage, pacore }, now) {
   if (turn.content || turn.reasoning || pacore?.type === "delta") turn.first ||= now;
 }
 
+const untold = () => ({ text: "", message: "", finish: "" });
+
 function followRounds(rounds, event) {
   if (event.type === "round") {
-    rounds[event.round] = { hypotheses: Array.from({ length: event.rollouts }, () => ({ text: "", message: "", finish: "" })) };
+    rounds[event.round] = { hypotheses: Array.from({ length: event.rollouts }, untold) };
   } else if (event.type === "usage") {
     rounds[event.round].usage = event.usage;
   } else if (event.type === "restarted") {
-    for (const index of event.indices) Object.assign(rounds[event.round].hypotheses[index], { text: "", message: "", finish: "" });
+    for (const index of event.indices) Object.assign(rounds[event.round].hypotheses[index], untold());
   } else {
     const hypothesis = rounds[event.round].hypotheses[event.index];
     if (event.type === "delta") hypothesis.text += event.text;
@@ -128,10 +130,10 @@ function costOf(usage) {
   return (usage.prompt_tokens * (settings.price_in || 0) + usage.completion_tokens * (settings.price_out || 0)) / 1e6;
 }
 
-function setRunning(on) {
-  $("send").hidden = on;
-  $("stop").hidden = !on;
-  for (const id of ["export-markdown", "export-json"]) $(id).disabled = on || !chat.turns.length;
+function showRunning() {
+  $("send").hidden = Boolean(running);
+  $("stop").hidden = !running;
+  for (const id of ["export-markdown", "export-json"]) $(id).disabled = Boolean(running) || !chat.turns.length;
 }
 
 async function send() {
