@@ -140,6 +140,17 @@ def test_a_gateway_puts_pacore_before_another_server(Scripted, serving, asked, p
         assert plain.usage.completion_tokens > 0
 
 
+def test_a_synthesis_that_was_lost_on_its_way_leaves_no_trace_in_the_reply(peer, url, serving, asked):
+    def thought(plan):
+        peer.plan = plan
+        reply = gateway.openai().chat.completions.create(model="m-pacore-low", messages=asked("How many?"))
+        assert reply.choices[0].message.content == "Two."
+        return reply.choices[0].message.reasoning_content
+
+    with serving(OpenAIBackend(url)) as gateway:
+        assert thought([None, "error"]) == thought([])
+
+
 def test_a_gateway_says_when_its_server_is_gone(serving, asked):
     with serving(OpenAIBackend("http://127.0.0.1:9", "inner", retries=0)) as gateway, gateway.http() as http:
         reply = http.post("/v1/chat/completions", json={"model": "m", "messages": asked("Hi")})

@@ -101,6 +101,8 @@ class PaCoReReply:
         async with aclosing(events):
             async for event in events:
                 told += self._follow(event)
+                if isinstance(event, Restarted) and event.round == len(self.pacore.config.rounds):
+                    answer = Whole()
                 if isinstance(event, AnswerDelta):
                     answer.feed(event.delta)
         self._final.completion, self._final.reasoning = answer.tokens, answer.thought_tokens
