@@ -1,15 +1,17 @@
-# The inference part as a container: docker build -t step3vl . ; then as in compose.yaml.
+# The server as a container: docker build -t step3vl . ; then as in compose.yaml. With --build-arg EXTRA=client it is the gateway
+# alone, without torch.
 FROM python:3.11-slim
+ARG EXTRA=inference
 
 RUN useradd --create-home --uid 1000 step3vl
 WORKDIR /app
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY data data
 COPY pipelines pipelines
 COPY inference inference
 COPY training training
 COPY workflows workflows
-RUN pip install --no-cache-dir '.[inference]'
+RUN pip install --no-cache-dir --constraint requirements.lock ".[$EXTRA]"
 
 USER step3vl
 EXPOSE 8000

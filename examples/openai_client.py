@@ -1,4 +1,4 @@
-"""Ask a running `step3vl serve` by the official client; `pip install openai` first:
+"""Ask a running `step3vl serve` with the official client; `pip install openai` first:
 
 step3vl serve MODEL --name step3-vl
 python examples/openai_client.py http://127.0.0.1:8000/v1 page.png "What is the total?"
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from openai import OpenAI
 
-url, picture, question = sys.argv[1:]
+url, image, question = sys.argv[1:]
 client = OpenAI(base_url=url, api_key="none")
-data = base64.b64encode(Path(picture).read_bytes()).decode()
+data = base64.b64encode(Path(image).read_bytes()).decode()
 content = [
     {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
     {"type": "text", "text": question},

@@ -1,4 +1,4 @@
-"""Think in parallel, then answer:  python examples/pacore.py MODEL page.png "What is the total?"
+"""Reason in parallel, then answer:  python examples/pacore.py MODEL page.png "What is the total?"
 
 MODEL may also be the address of a server, such as http://localhost:8000.
 """
@@ -14,9 +14,9 @@ from step3vl.inference.pacore import AnswerDelta, Finished, RoundFinished
 from step3vl.model import load_model
 
 
-async def main(model: str, picture: str, question: str) -> None:
+async def main(model: str, image_path: str, question: str) -> None:
     message = Message(role="user", content=(image(0), text(question)))
-    request = Request([message], [Image.from_bytes(Path(picture).read_bytes())])
+    request = Request([message], [Image.from_bytes(Path(image_path).read_bytes())])
     backend = OpenAIBackend(model) if model.startswith("http") else EngineBackend(Engine(*load_model(model)))
     config = PaCoReConfig(rounds=(4,), sampling=Sampling(max_new_tokens=64), consensus=0.75)
     async with aclosing(PaCoRe(backend, config).stream(request)) as events:

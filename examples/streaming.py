@@ -1,4 +1,4 @@
-"""See an answer as it is drawn:  python examples/streaming.py MODEL page.png "What is the total?" """
+"""Print a reply while it is sampled:  python examples/streaming.py MODEL page.png "What is the total?" """
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ from step3vl.data.sample import Image, Message, image, text
 from step3vl.inference import Engine, Request, Sampling
 from step3vl.model import load_model
 
-model, picture, question = sys.argv[1:]
+model, image_path, question = sys.argv[1:]
 engine = Engine(*load_model(model))
 message = Message(role="user", content=(image(0), text(question)))
-request = Request([message], [Image.from_bytes(Path(picture).read_bytes())])
+request = Request([message], [Image.from_bytes(Path(image_path).read_bytes())])
 for piece in engine.stream(request, Sampling(max_new_tokens=64, seed=0)):
     print(piece, end="", flush=True)
 print()

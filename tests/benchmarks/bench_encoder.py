@@ -15,16 +15,16 @@ sys.path.append(str(Path(__file__).parents[1] / "peers"))
 import towers
 
 CONFIG = Step3VLVisionConfig(width=64, heads=2, layers=2, mlp_ratio=4.0)
-GRIDS = ((52, 1), (36, 2))  # patches along a side of the released pictures, and how many pictures
+GRIDS = ((52, 1), (36, 2))  # patches along a side of the released images, and how many images
 
 
 def rows(rounds: int) -> list[Row]:
     ours = towers.random_tower(CONFIG)
-    found = []
+    table = []
     for grid, count in GRIDS:
         side = grid * CONFIG.patch_size
         pixels = torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(side))
-        contenders: dict[str, towers.Tower] = {"ours": ours, "transformers": towers.step3p7(ours, CONFIG)}
+        contenders: dict[str, towers.EncodeImages] = {"ours": ours, "transformers": towers.step3p7(ours, CONFIG)}
         if towers.has_timm():
             contenders["timm"] = towers.timm_pe(ours, CONFIG, grid)
         for title, run in (("forward", _forward), ("forward and backward", _backward)):
@@ -34,8 +34,8 @@ def rows(rounds: int) -> list[Row]:
                 note = f"{peer}, float32; width {CONFIG.width}, {CONFIG.layers} layers, equal weights"
                 if name in rates:
                     what = f"{count} of {side}x{side}, {title}"
-                    found.append(Row(what, rates["ours"], rates[name], "pictures/cpu-s", note))
-    return found
+                    table.append(Row(what, rates["ours"], rates[name], "images/cpu-s", note))
+    return table
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:

@@ -21,10 +21,10 @@ from step3vl.model.checkpoint import save_checkpoint
 
 NEW_TOKENS = 32
 SIZES: dict[str, dict[str, int]] = {"tiny": {}, "small": {"hidden_size": 256, "layers": 6, "heads": 8, "kv_heads": 4}}
-NOTE = "pictures and prompts prepared in both"
+NOTE = "images and prompts prepared in both"
 
 
-class Asked(NamedTuple):
+class Questions(NamedTuple):
     """The same questions as our requests and as the library's conversations."""
 
     requests: list[Request]
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class Contender:
-    """One model, ready to be asked in both ways; neither may end an answer early, so that both draw as many tokens."""
+    """One model, ready to be asked in both ways; neither may end an answer early, so both sample as many tokens."""
 
     def __init__(self, size: str):
         tokenizer = fixtures.small_tokenizer()
@@ -42,12 +42,12 @@ class Contender:
         config = tiny_config(vocabulary, fixtures.SPEC, image_token_id=self.ids.image_patch, **SIZES[size])
         self.model = Step3VLForConditionalGeneration(config).eval()
         self.processor = Step3VLProcessor.build(tokenizer, fixtures.SPEC)
-        self.forbidden = self.engine().suppressed_ids.tolist()
+        self.forbidden = self.engine().suppressed_token_ids.tolist()
 
     def engine(self) -> Engine:
-        """A new one each time: an engine remembers the pictures and prompts that it has seen."""
+        """A new one each time: an engine remembers the images and prompts that it has seen."""
         engine = Engine(self.model, self.processor)
-        engine.suppressed_ids = torch.cat((engine.suppressed_ids, engine.end_ids))
+        engine.suppressed_token_ids = torch.cat((engine.suppressed_token_ids, engine.end_ids))
         return engine
 
     def ours(self, requests: Sequence[Request], n: int, temperature: float = 1.0) -> list[list[int]]:
@@ -66,7 +66,7 @@ class Contender:
             add_generation_prompt=True,
             processor_kwargs={"padding": True},
         )
-        drawn = self.model.generate(
+        generated = self.model.generate(
             **inputs,
             do_sample=sample,
             num_return_sequences=n,
@@ -75,37 +75,37 @@ class Contender:
             pad_token_id=self.ids.pad,
             **({"top_k": 0} if sample else {}),
         )[:, inputs["input_ids"].shape[1] :].tolist()
-        self.processor.tokenizer.batch_decode(drawn)
-        return drawn
+        self.processor.tokenizer.batch_decode(generated)
+        return generated
 
 
-def questions(count: int, words: int) -> Asked:
-    pictures = [fixtures.photograph(160, 100, seed) for seed in range(count)]
+def questions(count: int, words: int) -> Questions:
+    images = [fixtures.photograph(160, 100, seed) for seed in range(count)]
     texts = [f"What is the grey of region {number}? " * words for number in range(count)]
-    return Asked(
+    return Questions(
         [
-            Request((Message(role="user", content=(image(0), text(question))),), (picture,))
-            for question, picture in zip(texts, pictures, strict=True)
+            Request((Message(role="user", content=(image(0), text(question))),), (photo,))
+            for question, photo in zip(texts, images, strict=True)
         ],
         [
-            [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": question}]}]
-            for question, picture in zip(texts, pictures, strict=True)
+            [{"role": "user", "content": [{"type": "image", "image": photo}, {"type": "text", "text": question}]}]
+            for question, photo in zip(texts, images, strict=True)
         ],
     )
 
 
 def rows(rounds: int) -> list[Row]:
-    found = []
+    table = []
     for size in SIZES:
         contender = Contender(size)
-        found += [
+        table += [
             *rollouts(contender, size, rounds),
             concurrent(contender, size, rounds),
             many_prompts(contender, size, rounds),
         ]
         if size == "tiny":
-            found += [continuous(contender, rounds), first_token(contender, rounds)]
-    return found
+            table += [continuous(contender, rounds), first_token(contender, rounds)]
+    return table
 
 
 def rollouts(contender: Contender, size: str, rounds: int, n: int = 16) -> list[Row]:
@@ -121,7 +121,7 @@ def rollouts(contender: Contender, size: str, rounds: int, n: int = 16) -> list[
         },
         rounds,
     )
-    what = f"{size}: {n} answers x {NEW_TOKENS} tokens to one prompt of {length} with a picture"
+    what = f"{size}: {n} answers x {NEW_TOKENS} tokens to one prompt of {length} with an image"
     peers = {"separate": f"{n} calls of model.generate", "copies": f"model.generate(num_return_sequences={n})"}
     return [
         row(what, n * NEW_TOKENS, seconds["ours"], seconds[peer], f"{name}; {NOTE}") for peer, name in peers.items()
@@ -168,7 +168,7 @@ def continuous(contender: Contender, rounds: int, count: int = 16) -> Row:
     model = Qwen3ForCausalLM(config).eval()
     model.model.load_state_dict(contender.model.model.state_dict())
     model.lm_head.load_state_dict(contender.model.lm_head.state_dict())
-    prompts = [contender.engine()._prefill.prompt(request).ids.tolist() for request in requests]
+    prompts = [contender.engine().tokenize(request) for request in requests]
     generation = GenerationConfig(
         do_sample=False,
         max_new_tokens=NEW_TOKENS,
@@ -197,7 +197,7 @@ from step3vl.data.sample import Message, image, text
 from step3vl.inference import Engine, Request, Sampling
 from step3vl.model import load_model
 engine = Engine(*load_model(FOLDER))
-request = Request((Message(role="user", content=(image(0), text(WORDS))),), (Image.open(PICTURE),))
+request = Request((Message(role="user", content=(image(0), text(WORDS))),), (Image.open(IMAGE),))
 next(engine.stream(request, Sampling(temperature=0, max_new_tokens=8)))
 """
 PEER = """
@@ -205,7 +205,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 model = AutoModelForImageTextToText.from_pretrained(FOLDER, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(FOLDER, trust_remote_code=True)
-content = [{"type": "image", "image": Image.open(PICTURE)}, {"type": "text", "text": WORDS}]
+content = [{"type": "image", "image": Image.open(IMAGE)}, {"type": "text", "text": WORDS}]
 inputs = processor.apply_chat_template(
     [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt",
     add_generation_prompt=True,
@@ -215,11 +215,11 @@ model.generate(**inputs, do_sample=False, max_new_tokens=1)
 
 
 def first_token(contender: Contender, rounds: int) -> Row:
-    """A new process: imports, checkpoint, a prompt with a picture, its first token."""
-    with fixtures.folder() as place:
-        save_checkpoint(contender.model, contender.processor, place / "model")
-        fixtures.photograph(160, 100, 0).save(place / "picture.png")
-        values = {"FOLDER": place / "model", "PICTURE": place / "picture.png", "WORDS": "What is the grey? " * 30}
+    """A new process: imports, checkpoint, a prompt with an image, its first token."""
+    with fixtures.folder() as root:
+        save_checkpoint(contender.model, contender.processor, root / "model")
+        fixtures.photograph(160, 100, 0).save(root / "image.png")
+        values = {"FOLDER": root / "model", "IMAGE": root / "image.png", "WORDS": "What is the grey? " * 30}
         seconds: dict[str, list[float]] = {"ours": [], "peer": []}
         for number in range(min(rounds, 3)):
             for name, script in (("ours", OURS), ("peer", PEER))[:: 1 if number % 2 else -1]:
@@ -241,5 +241,5 @@ def row(what: str, tokens: int, ours: float, peer: float, note: str) -> Row:
     return Row(what, tokens / ours, tokens / peer, "tokens/cpu-s", note)
 
 
-def total(drawn: list[list[int]]) -> int:
-    return sum(map(len, drawn))
+def total(generated: list[list[int]]) -> int:
+    return sum(map(len, generated))

@@ -1,37 +1,35 @@
-"""Reading through the loader beside decoding alone: what plan, index, shard and checks cost next to the pictures."""
+"""Reading through the loader beside decoding alone: what plan, index, shard and checks cost next to the images."""
 
 from itertools import islice
 
 import fixtures
 from measure import Row, race
 
-from step3vl.data.mixture import Mixture, MixtureSource, Stretch
-from step3vl.data.plan import Cursor, Plan
+from step3vl.data.plan import Cursor, Mixture, MixtureSource, Plan, PlanPhase, StreamState
 from step3vl.data.sample import Sample
-from step3vl.data.stream import StreamState
 from step3vl.data.tokens import count_tokens
 from step3vl.model import Step3VLImageProcessor
-from step3vl.training.batch import prepare
+from step3vl.training.batch import prepare_sample
 from step3vl.training.loader import PackLoader
 
-PICTURES, SIDE, CAPACITY = 48, 672, 1024
+IMAGES, SIDE, CAPACITY = 48, 672, 1024
 FAR = 10_000_000  # packs
 
 
 def rows(rounds: int) -> list[Row]:
     tokenizer, processor = fixtures.small_tokenizer(), Step3VLImageProcessor(**fixtures.SPEC.model_dump())
     samples = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         sample = fixtures.question(number, (fixtures.jpeg(fixtures.photograph(SIDE, SIDE, number)),))
         samples.append(sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, fixtures.SPEC)}))
-    size = sum(len(sample.images[0].read()) for sample in samples) // PICTURES
+    size = sum(len(sample.images[0].read()) for sample in samples) // IMAGES
     with fixtures.folder() as root:
         fixtures.dataset(root, samples, tokenizer)
 
         def loader_of() -> PackLoader:
             return PackLoader(
-                [Stretch(Mixture(sources=(MixtureSource(dataset=str(root)),)))],
-                capacity=CAPACITY,
+                [PlanPhase(Mixture(sources=(MixtureSource(dataset=str(root)),)))],
+                sequence_length=CAPACITY,
                 seed=0,
                 tokenizer=tokenizer,
                 image_processor=processor,
@@ -54,7 +52,7 @@ def rows(rounds: int) -> list[Row]:
             return sum(decoded(loader.plan.read(item)) for item in items)
 
         def prepared() -> int:
-            return sum(len(prepare(sample, tokenizer, processor).ids) for sample in samples)
+            return sum(len(prepare_sample(sample, tokenizer, processor).ids) for sample in samples)
 
         def batches() -> int:
             return sum(batch.tokens for batch in islice(loader.batches(), epoch))
@@ -63,7 +61,7 @@ def rows(rounds: int) -> list[Row]:
             return next(loader_of().batches(start)).tokens > 0
 
         state = StreamState(epoch=FAR // epoch, pack=FAR % epoch, packs=FAR)
-        far = Cursor(packs=FAR, stretch_packs=FAR, drawn=(0,), streams=(state,))
+        far = Cursor(packs=FAR, phase_packs=FAR, source_tokens=(0,), streams=(state,))
         decoding = race({"ours": planned, "peer": alone}, rounds)
         whole = race({"ours": batches, "peer": prepared}, rounds)
         begun = race({"ours": lambda: first(far), "peer": lambda: first(0)}, rounds)
@@ -71,16 +69,16 @@ def rows(rounds: int) -> list[Row]:
     return [
         Row(
             f"{what}: planned, read, checked, decoded",
-            PICTURES / decoding["ours"],
-            PICTURES / decoding["peer"],
-            "pictures/cpu-s",
+            IMAGES / decoding["ours"],
+            IMAGES / decoding["peer"],
+            "images/cpu-s",
             "decoding alone, from memory: the limit",
         ),
         Row(
             f"{what}: PackLoader.batches",
-            PICTURES / whole["ours"],
-            PICTURES / whole["peer"],
-            "pictures/cpu-s",
+            IMAGES / whole["ours"],
+            IMAGES / whole["peer"],
+            "images/cpu-s",
             "`prepare` of the same samples from memory: decoding, crops, tokens; ours with plan, reading, collation",
         ),
         Row(
@@ -88,7 +86,7 @@ def rows(rounds: int) -> list[Row]:
             1 / begun["ours"],
             1 / begun["peer"],
             "batches/cpu-s",
-            f"the first batch of a run; {1000 * begun['ours']:.0f} ms of CPU, pictures included",
+            f"the first batch of a run; {1000 * begun['ours']:.0f} ms of CPU, images included",
         ),
     ]
 

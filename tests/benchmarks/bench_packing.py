@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 from measure import Row, race
 
-from step3vl.data.packing import best_fit
 from step3vl.data.plan import WINDOW as PLANNED
+from step3vl.data.plan import best_fit
 
 CAPACITY = 4096
 COUNT = 200_000
@@ -25,8 +25,8 @@ def vlm_lengths(count: int, seed: int = 0) -> list[int]:
     rng = np.random.default_rng(seed)
     text = rng.lognormal(6.03, 0.9, count).astype(int) + 16
     crops = rng.choice([0, 2, 4, 6, 9, 12, 20], count, p=[0.25, 0.15, 0.15, 0.2, 0.1, 0.1, 0.05])
-    pictured = rng.random(count) < 0.8
-    return np.minimum(text + pictured * (169 + 81 * crops), CAPACITY).tolist()
+    with_images = rng.random(count) < 0.8
+    return np.minimum(text + with_images * (169 + 81 * crops), CAPACITY).tolist()
 
 
 def windowed(lengths: np.ndarray, window: int) -> Packs:
@@ -96,8 +96,8 @@ def rows(rounds: int) -> list[Row]:
         (f"best_fit, windows of {PLANNED}, as Plan", "plan", "first fit", f"online first fit, {BINS} open packs"),
         ("best_fit, all at once", "whole", "first fit", f"online first fit, {BINS} open packs"),
     ]
-    found = []
+    table = []
     for what, ours, peer, note in contests:
-        found.append(Row(f"{what}: filled", efficiency[ours], efficiency[peer], "% of tokens", note))
-        found.append(Row(what, rates[ours], rates[peer], "samples/cpu-s", note))
-    return found
+        table.append(Row(f"{what}: filled", efficiency[ours], efficiency[peer], "% of tokens", note))
+        table.append(Row(what, rates[ours], rates[peer], "samples/cpu-s", note))
+    return table

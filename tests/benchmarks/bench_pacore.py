@@ -19,20 +19,21 @@ from PIL import Image as PILImage
 
 from step3vl.data.sample import Image, Message, image, text
 from step3vl.inference import OpenAIBackend, PaCoRe, PaCoReConfig, Request, Sampling
-from step3vl.inference.synthesis import compact, in_neutral_order, synthesis_request
-from step3vl.inference.waiting import wait_for
+from step3vl.inference.client import run_sync
+from step3vl.inference.pacore import extract_conclusion, synthesis_request
+from step3vl.inference.pacore.synthesis import shuffle_conclusions
 
 ROLLOUTS = 16
-QUESTIONS = {"text alone": 20, "a picture of 1 MB": 4}  # questions in a timed run
+QUESTIONS = {"text alone": 20, "an image of 1 MB": 4}  # questions in a timed run
 ANSWER = "The total is 42."
 
 
 def rows(rounds: int) -> list[Row]:
-    found = []
+    table = []
     with served() as url:
         backend = OpenAIBackend(url, "none", context=100_000)
         for what, questions in QUESTIONS.items():
-            request = asked(what != "text alone")
+            request = make_request(what != "text alone")
             calls = questions * (ROLLOUTS + 1)
             seconds = race(
                 {
@@ -41,9 +42,11 @@ def rows(rounds: int) -> list[Row]:
                 },
                 rounds,
             )
-            note = "a session and a connection for each call, body made anew, as the published client does; K = 16"
-            found.append(Row(f"PaCoRe, {what}", calls / seconds["ours"], calls / seconds["peer"], "calls/cpu-s", note))
-            found.append(
+            note = (
+                "a session and a connection for each call, body built each time, as the published client does; K = 16"
+            )
+            table.append(Row(f"PaCoRe, {what}", calls / seconds["ours"], calls / seconds["peer"], "calls/cpu-s", note))
+            table.append(
                 Row(
                     f"PaCoRe, {what}: client time",
                     1000 * seconds["ours"] / calls,
@@ -52,12 +55,12 @@ def rows(rounds: int) -> list[Row]:
                     f"less is better; the peer takes {1000 * seconds['peer'] / calls:.2f}",
                 )
             )
-        wait_for(backend.close())
-    return found
+        run_sync(backend.close())
+    return table
 
 
-def asked(picture: bool) -> Request:
-    if not picture:
+def make_request(with_image: bool) -> Request:
+    if not with_image:
         return Request((Message(role="user", content=(text("What is the total? " * 10),)),))
     buffer = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (580, 580, 3), dtype=np.uint8)
@@ -73,10 +76,10 @@ def ours(backend: OpenAIBackend, request: Request, questions: int) -> list[str]:
 
 
 def peer(url: str, request: Request, questions: int) -> list[str]:
-    """The published client's way: every call alone, from its own session, the picture in each of them."""
+    """The published client's way: every call alone, from its own session, the image in each of them."""
 
     async def call(messages: list[dict[str, Any]]) -> str:
-        said = ""
+        answer_text = ""
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
             session.post(
@@ -87,12 +90,12 @@ def peer(url: str, request: Request, questions: int) -> list[str]:
             async for line in reply.content:
                 if line.startswith(b"data: {"):
                     for choice in json.loads(line[6:])["choices"]:
-                        said += choice["delta"].get("content") or ""
-        return said
+                        answer_text += choice["delta"].get("content") or ""
+        return answer_text
 
     async def answer() -> str:
         first = await asyncio.gather(*(call(shaped(request)) for _ in range(ROLLOUTS)))
-        messages = in_neutral_order(compact(reply) for reply in first)
+        messages = shuffle_conclusions(extract_conclusion(reply) for reply in first)
         return await call(shaped(synthesis_request(request, messages)))
 
     async def answer_all() -> list[str]:
@@ -111,8 +114,8 @@ def shaped(request: Request) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
-def data_url(picture: Image) -> str:
-    return f"data:image/{picture.format};base64,{base64.b64encode(picture.read()).decode()}"
+def data_url(stored: Image) -> str:
+    return f"data:image/{stored.format};base64,{base64.b64encode(stored.read()).decode()}"
 
 
 @contextmanager
@@ -157,9 +160,9 @@ class _Instant(asyncio.Protocol):
         length = next((int(value) for name, _, value in fields if name == b"content-length"), 0)
         if len(self.data) < end + 4 + length:
             return
-        found = bytes(self.data[-200:] if length > 4096 else self.data)
+        head_or_body = bytes(self.data[-200:] if length > 4096 else self.data)
         self.data.clear()
-        self.reply(16 if b'"n":16' in found else 1)
+        self.reply(16 if b'"n":16' in head_or_body else 1)
 
     def reply(self, n: int) -> None:
         chunks = [

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from step3vl.data.dataset import Dataset
 from step3vl.data.sample import TokenCount
-from step3vl.data.tar import TarWriter, split_sample
+from step3vl.data.storage import TarWriter, split_sample
 
 SIZES = ((360, 600), (64, 2000))
 DATASET_YAML = """\
@@ -54,7 +54,7 @@ def sample_loader(raw):
 class Member(NamedTuple):
     key: str
     meta: bytes
-    picture: bytes
+    jpeg: bytes
 
 
 def torchvision_is_not_needed() -> None:
@@ -105,22 +105,22 @@ def writers(root: Path, members: list[Member]) -> dict[str, Any]:
     def ours() -> int:
         with (fresh("ours") / "ours.tar").open("wb", buffering=0) as file:
             writer = TarWriter(file)
-            for key, meta, picture in members:
-                writer.add(key, meta, [("jpg", picture)])
+            for key, meta, jpeg in members:
+                writer.add(key, meta, [("jpg", jpeg)])
             writer.finish()
         return len(members)
 
     def mds() -> int:
         columns = {"key": "str", "json": "bytes", "jpg": "bytes"}
         with MDSWriter(out=str(fresh("mds")), columns=columns, size_limit=1 << 30) as writer:
-            for key, meta, picture in members:
-                writer.write({"key": key, "json": meta, "jpg": picture})
+            for key, meta, jpeg in members:
+                writer.write({"key": key, "json": meta, "jpg": jpeg})
         return len(members)
 
     def litdata() -> int:
         writer = BinaryWriter(str(fresh("litdata")), chunk_bytes=1 << 30)
-        for index, (key, meta, picture) in enumerate(members):
-            writer.add_item(index, {"key": key, "json": meta, "jpg": picture})
+        for index, (key, meta, jpeg) in enumerate(members):
+            writer.add_item(index, {"key": key, "json": meta, "jpg": jpeg})
         writer.done()
         writer.merge(1)
         return len(members)
@@ -129,7 +129,7 @@ def writers(root: Path, members: list[Member]) -> dict[str, Any]:
 
 
 def readers(root: Path, data: Dataset) -> dict[str, Any]:
-    """Each gives the number of samples and the bytes of their pictures, in an order of its own shuffling."""
+    """Each gives the number of samples and the bytes of their images, in an order of its own shuffling."""
     index = data.index(["offset", "size"])
     places = list(zip(*(index[name].to_pylist() for name in ("shard", "offset", "size")), strict=True))
     shuffled = [places[place] for place in np.random.default_rng(0).permutation(len(places))]
@@ -142,12 +142,14 @@ def readers(root: Path, data: Dataset) -> dict[str, Any]:
         from streaming.base.util import clean_stale_shared_memory
 
         clean_stale_shared_memory()
-        return _total(_parsed(one) for one in StreamingDataset(local=str(root / "mds"), shuffle=True, batch_size=1))
+        return _total(
+            _parsed(sample) for sample in StreamingDataset(local=str(root / "mds"), shuffle=True, batch_size=1)
+        )
 
     def litdata() -> tuple[int, int]:
         import litdata as ld
 
-        return _total(_parsed(one) for one in ld.StreamingDataset(str(root / "litdata"), shuffle=True))
+        return _total(_parsed(sample) for sample in ld.StreamingDataset(str(root / "litdata"), shuffle=True))
 
     return {
         "ours": ours,
@@ -162,8 +164,8 @@ def _parsed(sample: dict[str, Any]) -> bytes:
     return bytes(sample["jpg"])
 
 
-def _total(pictures: Iterator[bytes]) -> tuple[int, int]:
-    sizes = [len(picture) for picture in pictures]
+def _total(jpegs: Iterator[bytes]) -> tuple[int, int]:
+    sizes = [len(jpeg) for jpeg in jpegs]
     return len(sizes), sum(sizes)
 
 
@@ -205,9 +207,9 @@ def _energon(root: Path) -> Any:
             repeat=False,
         )
         return _total(
-            _parsed({"json": meta, "jpg": picture})
+            _parsed({"json": meta, "jpg": jpeg})
             for batch in get_loader(dataset)
-            for meta, picture in zip(batch.json, batch.jpg, strict=True)
+            for meta, jpeg in zip(batch.json, batch.jpg, strict=True)
         )
 
     return read
@@ -220,13 +222,13 @@ def main() -> None:
     torchvision_is_not_needed()
     rows = []
     for side, count in SIZES:
-        pictures = [fixtures.jpeg(fixtures.noise(side, side, seed)) for seed in range(8)]
+        photos = [fixtures.jpeg(fixtures.noise(side, side, seed)) for seed in range(8)]
         tokens = TokenCount(text=20, image=40)
         samples = sorted(
-            (fixtures.question(number, (pictures[number % 8],), tokens) for number in range(count)),
+            (fixtures.question(number, (photos[number % 8],), tokens) for number in range(count)),
             key=lambda sample: sample.id,
         )
-        title = f"{sum(len(picture.read()) for picture in pictures) / 8 / 1000:.3g} KB"
+        title = f"{sum(len(photo.read()) for photo in photos) / 8 / 1000:.3g} KB"
         with fixtures.folder(memory=False) as root:
             data = fixtures.dataset(root, samples, fixtures.small_tokenizer())
             check_energon(root, data)

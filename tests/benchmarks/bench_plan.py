@@ -4,7 +4,7 @@ No peer does the same. The index is made up as it is asked for, so that it may b
 
     python tests/benchmarks/bench_plan.py 100_000_000
 
-plans one epoch of so many rows and tells the memory and the time after each tenth of it.
+plans one epoch of so many rows and prints the memory and the time after each tenth of it.
 """
 
 import resource
@@ -16,10 +16,7 @@ import numpy as np
 from bench_packing import CAPACITY, vlm_lengths
 from measure import Row, race
 
-from step3vl.data.mixture import Mixture, MixtureSource, Stretch
-from step3vl.data.plan import Cursor, Plan
-from step3vl.data.rows import Rows
-from step3vl.data.stream import StreamState
+from step3vl.data.plan import Cursor, IndexRows, Mixture, MixtureSource, Plan, PlanPhase, StreamState
 
 SHARD = 10_000  # rows
 PACKS = 20_000
@@ -34,11 +31,11 @@ class MadeIndex:
     def __init__(self, count: int) -> None:
         self.rows = np.full(count // SHARD, SHARD, np.int64)
 
-    def shard(self, number: int, capacity: int) -> Rows:
+    def shard(self, number: int, capacity: int) -> IndexRows:
         places = np.arange(SHARD)
         lengths = self.lengths[np.random.default_rng(number).integers(0, 9 * SHARD) + places]
         tasks, documents = np.zeros(SHARD, np.int32), np.ones(SHARD, bool)
-        return Rows(places, lengths, places << 12, places, tasks, ["made"], documents, {})
+        return IndexRows(places, lengths, places << 12, places, tasks, ["made"], documents, {})
 
 
 def plan_of(*counts: int, epochs: int | None = None) -> Plan:
@@ -47,15 +44,15 @@ def plan_of(*counts: int, epochs: int | None = None) -> Plan:
         MixtureSource(dataset=f"{number}:{count}", weight=1 if number else 3, epochs=epochs)
         for number, count in enumerate(counts)
     )
-    stretch = Stretch(Mixture(sources=sources))
-    return Plan([stretch], CAPACITY, 0, open_index=lambda source: MadeIndex(int(source.dataset.partition(":")[2])))
+    phase = PlanPhase(Mixture(sources=sources))
+    return Plan([phase], CAPACITY, 0, open_index=lambda source: MadeIndex(int(source.dataset.partition(":")[2])))
 
 
 def rows(rounds: int) -> list[Row]:
     plan = plan_of(1_000_000_000, 1_000_000)
     state = StreamState(epoch=1, block=4_000_000, pack=300, packs=FAR // 4 * 3)
     other = StreamState(epoch=12, block=5_000, pack=100, packs=FAR // 4)
-    cursor = Cursor(packs=FAR, stretch_packs=FAR, drawn=(0, 0), streams=(state, other))
+    cursor = Cursor(packs=FAR, phase_packs=FAR, source_tokens=(0, 0), streams=(state, other))
 
     def walk() -> int:
         return sum(len(pack) for pack in islice(plan.packs(cursor), PACKS))
@@ -80,13 +77,13 @@ def rows(rounds: int) -> list[Row]:
 
 def main(count: int) -> None:
     plan, samples, start = plan_of(count, epochs=1), 0, time.process_time()
-    walk, told, far = plan.packs(), 0, None
+    walk, reported, far = plan.packs(), 0, None
     for pack in walk:
         samples += len(pack)
         if pack.number == FAR:
             far = walk.cursor
-        if samples * 10 // count > told:
-            told = samples * 10 // count
+        if samples * 10 // count > reported:
+            reported = samples * 10 // count
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             print(f"{samples:,} rows in {time.process_time() - start:.1f} s of CPU, at most {memory} MiB", flush=True)
     state = walk.cursor.streams[0]

@@ -18,7 +18,7 @@ from measure import Row, race
 
 from step3vl.data.sample import Message, text
 from step3vl.inference import Engine, Request, Sampling
-from step3vl.inference.backend import EngineBackend
+from step3vl.inference.engine import EngineBackend
 from step3vl.inference.server import ServerConfig
 from step3vl.inference.server.serve import listen, make_server
 
@@ -39,17 +39,17 @@ class Bare:
     async def _ask(self, at_once: int) -> int:
         places = asyncio.Semaphore(at_once)
 
-        async def one() -> int:
+        async def ask_once() -> int:
             request = Request((Message(role="user", content=(text(QUESTION),)),))
             deltas = self.backend.stream(request, Sampling(temperature=0, max_new_tokens=TOKENS))
             async with places, aclosing(deltas):
                 return sum([len(delta.token_ids) async for delta in deltas])
 
-        return sum(await asyncio.gather(*(one() for _ in range(COUNT))))
+        return sum(await asyncio.gather(*(ask_once() for _ in range(COUNT))))
 
 
 class Client:
-    """A process that sends requests when it is told to."""
+    """A process that sends requests on command."""
 
     def __init__(self, root: str):
         command = [sys.executable, __file__, root]
@@ -75,7 +75,7 @@ def serving(engine: Engine) -> Iterator[str]:
 
 
 def rows(rounds: int) -> list[Row]:
-    found = []
+    table = []
     for size in SIZES:
         engine = Contender(size).engine()
         with serving(engine) as root:
@@ -91,10 +91,10 @@ def rows(rounds: int) -> list[Row]:
                     added = 1000 * (seconds[kind] - seconds["bare"]) / COUNT
                     what = f"{size}, {TOKENS} tokens, {kind}, {at_once} at once"
                     note = f"the backend without HTTP, which adds {added:.2f} ms a request"
-                    found.append(Row(what, COUNT / seconds[kind], COUNT / seconds["bare"], "requests/cpu-s", note))
+                    table.append(Row(what, COUNT / seconds[kind], COUNT / seconds["bare"], "requests/cpu-s", note))
             client.process.terminate()
             client.process.wait()
-    return found
+    return table
 
 
 async def send(root: str, stream: bool, at_once: int) -> int:

@@ -1,4 +1,4 @@
-"""Shards: writing and reading beside webdataset and the standard library, at two sizes of picture."""
+"""Shards: writing and reading beside webdataset and the standard library, at two sizes of image."""
 
 import hashlib
 import json
@@ -14,9 +14,8 @@ from blake3 import blake3
 from measure import Row, race
 
 from step3vl.data.dataset import Dataset, write_shard
-from step3vl.data.files import write_durably
 from step3vl.data.sample import Sample, TokenCount
-from step3vl.data.tar import TarWriter, split_sample
+from step3vl.data.storage import TarWriter, split_sample, write_durably
 
 # Side of a square of noise, and how many samples: JPEGs of a page or photograph, and of a cut-out line of text.
 SIZES = ((360, 900), (64, 6000))
@@ -27,7 +26,7 @@ class Members(NamedTuple):
 
     key: str
     meta: bytes
-    picture: bytes
+    jpeg: bytes
 
 
 def rows(rounds: int) -> list[Row]:
@@ -35,19 +34,19 @@ def rows(rounds: int) -> list[Row]:
 
 
 def _of_size(side: int, count: int, rounds: int) -> list[Row]:
-    pictures = [fixtures.jpeg(fixtures.noise(side, side, seed)) for seed in range(8)]
+    photos = [fixtures.jpeg(fixtures.noise(side, side, seed)) for seed in range(8)]
     tokens = TokenCount(text=20, image=40)
     samples = sorted(
-        (fixtures.question(number, (pictures[number % 8],), tokens) for number in range(count)), key=lambda s: s.id
+        (fixtures.question(number, (photos[number % 8],), tokens) for number in range(count)), key=lambda s: s.id
     )
     with fixtures.folder(
         memory=False
     ) as root:  # where shards are written: the kernel takes large writes cheaply there
         data = fixtures.dataset(root, samples, fixtures.small_tokenizer())
         path = root / data.manifest.shards[0].path
-        kilobytes = sum(len(picture.read()) for picture in pictures) / 8 / 1000
+        kilobytes = sum(len(photo.read()) for photo in photos) / 8 / 1000
         title = f"{kilobytes:.3g} KB"
-        members = [Members(key, meta, pictures[0]) for key, (meta, pictures) in _raw(path)]
+        members = [Members(key, meta, jpegs[0]) for key, (meta, jpegs) in _raw(path)]
         return [
             *_writing(title, root, samples, members, rounds),
             *_reading(title, data, path, rounds),
@@ -55,18 +54,18 @@ def _of_size(side: int, count: int, rounds: int) -> list[Row]:
 
 
 def _raw(path: Path) -> list[tuple[str, tuple[bytes, list[bytes]]]]:
-    """Key, and the bytes of the JSON and the pictures, of each sample of a shard, as the standard library sees it."""
-    found: dict[str, list[bytes]] = {}
+    """Key, and the bytes of the JSON and the images, of each sample of a shard, as the standard library sees it."""
+    parts_of: dict[str, list[bytes]] = {}
     with tarfile.open(path) as archive:
         for member in archive:
             file = archive.extractfile(member)
             assert file is not None
-            found.setdefault(member.name.split(".")[0], []).append(file.read())
-    return [(key, (parts[0], parts[1:])) for key, parts in found.items()]
+            parts_of.setdefault(member.name.split(".")[0], []).append(file.read())
+    return [(key, (parts[0], parts[1:])) for key, parts in parts_of.items()]
 
 
 def _writing(title: str, root: Path, samples: list[Sample], members: list[Members], rounds: int) -> list[Row]:
-    size = sum(len(member.meta) + len(member.picture) for member in members)
+    size = sum(len(member.meta) + len(member.jpeg) for member in members)
 
     def ours() -> int:
         """What `write_shard` does with a sample's bytes: archive, offsets, checks and hash."""
@@ -85,7 +84,7 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
 
     def archive(file: Any) -> bytes:
         writer = TarWriter(file)
-        checks = [writer.add(key, meta, [("jpg", picture)]).check for key, meta, picture in members]
+        checks = [writer.add(key, meta, [("jpg", jpeg)]).xxh3 for key, meta, jpeg in members]
         digest, offsets = writer.finish()
         assert len(digest) == 64 and len(checks) == len(members)
         return offsets
@@ -98,8 +97,8 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
         with webdataset.ShardWriter(
             pattern, maxcount=10**9, maxsize=10**12, mtime=0, encoder=False, verbose=0
         ) as writer:
-            for key, meta, picture in members:
-                writer.write({"__key__": key, "json": meta, "0.jpg": picture})
+            for key, meta, jpeg in members:
+                writer.write({"__key__": key, "json": meta, "0.jpg": jpeg})
             return writer.total
 
     def hashed() -> int:
@@ -111,9 +110,9 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
     def raw() -> int:
         """The limit: the payloads, one after the other, through a buffer as large as ours."""
         with (root / "raw").open("wb", buffering=1 << 21) as file:
-            for _, meta, picture in members:
+            for _, meta, jpeg in members:
                 file.write(meta)
-                file.write(picture)
+                file.write(jpeg)
         return len(members)
 
     def raw_hashed() -> int:
@@ -124,7 +123,7 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
         assert len(digest.hexdigest()) == 64
         return raw()
 
-    joined = memoryview(b"".join(member.meta + member.picture for member in members))
+    joined = memoryview(b"".join(member.meta + member.jpeg for member in members))
     contenders = {
         "ours": ours,
         "synced": synced,
@@ -179,8 +178,8 @@ def _reading(title: str, data: Dataset, path: Path, rounds: int) -> list[Row]:
     def parsed() -> tuple[int, int]:
         count = size = 0
         for place in shuffled:
-            meta, pictures = split_sample(data.fetch(*place))
-            count, size = count + len(meta["messages"]) // 2, size + len(pictures[0])
+            meta, jpegs = split_sample(data.fetch(*place))
+            count, size = count + len(meta["messages"]) // 2, size + len(jpegs[0])
         return count, size
 
     def read() -> tuple[int, int]:
@@ -191,8 +190,8 @@ def _reading(title: str, data: Dataset, path: Path, rounds: int) -> list[Row]:
     def wds(shuffle: int) -> tuple[int, int]:
         count = size = 0
         pipeline = webdataset.WebDataset(str(path), shardshuffle=False)
-        for found in pipeline.shuffle(shuffle) if shuffle else pipeline:
-            count, size = count + len(json.loads(found["json"])["messages"]) // 2, size + len(found["0.jpg"])
+        for row in pipeline.shuffle(shuffle) if shuffle else pipeline:
+            count, size = count + len(json.loads(row["json"])["messages"]) // 2, size + len(row["0.jpg"])
         return count, size
 
     def stdlib() -> tuple[int, int]:

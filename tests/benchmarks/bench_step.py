@@ -9,10 +9,10 @@ import fixtures
 import torch
 from measure import Row, race
 
-from step3vl.data.mixture import Mixture, MixtureSource, Stretch
+from step3vl.data.plan import Mixture, MixtureSource, PlanPhase
 from step3vl.data.tokens import TokenIds, count_tokens
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
-from step3vl.training.config import OptimizerConfig
+from step3vl.training.config import EngineConfig, OptimizerConfig
 from step3vl.training.engine import backward, join, leave, parameter_groups, set_learning_rate, start_engine, step
 from step3vl.training.launch import free_port
 from step3vl.training.loader import PackLoader
@@ -34,7 +34,7 @@ def rows(rounds: int) -> list[Row]:
     os.environ.update({**world, "MASTER_PORT": str(free_port())})
     join()
     engine = start_engine(
-        model, parameter_groups(model, optimizer), optimizer, zero_stage=1, precision="autocast", micro_batch=PACKS
+        model, parameter_groups(model, optimizer), optimizer, EngineConfig(precision="autocast", micro_batch=PACKS)
     )
     adam = torch.optim.AdamW(
         parameter_groups(twin, optimizer),
@@ -68,23 +68,23 @@ def rows(rounds: int) -> list[Row]:
     rates = {name: STEPS / taken for name, taken in seconds.items()}
     overhead = 1000 * (seconds["ours"] - seconds["peer"]) / STEPS
     note = f"bare torch loop, fused AdamW, same autocast and clipping; DeepSpeed ZeRO-1 adds {overhead:.1f} ms a step"
-    what = f"{PACKS} packs of {CAPACITY} with pictures"
+    what = f"{PACKS} packs of {CAPACITY} with images"
     return [Row(what, rates["ours"], rates["peer"], "steps/cpu-s", note)]
 
 
 def _batches(processor: Step3VLProcessor) -> list:
     """The first batches of a small dataset, read before the clock starts."""
     tokenizer = processor.plain_tokenizer()
-    pictures = [fixtures.jpeg(fixtures.photograph(160, 100, seed)) for seed in range(8)]
+    images = [fixtures.jpeg(fixtures.photograph(160, 100, seed)) for seed in range(8)]
     with fixtures.folder() as root:
         samples = []
         for number in range(96):
-            sample = fixtures.question(number, (pictures[number % 8],) if number % 3 else ())
+            sample = fixtures.question(number, (images[number % 8],) if number % 3 else ())
             samples.append(sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, fixtures.SPEC)}))
         fixtures.dataset(root, samples, tokenizer)
         loader = PackLoader(
-            [Stretch(Mixture(sources=(MixtureSource(dataset=str(root)),)))],
-            capacity=CAPACITY,
+            [PlanPhase(Mixture(sources=(MixtureSource(dataset=str(root)),)))],
+            sequence_length=CAPACITY,
             seed=0,
             tokenizer=tokenizer,
             image_processor=processor.image_processor,

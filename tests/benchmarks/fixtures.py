@@ -1,4 +1,4 @@
-"""Samples, pictures and datasets that the benchmarks work on, made from seeds."""
+"""Samples, images and datasets that the benchmarks work on, made from seeds."""
 
 import io
 from collections.abc import Iterator
@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image as PILImage
 from tokenizers import Tokenizer
 
-from step3vl.data.crops import ImageSpec
-from step3vl.data.dataset import Counting, Dataset, commit, shard_name, write_shard
-from step3vl.data.ledger import Step
-from step3vl.data.sample import Image, Sample, Source, TokenCount, conversation, image, text
+from step3vl.data.dataset import Counting, Dataset, LedgerStep, commit, shard_name, write_shard
+from step3vl.data.sample import Image, ImageSpec, Sample, Source, TokenCount, conversation, image, text
 from step3vl.data.tokens import fingerprint, train_bpe
 
 SPEC = ImageSpec(image_size=64, crop_size=48, patch_size=8, max_side=256)  # of the tiny model
@@ -36,20 +34,20 @@ def photograph(width: int, height: int, seed: int) -> PILImage.Image:
     return noise(width // 20, height // 20, seed).resize((width, height), PILImage.Resampling.BICUBIC)
 
 
-def jpeg(picture: PILImage.Image) -> Image:
+def jpeg(photo: PILImage.Image) -> Image:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=90)
+    photo.save(buffer, "JPEG", quality=90)
     return Image.from_bytes(buffer.getvalue())
 
 
-def question(number: int, pictures: tuple[Image, ...], tokens: TokenCount | None = None) -> Sample:
-    """A conversation; its token count is what it is said to be."""
-    shown = tuple(image(index) for index in range(len(pictures)))
+def question(number: int, images: tuple[Image, ...], tokens: TokenCount | None = None) -> Sample:
+    """A conversation; its token count is the given one."""
+    image_parts = tuple(image(index) for index in range(len(images)))
     made = Sample.make(
-        domain="vqa" if pictures else "education",
-        task="vqa.noise" if pictures else "education.sum",
-        messages=conversation((*shown, text(f"What is the grey of region {number}?")), str(number % 256)),
-        images=pictures,
+        domain="vqa" if images else "education",
+        task="vqa.noise" if images else "education.sum",
+        messages=conversation((*image_parts, text(f"What is the grey of region {number}?")), str(number % 256)),
+        images=images,
         source=Source(uri=f"made:{number}", licence="CC0-1.0", collected_by="tests"),
     )
     return made.model_copy(update={"tokens": tokens})
@@ -68,7 +66,7 @@ def dataset(root: Path, samples: list[Sample], tokenizer: Tokenizer) -> Dataset:
         root,
         name="made",
         shards=[shard],
-        ledger=[Step(name="make", read=len(samples), kept=len(samples))],
+        ledger=[LedgerStep(name="make", read=len(samples), kept=len(samples))],
         counting=Counting(tokenizer="tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC),
         config={},
         code_version="benchmark",

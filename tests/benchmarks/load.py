@@ -18,7 +18,7 @@ import torch
 from fixtures import small_tokenizer
 from transformers import Qwen3Config
 
-from step3vl.data.crops import ImageSpec
+from step3vl.data.sample import ImageSpec
 from step3vl.data.tokens import TokenIds
 from step3vl.model import (
     Step3VLConfig,

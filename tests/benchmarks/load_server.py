@@ -28,7 +28,7 @@ from step3vl.model.checkpoint import save_checkpoint
 CHAT = "/v1/chat/completions"
 WARM = 0.2  # the share of the requests after which memory is first read
 EXPECTED = {
-    "whole": 200, "stream": 200, "picture": 200, "pacore": 200, "leave": 200, "hostile": 422, "broken": 400,
+    "whole": 200, "stream": 200, "image": 200, "pacore": 200, "leave": 200, "hostile": 422, "broken": 400,
     "unknown": 404, "large": 413,
 }  # fmt: skip
 
@@ -42,7 +42,7 @@ def bodies() -> dict[str, bytes]:
         messages = [{"role": "user", "content": content}]
         return json.dumps({"model": "tiny", "max_tokens": 6, "messages": messages, **more}).encode()
 
-    def picture(data: bytes) -> list[dict[str, object]]:
+    def image(data: bytes) -> list[dict[str, object]]:
         url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is it?"}]
 
@@ -50,17 +50,17 @@ def bodies() -> dict[str, bytes]:
     return {
         "whole": encode(question),
         "stream": encode(question, stream=True),
-        "picture": encode(picture(buffer.getvalue())),
+        "image": encode(image(buffer.getvalue())),
         "pacore": encode(question, stream=True, pacore={"rounds": [2]}),
         "leave": encode(question, stream=True, max_tokens=2000),
-        "hostile": encode(picture(b"GIF89a" + bytes(300))),
+        "hostile": encode(image(b"GIF89a" + bytes(300))),
         "broken": b'{"model": "tiny", "messages": [',
         "unknown": encode(question, model="other"),
         "large": b" " * 1_100_000,
     }
 
 
-async def one(http: httpx.AsyncClient, kind: str, body: bytes) -> int:
+async def send(http: httpx.AsyncClient, kind: str, body: bytes) -> int:
     async with http.stream("POST", CHAT, content=body, headers={"Content-Type": "application/json"}) as reply:
         if kind != "leave":
             await reply.aread()
@@ -69,7 +69,7 @@ async def one(http: httpx.AsyncClient, kind: str, body: bytes) -> int:
 
 async def everything(root: str, requests: int, clients: int, memory: "Memory") -> tuple[Counter[str], list[float]]:
     rng = random.Random(0)
-    weights = {"whole": 30, "stream": 30, "picture": 10, "pacore": 5, "leave": 10}
+    weights = {"whole": 30, "stream": 30, "image": 10, "pacore": 5, "leave": 10}
     kinds = rng.choices(list(EXPECTED), [weights.get(kind, 4) for kind in EXPECTED], k=requests)
     wrong: Counter[str] = Counter()
     seconds: list[float] = []
@@ -81,7 +81,7 @@ async def everything(root: str, requests: int, clients: int, memory: "Memory") -
         async def client() -> None:
             for kind in waiting:
                 start = time.perf_counter()
-                status = await one(http, kind, prepared[kind])
+                status = await send(http, kind, prepared[kind])
                 seconds.append(time.perf_counter() - start)
                 if status != EXPECTED[kind]:
                     wrong[f"{kind}: {status}"] += 1
@@ -120,7 +120,7 @@ def main() -> None:
         limits = ["request_bytes=1000000", "concurrency=32"]
         with subprocess.Popen([*command, *limits], stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None
-            root = next(found[1] for line in server.stderr if (found := re.search(r"at (http://\S+);", line)))
+            root = next(match[1] for line in server.stderr if (match := re.search(r"at (http://\S+);", line)))
             memory = Memory(server.pid)
             start = time.perf_counter()
             wrong, seconds = asyncio.run(everything(root, arguments.requests, arguments.clients, memory))

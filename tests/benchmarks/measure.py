@@ -41,6 +41,6 @@ def race(
             results[name] = contenders[name]()
             seconds[name].append(time.process_time() - start)
         for name in names[1:]:
-            found, expected = results[name], results[names[0]]
-            assert same(found, expected), f"{name} gives {found}, {names[0]} gives {expected}"
+            result, expected = results[name], results[names[0]]
+            assert same(result, expected), f"{name} gives {result}, {names[0]} gives {expected}"
     return {name: median(times[1:]) for name, times in seconds.items()}

@@ -47,15 +47,15 @@ def machine() -> dict[str, Any]:
 
 
 def table(results: dict[str, list[Row]]) -> Table:
-    shown = Table(title="CPU time, one thread; a ratio above 1 means that ours does more")
+    grid = Table(title="CPU time, one thread; a ratio above 1 means that ours does more")
     for name in ("what", "ours", "peer", "ratio", "unit", "note"):
-        shown.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left", overflow="fold")
+        grid.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left", overflow="fold")
     for group, rows in results.items():
-        shown.add_section()
+        grid.add_section()
         for row in rows:
             peer, ratio = ("-", "-") if row.ratio is None else (number(row.peer or 0), f"{row.ratio:.2f}")
-            shown.add_row(f"{group}: {row.what}", number(row.ours), peer, ratio, row.unit, row.note)
-    return shown
+            grid.add_row(f"{group}: {row.what}", number(row.ours), peer, ratio, row.unit, row.note)
+    return grid
 
 
 def number(value: float) -> str:

@@ -7,29 +7,35 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
-from step3vl.data.crops import ImageSpec
-from step3vl.data.dataset import Counting, Dataset, commit, shard_name, shard_of, split_of, write_shard
-from step3vl.data.ledger import Step
-from step3vl.data.sample import Image, Sample, Source, conversation, image, text
-from step3vl.data.tokens import count_tokens, fingerprint, train_bpe
-from step3vl.data.truth import CountTruth
+from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.dataset.manifest import Counting
+from step3vl.data.dataset.sharding import shard_name, shard_of, split_of
+from step3vl.data.dataset.writer import commit, write_shard
+from step3vl.data.sample.conversations import conversation
+from step3vl.data.sample.crops import ImageSpec
+from step3vl.data.sample.parts import Image, image, text
+from step3vl.data.sample.sample import Sample, Source
+from step3vl.data.sample.truth import CountTruth
+from step3vl.data.tokens.encoding import count_tokens
+from step3vl.data.tokens.vocabulary import fingerprint, train_bpe
 
 SPEC = ImageSpec(image_size=112, crop_size=84, patch_size=7, max_side=448)
-SOURCE = Source(uri="test:drawn", licence="CC0-1.0", collected_by="tests")
+SOURCE = Source(uri="test:rendered", licence="CC0-1.0", collected_by="tests")
 
 
-def picture(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24), format: str = "PNG") -> bytes:
+def encoded_image(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24), format: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     PILImage.new("RGB", size, colour).save(buffer, format)
     return buffer.getvalue()
 
 
-def make_sample(number: int, pictured: bool = True) -> Sample:
-    images = (Image.from_bytes(picture((number % 256, number // 256, 7))),) if pictured else ()
-    question = (*((image(0),) if pictured else ()), text(f"How many? {'x ' * (number % 7)}"))
+def make_sample(number: int, with_images: bool = True) -> Sample:
+    images = (Image.from_bytes(encoded_image((number % 256, number // 256, 7))),) if with_images else ()
+    question = (*((image(0),) if with_images else ()), text(f"How many? {'x ' * (number % 7)}"))
     return Sample.make(
         domain="counting",
-        task="counting.icons" if pictured else "education.sum",
+        task="counting.icons" if with_images else "education.sum",
         messages=conversation(question, str(number)),
         images=images,
         truth=CountTruth(count=number),
@@ -61,7 +67,7 @@ def build_dataset() -> Callable[..., Dataset]:
             root,
             name="test",
             shards=infos,
-            ledger=[Step(name="build", read=len(samples), kept=len(samples))],
+            ledger=[LedgerStep(name="build", read=len(samples), kept=len(samples))],
             counting=Counting(
                 tokenizer="tokenizer/tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC
             ),
@@ -75,5 +81,5 @@ def build_dataset() -> Callable[..., Dataset]:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Dataset]) -> Dataset:
     """120 samples, every third of text only."""
-    samples = [make_sample(number, pictured=number % 3 != 0) for number in range(120)]
+    samples = [make_sample(number, with_images=number % 3 != 0) for number in range(120)]
     return build_dataset(tmp_path_factory.mktemp("data") / "set", samples)

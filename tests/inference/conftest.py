@@ -1,4 +1,4 @@
-"""A small engine with random weights, and requests with and without pictures."""
+"""A small engine with random weights, and requests with and without images."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -9,28 +9,25 @@ import torch
 from openai_peer import Peer
 from PIL import Image
 
-from step3vl.data.crops import ImageSpec
-from step3vl.data.sample import Message, image, text
+from step3vl.data.sample import ImageSpec, Message, image, text
 from step3vl.data.tokens import TokenIds, train_bpe
 from step3vl.inference import Engine, Request
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
 
-torch.set_num_threads(
-    1
-)  # small tensors gain nothing from more, and threads that share a busy core wait for each other
+torch.set_num_threads(1)  # small tensors gain nothing from more, and threads on a busy core wait for each other
 
 SPEC = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
 
 
 def new_engine(seed: int = 0) -> Engine:
-    tokenizer = train_bpe(["How many pictures do you see?", "There are two of them."] * 3, 400)
+    tokenizer = train_bpe(["How many images do you see?", "There are two of them."] * 3, 400)
     ids = TokenIds.of(tokenizer)
     torch.manual_seed(seed)
     config = tiny_config(
         tokenizer.get_vocab_size(), SPEC, image_token_id=ids.image_patch, hidden_size=64, layers=2, vision_width=32,
         vision_layers=2, vision_heads=2,
     )  # fmt: skip
-    config.text_config.initializer_range = 0.15  # so that prompts and pictures matter from the start
+    config.text_config.initializer_range = 0.15  # so that prompts and images matter from the start
     return Engine(Step3VLForConditionalGeneration(config), Step3VLProcessor.build(tokenizer, SPEC))
 
 
@@ -56,10 +53,10 @@ def noise_fixture():
 
 @pytest.fixture(scope="session")
 def requests() -> list[Request]:
-    """Prompts of different lengths: text alone, a picture with crops, two pictures in another order than given."""
+    """Prompts of different lengths: text alone, an image with crops, two images in another order than given."""
     return [
         Request((Message(role="user", content=(text("How many?"),)),)),
-        Request((Message(role="user", content=(image(0), text("How many pictures do you see?"))),), (noise(150, 90),)),
+        Request((Message(role="user", content=(image(0), text("How many images do you see?"))),), (noise(150, 90),)),
         Request(
             (
                 Message(role="system", content=(text("Count."),)),

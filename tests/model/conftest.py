@@ -1,4 +1,4 @@
-"""A small vocabulary, a small model with random weights, and pictures of noise."""
+"""A small vocabulary, a small model with random weights, and images of noise."""
 
 import io
 from collections.abc import Callable
@@ -10,19 +10,17 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from step3vl.data.crops import ImageSpec
 from step3vl.data.sample import Image as EncodedImage
-from step3vl.data.sample import Sample, Source, conversation, text
-from step3vl.data.sample import image as picture
+from step3vl.data.sample import ImageSpec, Sample, Source, conversation, text
+from step3vl.data.sample import image as image_part
 from step3vl.data.tokens import TokenIds, train_bpe
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
 
-torch.set_num_threads(
-    1
-)  # small tensors gain nothing from more, and threads that share a busy core wait for each other
+# Small tensors gain nothing from more threads, and threads that share a busy core wait for each other.
+torch.set_num_threads(1)
 
 SPEC = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
-TEXTS = ["How many pictures do you see?", "There are two of them, one red and one blue.", "Count the shapes."]
+TEXTS = ["How many images do you see?", "There are two of them, one red and one blue.", "Count the shapes."]
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +39,7 @@ def processor(tokenizer: Tokenizer) -> Step3VLProcessor:
 
 
 def small_model(vocab_size: int, image_token_id: int) -> Step3VLForConditionalGeneration:
-    """Two narrow layers on each side; the branches are strong enough that every mistake shows."""
+    """Two narrow layers on each side, with weights large enough that every mistake shows."""
     torch.manual_seed(0)
     config = tiny_config(
         vocab_size, SPEC, image_token_id=image_token_id, hidden_size=64, layers=2, vision_width=32, vision_layers=2,
@@ -53,7 +51,7 @@ def small_model(vocab_size: int, image_token_id: int) -> Step3VLForConditionalGe
 
 @pytest.fixture(scope="session")
 def model(tokenizer: Tokenizer) -> Step3VLForConditionalGeneration:
-    """Shared by the tests of a session: read it, never train it."""
+    """Shared by all tests: read it, never train it."""
     return small_model(tokenizer.get_vocab_size(), TokenIds.of(tokenizer).image_patch)
 
 
@@ -63,10 +61,10 @@ def fresh_model(tokenizer: Tokenizer) -> Step3VLForConditionalGeneration:
     return small_model(tokenizer.get_vocab_size(), TokenIds.of(tokenizer).image_patch)
 
 
-def pictured_rows(
+def with_images_rows(
     model: Step3VLForConditionalGeneration, spec: ImageSpec, rows: int, length: int, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Rows of random text, each with a picture of one global view and two crops after its third token."""
+    """Rows of random text, each with an image of one global view and two crops after its third token."""
     generator = torch.Generator().manual_seed(seed)
     input_ids = torch.randint(0, 256, (rows, length), generator=generator)
     patches = 2 * spec.crop_tokens + spec.image_tokens
@@ -79,9 +77,9 @@ def pictured_rows(
     }
 
 
-@pytest.fixture(scope="session", name="pictured")
-def pictured_fixture() -> Callable[..., dict[str, Tensor]]:
-    return pictured_rows
+@pytest.fixture(scope="session", name="with_images")
+def with_images_fixture() -> Callable[..., dict[str, Tensor]]:
+    return with_images_rows
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -95,14 +93,14 @@ def noise_fixture():
 
 
 def sample_with(reasoning: str) -> Sample:
-    """A conversation about one picture, with its answer."""
+    """A conversation about one image, with its answer."""
     buffer = io.BytesIO()
     noise(150, 90).save(buffer, "PNG")
     return Sample.make(
         domain="counting",
         task="counting.shapes",
         source=Source(uri="test:noise", licence="CC0-1.0", collected_by="tests"),
-        messages=conversation((picture(0), text("How many pictures do you see?")), "There are two.", reasoning),
+        messages=conversation((image_part(0), text("How many images do you see?")), "There are two.", reasoning),
         images=(EncodedImage.from_bytes(buffer.getvalue()),),
     )
 

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol in its own words, and fails on demand."""
+"""An independent implementation of OpenAI's protocol that fails on demand."""
 
 import asyncio
 import json
@@ -10,20 +10,20 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 
 class Peer:
-    """An independent server. `plan` says what the next requests meet: a status, "drop", "cut", "slow" or "error"."""
+    """An independent server. `plan` lists what the next requests get: a status, "drop", "cut", "slow" or "error"."""
 
     def __init__(self) -> None:
         self.plan: list[Any] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.clients: set[tuple[str, int]] = set()
-        self.left = 0
+        self.disconnects = 0
         self.running = 0
-        self.thought_name: str | None = "reasoning_content"
-        self.takes_n = "yes"  # or "ignores", "refuses"
+        self.reasoning_field: str | None = "reasoning_content"
+        self.n_support = "yes"  # or "ignores", "refuses"
         self.tokenizes = True
-        self.continues = True
-        self.thoughts: int | None = None
+        self.has_completions = True
+        self.reasoning_tokens: int | None = None
         self.answer = "Two."
         self.tools: list[dict[str, Any]] = []
         self.logprobs = False
@@ -47,7 +47,7 @@ class Peer:
     async def complete(self, request: HttpRequest) -> Response:
         body = await request.json()
         self.bodies.append(body)
-        if not self.continues:
+        if not self.has_completions:
             return JSONResponse({"detail": "Not Found"}, 404)
 
         async def events():
@@ -58,8 +58,8 @@ class Peer:
                         "token_logprobs": [-0.5],
                         "top_logprobs": [{" or": -1.5, word: -0.5}],
                     }
-                    own = {"index": index, "text": word, "logprobs": logprobs if "logprobs" in body else None}
-                    yield b"data: " + json.dumps({"choices": [{**own, "finish_reason": None}]}).encode() + b"\n\n"
+                    choice = {"index": index, "text": word, "logprobs": logprobs if "logprobs" in body else None}
+                    yield b"data: " + json.dumps({"choices": [{**choice, "finish_reason": None}]}).encode() + b"\n\n"
                 end = {"index": index, "text": "", "finish_reason": "length"}
                 yield b"data: " + json.dumps({"choices": [end]}).encode() + b"\n\n"
             usage = {"prompt_tokens": 3, "completion_tokens": 2 * body["n"]}
@@ -75,7 +75,7 @@ class Peer:
         step = self.plan.pop(0) if self.plan else None
         if isinstance(step, int):
             return JSONResponse({"error": {"message": "not now"}}, step, {"Retry-After": "0"})
-        if self.takes_n == "refuses" and body["n"] > 1:
+        if self.n_support == "refuses" and body["n"] > 1:
             return JSONResponse({"error": {"message": "Only one completion choice is allowed"}}, 400)
         return StreamingResponse(self.events(body, step), media_type="text/event-stream")
 
@@ -86,13 +86,13 @@ class Peer:
             )
 
         def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-            own: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
+            choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
             if self.logprobs and "content" in delta:
                 likely = [{"token": "Two", "logprob": -0.5}, {"token": "No", "logprob": -1.5}]
-                own["logprobs"] = {"content": [{"token": "Two", "logprob": -0.5, "top_logprobs": likely}]}
-            return event(choices=[own])
+                choice["logprobs"] = {"content": [{"token": "Two", "logprob": -0.5, "top_logprobs": likely}]}
+            return event(choices=[choice])
 
-        n = 1 if self.takes_n == "ignores" else body["n"]
+        n = 1 if self.n_support == "ignores" else body["n"]
         self.running += 1
         try:
             if step == "drop":
@@ -102,8 +102,8 @@ class Peer:
                 yield chunk(index, {"role": "assistant", "content": ""})
             for number in range(3 if step != "slow" else 10_000):
                 for index in range(n):
-                    if self.thought_name:
-                        yield chunk(index, {self.thought_name: f"t{number}"})
+                    if self.reasoning_field:
+                        yield chunk(index, {self.reasoning_field: f"t{number}"})
                     else:
                         yield chunk(index, {"content": f"t{number}" + ("\n</think>\n" if number == 2 else "")})
                 if step == "slow":
@@ -120,12 +120,12 @@ class Peer:
                     yield chunk(index, {"tool_calls": [tool]})
                 yield chunk(index, {}, "tool_calls" if self.tools else "stop")
             usage = {"prompt_tokens": 40, "completion_tokens": 7 * n, "total_tokens": 40 + 7 * n}
-            if self.thoughts is not None:
-                usage["completion_tokens_details"] = {"reasoning_tokens": self.thoughts * n}
+            if self.reasoning_tokens is not None:
+                usage["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens * n}
             yield event(choices=[], usage=usage)
             yield b"data: [DONE]\n\n"
         except asyncio.CancelledError:
-            self.left += 1
+            self.disconnects += 1
             raise
         finally:
             self.running -= 1

@@ -18,7 +18,7 @@ from transformers.models.step3p7.modeling_step3p7 import Step3p7VisionModel
 from step3vl.model.configuration import Step3VLVisionConfig
 from step3vl.model.vision import VisionEncoder
 
-Tower = Callable[[Tensor], Tensor]  # pixels [n, 3, S, S] to features [n, t, 4W]
+EncodeImages = Callable[[Tensor], Tensor]  # pixels [n, 3, S, S] to features [n, t, 4W]
 
 # `make setup` puts timm here and not beside the other packages: it needs torchvision, which has no build for every
 # build of torch, and where transformers sees the one it expects the other.
@@ -54,7 +54,7 @@ def random_tower(config: Step3VLVisionConfig) -> VisionEncoder:
     return tower
 
 
-def step3p7(tower: VisionEncoder, config: Step3VLVisionConfig) -> Tower:
+def step3p7(tower: VisionEncoder, config: Step3VLVisionConfig) -> EncodeImages:
     """transformers' encoder of Step-3.7: other names, and the rotated pairs of channels as two halves."""
     theirs = Step3p7VisionModel(
         Step3p7VisionConfig(
@@ -76,7 +76,7 @@ def step3p7(tower: VisionEncoder, config: Step3VLVisionConfig) -> Tower:
             continue
         query, key, value = tensor.chunk(3)
         halves = {"q": _halves(query, config.heads), "k": _halves(key, config.heads), "v": value}
-        state |= {f"{stem}{letter}_proj.{kind}": part for letter, part in halves.items()}
+        state |= {f"{stem}{projection}_proj.{kind}": part for projection, part in halves.items()}
     theirs.load_state_dict(state)
     theirs.eval()
     return lambda pixels: theirs(pixels).last_hidden_state
@@ -87,7 +87,7 @@ def _halves(tensor: Tensor, heads: int) -> Tensor:
     return tensor.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
 
 
-def timm_pe(tower: VisionEncoder, config: Step3VLVisionConfig, grid: int) -> Tower:
+def timm_pe(tower: VisionEncoder, config: Step3VLVisionConfig, grid: int) -> EncodeImages:
     """timm's Perception Encoder on a grid of its own, with the activation of this tower, then our two convolutions."""
     eva = _import_timm("timm.models.eva")
     theirs = eva.Eva(

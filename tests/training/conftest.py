@@ -1,64 +1,77 @@
-"""A small committed dataset of drawn pictures and texts, made once for all tests of the trainers."""
+"""A small committed dataset of rendered images and texts, and runs of the trainer that several tests look at."""
 
 import io
+import os
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from step3vl.data.crops import ImageSpec
-from step3vl.data.dataset import Counting, ShardInfo, Split, commit, shard_name, write_shard
-from step3vl.data.ledger import Step
-from step3vl.data.sample import Image, Sample, Source, conversation, image, text
+from step3vl.data.dataset import Counting, LedgerStep, ShardInfo, Split, commit, shard_name, write_shard
+from step3vl.data.sample import Image, ImageSpec, Sample, Source, TextTruth, conversation, image, text
 from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer, train_bpe
-from step3vl.data.truth import TextTruth
+from step3vl.training.engine import join
+from step3vl.training.launch import free_port, launch
+from step3vl.training.pretrain import PretrainConfig
+from step3vl.training.trainer import train
 
 SPEC = ImageSpec(image_size=28, crop_size=28, patch_size=7, max_side=84)
 COLOURS = ("red", "green", "blue", "black")
+Settings = dict[str, Any]
+Configure = Callable[[Settings], Settings]
 
 
-def drawn(rng: random.Random, size: tuple[int, int]) -> tuple[Image, str]:
-    """A picture with one coloured disc somewhere, and the name of the colour."""
+def render_disc(rng: random.Random, size: tuple[int, int]) -> tuple[Image, str]:
+    """An image with one coloured disc somewhere, and the name of the colour."""
     colour = rng.choice(COLOURS)
-    picture = PILImage.new("RGB", size, "white")
+    rendered = PILImage.new("RGB", size, "white")
     x, y = rng.randrange(size[0] - 10), rng.randrange(size[1] - 10)
-    ImageDraw.Draw(picture).ellipse((x, y, x + 9, y + 9), fill=colour)
+    canvas = ImageDraw.Draw(rendered)
+    canvas.ellipse((x, y, x + 9, y + 9), fill=colour)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    rendered.save(buffer, "PNG")
     return Image.from_bytes(buffer.getvalue()), colour
 
 
 def make_samples(count: int, seed: int) -> list[Sample]:
-    """A third each of picture questions (some with crops), sums in words, and documents with a picture."""
+    """A third each of image questions (some with crops), sums in words, and documents with an image."""
     rng = random.Random(seed)
-    source = Source(uri=f"drawn:{seed}", licence="CC0-1.0", collected_by="tests")
+    source = Source(uri=f"rendered:{seed}", licence="CC0-1.0", collected_by="tests")
     samples = []
     for number in range(count):
         if number % 3 == 0:
-            picture, colour = drawn(rng, rng.choice([(28, 28), (40, 28), (70, 28)]))
+            disc, colour = render_disc(rng, rng.choice([(28, 28), (40, 28), (70, 28)]))
             turns = conversation((image(0), text(f"Colour {number}?")), colour, reasoning="I look." * (number % 2))
             truth = TextTruth(text=colour)
-            made = Sample.make(
-                domain="vqa", task="vqa.colour", messages=turns, images=(picture,), truth=truth, source=source
+            sample = Sample.make(
+                domain="vqa", task="vqa.colour", messages=turns, images=(disc,), truth=truth, source=source
             )
         elif number % 3 == 1:
             a, b = rng.randrange(100), rng.randrange(100)
             turns = conversation((text(f"{a}+{b}?"),), str(a + b))
-            made = Sample.make(domain="education", task="education.sum", messages=turns, source=source)
+            sample = Sample.make(domain="education", task="education.sum", messages=turns, source=source)
         else:
-            picture, colour = drawn(rng, (28, 28))
-            made = Sample.make(
+            disc, colour = render_disc(rng, (28, 28))
+            sample = Sample.make(
                 domain="knowledge",
                 task="knowledge.caption",
                 content=(image(0), text(f"A {colour} disc, the {number}th.")),
-                images=(picture,),
+                images=(disc,),
                 source=source,
             )
-        samples.append(made)
+        samples.append(sample)
     return samples
+
+
+@pytest.fixture(scope="session")
+def image_spec() -> ImageSpec:
+    return SPEC
 
 
 @pytest.fixture(scope="session")
@@ -70,14 +83,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shards: list[ShardInfo] = []
     splits: list[tuple[Split, int, int]] = [("train", 150, 0), ("heldout", 30, 1)]
     for split, count, seed in splits:
-        made = [s.model_copy(update={"tokens": count_tokens(s, tokenizer, SPEC)}) for s in make_samples(count, seed)]
-        made.sort(key=lambda sample: sample.id)
-        shards.append(write_shard(root, shard_name("drawn", split, 0, 1), split, made))
+        samples = [
+            sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, SPEC)})
+            for sample in make_samples(count, seed)
+        ]
+        samples.sort(key=lambda sample: sample.id)
+        shards.append(write_shard(root, shard_name("discs", split, 0, 1), split, samples))
     commit(
         root,
-        name="drawn",
+        name="discs",
         shards=shards,
-        ledger=[Step(name="draw", read=180, kept=180)],
+        ledger=[LedgerStep(name="render", read=180, kept=180)],
         counting=Counting(tokenizer="tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC),
         config={},
         code_version="test",
@@ -86,10 +102,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings(corpus: Path) -> dict[str, Any]:
-    """A run of eight steps with a small model, but for its `output`."""
+def configure(corpus: Path) -> Configure:
+    """configure(changes) -> a run of eight steps with a small model, but for its `output`; changes may be nested."""
     mixture = {"sources": [{"dataset": str(corpus)}]}
-    return {
+    settings: Settings = {
         "model": {
             "image": SPEC.model_dump(),
             "hidden_size": 32,
@@ -99,27 +115,93 @@ def settings(corpus: Path) -> dict[str, Any]:
         },
         "tokenizer": str(corpus),
         "phases": [{"mixture": mixture, "steps": 8, "lr_start": 3e-3, "lr_end": 1e-3, "warmup_steps": 2}],
-        "capacity": 128,
-        "global_batch": 4,
-        "micro_batch": 2,
-        "processes": 2,
-        "precision": "fp32",
-        "checkpoint_every": 4,
+        "data": {"sequence_length": 128, "global_batch": 4},
+        "engine": {"micro_batch": 2, "processes": 2, "precision": "fp32"},
+        "checkpoint": {"every": 4},
     }
+    return lambda changes: merge(settings, changes)
+
+
+def merge(settings: Settings, changes: Settings) -> Settings:
+    """A copy of nested settings with some of them changed."""
+    merged = dict(settings)
+    for name, value in changes.items():
+        present = merged.get(name)
+        merged[name] = merge(present, value) if isinstance(present, dict) and isinstance(value, dict) else value
+    return merged
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process as the only rank of a process group, which lives on until pytest ends."""
-    from step3vl.training.engine import join
-    from step3vl.training.launch import free_port
-
+def single_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as the only rank of a process group, which stays until pytest ends."""
     names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     for name, value in {**names, "MASTER_PORT": str(free_port())}.items():
         monkeypatch.setenv(name, value)
     join()
 
 
+VARIANTS: dict[str, Settings] = {
+    "zero0": {"engine": {"zero_stage": 0}},
+    "zero1": {"engine": {"zero_stage": 1}},
+    "zero2": {"engine": {"zero_stage": 2}},
+    "zero3": {"engine": {"zero_stage": 3}, "evaluation": {"every": 4, "packs": 4}},
+    "accumulated": {"engine": {"micro_batch": 1}},
+    "autocast": {"engine": {"precision": "autocast"}},
+    "bf16": {"engine": {"precision": "bf16"}},
+    "frozen1": {"engine": {"zero_stage": 1}, "optimizer": {"lr_scale": {"vision": 0.0, "projector": 0.2}}},
+    "frozen3": {"engine": {"zero_stage": 3}, "optimizer": {"lr_scale": {"vision": 0.0, "projector": 0.2}}},
+}
+RESUMED_BY_TWO = ("zero1", "frozen3")
+"""Variants whose first half is also run by one rank and whose second half then by two: NAME-resumed."""
+
+
 @pytest.fixture(scope="session")
-def image_spec() -> ImageSpec:
-    return SPEC
+def thirty_steps(configure: Configure) -> Settings:
+    """Steps enough for a run to be killed among them on any machine."""
+    return configure({"phases": [{**configure({})["phases"][0], "steps": 30}]})
+
+
+@pytest.fixture(scope="session")
+def variant_settings(configure: Configure) -> dict[str, Settings]:
+    """The settings of each of VARIANTS."""
+    return {name: configure(changes) for name, changes in VARIANTS.items()}
+
+
+@pytest.fixture(scope="session")
+def variants(
+    variant_settings: dict[str, Settings], thirty_steps: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the output of each variant by its name, of `long`, and of RESUMED_BY_TWO, all run by two ranks."""
+    root = tmp_path_factory.mktemp("variants")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+        configs = [{**settings, "output": str(root / name)} for name, settings in variant_settings.items()]
+        configs.append({**thirty_steps, "output": str(root / "long")})
+        resumed = [{**variant_settings[name], "output": str(root / f"{name}-resumed")} for name in RESUMED_BY_TWO]
+        by_one = [merge(config, {"engine": {"processes": 1}}) for config in resumed]
+        launch("several_runs", write_yaml(root / "one.yaml", by_one), 1)
+        for config in resumed:
+            (Path(config["output"]) / "checkpoints" / "latest").write_text("step-00000004")
+        launch("several_runs", write_yaml(root / "two.yaml", configs + resumed), 2)
+    return root
+
+
+def write_yaml(path: Path, values: Any) -> Path:
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run_on_copy(configure: Configure, corpus: Path, tmp_path: Path) -> Callable[..., Path]:
+    """run_on_copy(changes, source={}) trains on a copy of the corpus at `tmp_path / "corpus"`; returns the output."""
+    copied, output = tmp_path / "corpus", tmp_path / "run"
+    shutil.copytree(corpus, copied)
+
+    def run(changes: Settings, source: Settings | None = None) -> Path:
+        sources = [{"dataset": str(copied), **(source or {})}]
+        phase = {**configure({})["phases"][0], "mixture": {"sources": sources}}
+        config = configure({"phases": [phase], "output": str(output), "engine": {"processes": 1}})
+        train(PretrainConfig.model_validate(merge(config, changes)), "test")
+        return output
+
+    return run

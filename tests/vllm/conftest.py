@@ -1,7 +1,11 @@
-"""One vLLM at a time, and the same questions to it and to our engine."""
+"""The same questions to vLLM and to our engine; one vLLM at a time."""
 
+import asyncio
 import base64
+import contextlib
 import io
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +14,14 @@ import httpx
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from PIL import Image
-from vllm_server import DEMO, NAME, serve, write_released, write_tiny
+from vllm_server import CONTEXT, DEMO, NAME, serve, write_released, write_tiny
 
 from step3vl.data.sample import ImagePart, Message, image, text
 from step3vl.inference import Engine, Request, Sampling
+from step3vl.inference.client import OpenAIBackend
+from step3vl.inference.server.app import create_app
 from step3vl.model import load_model
 
 torch.set_num_threads(1)
@@ -26,14 +33,14 @@ def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def data_url(picture: Image.Image) -> str:
+def data_url(source: Image.Image) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    source.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def as_openai(messages: Sequence[Message], images: Sequence[Image.Image]) -> list[dict]:
-    """A conversation in the shape of the chat completions API."""
+    """A conversation in the format of the chat completions API."""
     return [
         {
             "role": message.role,
@@ -48,8 +55,8 @@ def as_openai(messages: Sequence[Message], images: Sequence[Image.Image]) -> lis
     ]
 
 
-def asked(*parts: object) -> tuple[Message, ...]:
-    """One question; numbers are pictures."""
+def user_message(*parts: object) -> tuple[Message, ...]:
+    """One question; numbers are images."""
     return (Message(role="user", content=tuple(text(x) if isinstance(x, str) else image(x) for x in parts)),)
 
 
@@ -68,14 +75,14 @@ class Pair:
         return self.engine.submit(request, Sampling(max_new_tokens=1)).prompt.ids.tolist(), answer.token_ids
 
     def theirs(self, messages: Sequence[Message], images: Sequence[Image.Image], tokens: int) -> tuple[list, list]:
-        """The same. vLLM knows no `suppress_tokens`, so the ids that stand for pictures are ruled out by a bias."""
+        """The same. vLLM knows no `suppress_tokens`, so image tokens are excluded by a bias."""
         body = {
             "model": NAME,
             "messages": as_openai(messages, images),
             "temperature": 0,
             "max_tokens": tokens,
             "return_token_ids": True,
-            "logit_bias": {str(int(index)): -100 for index in self.engine.suppressed_ids},
+            "logit_bias": {str(int(index)): -100 for index in self.engine.suppressed_token_ids},
         }
         reply = httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=300)
         assert reply.status_code == 200, reply.text
@@ -83,9 +90,9 @@ class Pair:
 
     def agree(self, messages: Sequence[Message], sizes: Sequence[tuple[int, int]], tokens: int = 12) -> None:
         """Both read the same prompt and give the same greedy tokens."""
-        pictures = [photograph(*size, seed) for seed, size in enumerate(sizes)]
-        our_prompt, our_answer = self.ours(messages, pictures, tokens)
-        their_prompt, their_answer = self.theirs(messages, pictures, tokens)
+        images = [photograph(*size, seed) for seed, size in enumerate(sizes)]
+        our_prompt, our_answer = self.ours(messages, images, tokens)
+        their_prompt, their_answer = self.theirs(messages, images, tokens)
         assert their_prompt == our_prompt
         assert their_answer == our_answer
 
@@ -105,8 +112,22 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
+def gateway(released: Pair) -> Iterator[str]:
+    """`step3vl serve --backend` before the vLLM of `released`: under the vLLM's name for its model, and as "front"."""
+    backends = {name: OpenAIBackend(released.url, NAME, context=CONTEXT) for name in (NAME, "front")}
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(backends), log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),))
+    thread.start()
+    with contextlib.closing(listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """What the demo exported, where it has run, or random weights of its layout; other sizes need our plugin."""
+    """The demo's export if it has run, else random weights of its layout; its image sizes need our plugin."""
     work = tmp_path_factory.mktemp("demo")
     folder = DEMO if (DEMO / "config.json").is_file() else write_tiny(work / "model")
     yield from _pair(folder, work, plugin=True)
@@ -122,6 +143,6 @@ def as_openai_fixture() -> Callable[..., list[dict]]:
     return as_openai
 
 
-@pytest.fixture(scope="session", name="asked")
+@pytest.fixture(scope="session", name="user_message")
 def asked_fixture() -> Callable[..., tuple[Message, ...]]:
-    return asked
+    return user_message

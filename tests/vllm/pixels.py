@@ -1,6 +1,6 @@
-"""Run by vLLM's Python: what its processor, as it is or with our plan, makes of the pictures in a folder.
+"""Run by vLLM's Python: processes the images of a folder with vLLM's processor, as it is or with our crop plan.
 
-python pixels.py own|plan FOLDER: reads FOLDER/*.png in order, writes FOLDER/own.npz or plan.npz.
+python pixels.py original|plan FOLDER: reads FOLDER/*.png in order, writes FOLDER/original.npz or plan.npz.
 """
 
 import sys
@@ -10,17 +10,17 @@ import numpy as np
 from PIL import Image
 from vllm.transformers_utils.processors.step3_vl import Step3VLImageProcessor
 
-from step3vl.data.crops import ImageSpec
-from step3vl.vllm_plugin.model import Patcher
+from step3vl.data.sample import ImageSpec
+from step3vl.vllm_plugin.model import CropPlanPatcher
 
 
-def main(which: str, folder: Path) -> None:
+def main(cropping: str, folder: Path) -> None:
     processor = Step3VLImageProcessor()
-    if which == "plan":
-        processor.patcher = Patcher(ImageSpec())
-    pictures = [Image.open(file) for file in sorted(folder.glob("*.png"))]
-    made = processor(pictures, return_tensors="pt")
-    np.savez(folder / f"{which}.npz", **{name: values.numpy() for name, values in made.items()})
+    if cropping == "plan":
+        processor.patcher = CropPlanPatcher(ImageSpec())
+    images = [Image.open(file) for file in sorted(folder.glob("*.png"))]
+    output = processor(images, return_tensors="pt")
+    np.savez(folder / f"{cropping}.npz", **{name: values.numpy() for name, values in output.items()})
 
 
 if __name__ == "__main__":

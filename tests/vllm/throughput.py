@@ -1,7 +1,9 @@
-"""vLLM on this machine beside our engine: tokens a second for the same prompts; the numbers go to runs/vllm.json too.
+"""Throughput of vLLM and of our engine on this machine: tokens per second for the same prompts.
 
-python throughput.py: each has one thread for its tensors, and what is compared are CPU seconds, those of all processes
-of the server counted, so that a busy machine says the same as an idle one.
+The result is also written to runs/vllm.json.
+
+python throughput.py: both use one thread for their tensors; CPU seconds of all processes are compared, so that the
+load of the machine does not matter.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import httpx
 import psutil
 import torch
-from conftest import as_openai, asked, photograph
+from conftest import as_openai, photograph, user_message
 from rich.console import Console
 from rich.table import Table
 from vllm_server import NAME, ROOT, serve, write_released
@@ -35,8 +37,8 @@ MODELS = {
 }  # fmt: skip
 
 
-class Taken(NamedTuple):
-    """Tokens drawn, and the CPU seconds that it took."""
+class Measurement(NamedTuple):
+    """Tokens sampled, and the CPU seconds that it took."""
 
     tokens: int
     seconds: float
@@ -44,32 +46,35 @@ class Taken(NamedTuple):
 
 def cpu_of(process: psutil.Process) -> float:
     """CPU seconds of a process and all below it."""
-    spent = 0.0
-    for one in (process, *process.children(recursive=True)):
-        times = one.cpu_times()
-        spent += times.user + times.system
-    return spent
+    seconds = 0.0
+    for member in (process, *process.children(recursive=True)):
+        times = member.cpu_times()
+        seconds += times.user + times.system
+    return seconds
 
 
-def timed(work: Callable[[int], int], process: psutil.Process) -> Taken:
-    """The middle one of the rounds. Each round has pictures of its own, so that no cache answers for it."""
-    taken = []
+def timed(work: Callable[[int], int], process: psutil.Process) -> Measurement:
+    """The median of the rounds. Each round has new images, so that no cache helps."""
+    measurements = []
     for number in range(ROUNDS + 1):
-        spent = cpu_of(process)
+        start = cpu_of(process)
         tokens = work(number)
-        taken.append(Taken(tokens, cpu_of(process) - spent))
-    return sorted(taken[1:], key=lambda one: one.seconds / one.tokens)[ROUNDS // 2]
+        measurements.append(Measurement(tokens, cpu_of(process) - start))
+    return sorted(measurements[1:], key=lambda round_: round_.seconds / round_.tokens)[ROUNDS // 2]
 
 
 def requests(number: int, count: int) -> list[Request]:
-    return [Request(asked(0, "What do you see?"), [photograph(*SIZE, 100 * number + one)]) for one in range(count)]
+    return [
+        Request(user_message(0, "What do you see?"), [photograph(*SIZE, 100 * number + index)])
+        for index in range(count)
+    ]
 
 
 def by_engine(engine: Engine, count: int, n: int) -> Callable[[int], int]:
     def work(number: int) -> int:
         sampling = Sampling(max_new_tokens=TOKENS, seed=number)
         answers = engine.generate(requests(number, count), n=n, sampling=sampling)
-        return sum(len(one.token_ids) for rollouts in answers for one in rollouts)
+        return sum(len(rollout.token_ids) for rollouts in answers for rollout in rollouts)
 
     return work
 
@@ -85,7 +90,7 @@ def by_vllm(url: str, count: int, n: int) -> Callable[[int], int]:
 
     async def all_of(number: int) -> int:
         async with httpx.AsyncClient(timeout=600) as client:
-            return sum(await asyncio.gather(*(ask(client, one, number) for one in requests(number, count))))
+            return sum(await asyncio.gather(*(ask(client, request, number) for request in requests(number, count))))
 
     return lambda number: asyncio.run(all_of(number))
 
@@ -93,7 +98,7 @@ def by_vllm(url: str, count: int, n: int) -> Callable[[int], int]:
 WORK = {
     "1 request": (1, 1),
     "16 rollouts of 1 request": (1, 16),
-    "16 requests, 16 pictures": (16, 1),
+    "16 requests, 16 images": (16, 1),
 }
 
 
@@ -114,25 +119,25 @@ def rows(name: str, sizes: dict[str, int], folder: Path) -> list[dict]:
     ]
 
 
-def table(found: list[dict]) -> Table:
-    shown = Table(title=f"{TOKENS} tokens each, one picture of {SIZE[0]}x{SIZE[1]} (186 tokens of prompt), float32")
+def table(measured: list[dict]) -> Table:
+    grid = Table(title=f"{TOKENS} tokens each, one image of {SIZE[0]}x{SIZE[1]} (186 tokens of prompt), float32")
     for column in ("model", "what", "engine", "vLLM", "ratio"):
-        shown.add_column(column, justify="left" if column in ("model", "what") else "right")
-    for row in found:
-        ours, theirs = (one.tokens / one.seconds for one in (Taken(**row["engine"]), Taken(**row["vllm"])))
-        shown.add_row(row["model"], row["what"], f"{ours:.1f} tok/cpu-s", f"{theirs:.1f}", f"{ours / theirs:.2f}")
-    return shown
+        grid.add_column(column, justify="left" if column in ("model", "what") else "right")
+    for row in measured:
+        ours, theirs = (m.tokens / m.seconds for m in (Measurement(**row["engine"]), Measurement(**row["vllm"])))
+        grid.add_row(row["model"], row["what"], f"{ours:.1f} tok/cpu-s", f"{theirs:.1f}", f"{ours / theirs:.2f}")
+    return grid
 
 
 def main() -> None:
-    found: list[dict] = []
+    measured: list[dict] = []
     for name, sizes in MODELS.items():
         with TemporaryDirectory() as folder:
-            found += rows(name, sizes, Path(folder))
-        Console(width=120).print(table(found))
+            measured += rows(name, sizes, Path(folder))
+        Console(width=120).print(table(measured))
     result = ROOT / "runs" / "vllm.json"
     result.parent.mkdir(exist_ok=True)
-    written = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": os.cpu_count(), "rows": found}
+    written = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": os.cpu_count(), "rows": measured}
     result.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""A real vLLM, in its own environment and processes, for as long as a test needs it; and models for it to serve."""
+"""A real vLLM in its own environment and processes, and models for it to serve."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import torch
 
-from step3vl.data.crops import ImageSpec
+from step3vl.data.sample import ImageSpec
 from step3vl.data.tokens import TokenIds, load_tokenizer, train_bpe
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint, tiny_config
 
@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 DEMO = ROOT / "runs" / "tiny" / "synthesis" / "export"
 NAME = "step3vl"
-PATIENCE = 300  # seconds for a server to come up
+START_TIMEOUT = 300  # seconds
 ROLLOUTS = 16  # that it decodes side by side
 CONTEXT = 4096
 
 
 @contextmanager
 def serve(model: Path, log: Path, *, plugin: bool) -> Iterator[str]:
-    """The URL of a server of `model`, with our plugin or as vLLM is; it is gone afterwards, with all its processes."""
+    """The URL of a server of `model`, with or without our plugin; all its processes are ended afterwards."""
     if not PYTHON.exists():
         raise FileNotFoundError(f"{PYTHON} is missing: run `make vllm-env`")
     with socket.socket() as free:
@@ -46,7 +46,7 @@ def serve(model: Path, log: Path, *, plugin: bool) -> Iterator[str]:
         **os.environ,
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # one thread, on whichever core is free: the machine is not ours alone
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # one thread, on whichever core is free
         "OMP_NUM_THREADS": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_PLUGINS": "step3vl" if plugin else "",
@@ -65,7 +65,7 @@ def serve(model: Path, log: Path, *, plugin: bool) -> Iterator[str]:
 
 
 def _wait(server: subprocess.Popen, url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break
@@ -99,7 +99,7 @@ def write_released(folder: Path, **sizes: int) -> Path:
 
 def write_tiny(folder: Path) -> Path:
     """Random weights in the layout of the demo's models, for a checkout in which the demo has not run."""
-    texts = ["What do you see? How many pictures are there?", "There are two of them, one red and one blue."]
+    texts = ["What do you see? How many images are there?", "There are two of them, one red and one blue."]
     return _write(
         folder, train_bpe(texts * 3, 400), ImageSpec(image_size=64, crop_size=48, patch_size=8, max_side=256)
     )
@@ -114,7 +114,7 @@ def _write(folder: Path, tokenizer, spec: ImageSpec, **sizes: int) -> Path:
         max_position_embeddings=CONTEXT,
         **sizes,
     )
-    config.text_config.initializer_range = 0.15  # strong enough that every picture changes the answer
+    config.text_config.initializer_range = 0.15  # strong enough that every image changes the answer
     model = Step3VLForConditionalGeneration(config).eval()
     save_checkpoint(model, Step3VLProcessor.build(tokenizer, spec), folder)
     return folder

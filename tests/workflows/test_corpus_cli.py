@@ -14,6 +14,8 @@ from PIL import Image
 
 from step3vl.data.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command and see that it ends with `code`."""
@@ -30,30 +32,30 @@ def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> subproces
     return done
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (30 + number, 20), (9 * number, 90, 40)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def records(first: int, last: int) -> list[dict]:
-    asked = [f"<image>\nWhat is number {number}?" for number in range(first, last)]
+    questions = [f"<image>\nWhat is number {number}?" for number in range(first, last)]
     return [
         {
             "id": str(number),
             "image": f"{number % 7}.png",
-            "conversations": [{"from": "human", "value": said}, {"from": "gpt", "value": f"It is {number}."}],
+            "conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": f"It is {number}."}],
         }
-        for number, said in enumerate(asked, first)
+        for number, question in enumerate(questions, first)
     ]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two LLaVA files with pictures, and a dataset of each: `one` has a record that is broken."""
+    """Two LLaVA files with images, and a dataset of each: `one` has a record that is broken."""
     home = tmp_path_factory.mktemp("llava")
     for number in range(7):
-        (home / f"{number}.png").write_bytes(picture(number))
+        (home / f"{number}.png").write_bytes(image(number))
     broken = {**records(0, 1)[0], "image": "99.png"}
     (home / "one.json").write_text(json.dumps([*records(0, 20), broken]))
     (home / "two.json").write_text(json.dumps(records(15, 30)))
@@ -64,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         assert "written" in done.stdout
         if name == "one":
-            assert "one.json#21: 99.png: no such picture" in done.stderr
+            assert "one.json#21: 99.png: no such image" in done.stderr
     return home
 
 
@@ -82,7 +84,7 @@ def test_verify_finds_nothing_and_then_a_flipped_byte(folder: Path, tmp_path: Pa
     data = bytearray(shard.read_bytes())
     data[3000] ^= 1
     shard.write_bytes(data)
-    done = run("corpus", "verify", tmp_path / "bad", "--no-pictures", code=1)
+    done = run("corpus", "verify", tmp_path / "bad", "--no-images", code=1)
     assert "checksum" in done.stdout and shard.name in done.stdout
 
 
@@ -100,7 +102,7 @@ def test_merge_split_and_diff_agree(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["llava", "huggingface"])
-def test_a_dataset_goes_to_a_format_and_comes_back_the_same(folder: Path, tmp_path: Path, form: str) -> None:
+def test_a_dataset_survives_a_round_trip_through_a_format(folder: Path, tmp_path: Path, form: str) -> None:
     run("corpus", "convert", folder / "one", tmp_path / form, "--from", "dataset", "--to", form)
     done = run(
         "corpus", "convert", tmp_path / form, tmp_path / "back", "--from", form, "--shards", 2, "--heldout", 0.3
@@ -111,15 +113,15 @@ def test_a_dataset_goes_to_a_format_and_comes_back_the_same(folder: Path, tmp_pa
     assert [word for word in row.replace("│", " ").split() if word.isdigit()] == ["20", "0", "0", "0"]
 
 
-def test_doctor_takes_the_dataset_through_a_trainers_loader(folder: Path) -> None:
+def test_doctor_runs_the_dataset_through_the_trainers_loader(folder: Path) -> None:
     index = Dataset.open(folder / "one").index(["text_tokens", "image_tokens"], split="train")
     longest = max(sum(row[name] for name in ("text_tokens", "image_tokens")) for row in index.to_pylist())
     done = run("corpus", "doctor", folder / "one", "--length", longest - 1, code=1)
     assert "vqa.numbers" in done.stdout and "a run would not train on everything" in done.stdout
 
 
-def test_what_needs_only_data_runs_with_the_base_install(folder: Path, tmp_path: Path) -> None:
-    """Neither Beam nor torch nor anything else of the extras is there."""
+def test_data_commands_run_with_the_base_install(folder: Path, tmp_path: Path) -> None:
+    """Neither Beam nor torch nor any other package of the extras can be imported."""
     extras = [
         "apache_beam",
         "torch",
@@ -151,13 +153,13 @@ def test_every_command_has_help(name: str) -> None:
     assert f"Usage: python -m step3vl.workflows.cli corpus {name}" in run("corpus", name, "--help").stdout
 
 
-def test_a_dataset_is_counted_anew_and_keeps_its_split(folder: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_counted_again_and_keeps_its_split(folder: Path, tmp_path: Path) -> None:
     run("corpus", "convert", folder / "one", tmp_path / "again", "--from", "dataset", "--heldout", 0.3, "--shards", 1)
-    one, again = Dataset.open(folder / "one"), Dataset.open(tmp_path / "again")
+    original, again = Dataset.open(folder / "one"), Dataset.open(tmp_path / "again")
     for split in ("train", "heldout"):
-        ids = [sorted(dataset.index(["id"], split=split)["id"].to_pylist()) for dataset in (one, again)]
+        ids = [sorted(dataset.index(["id"], split=split)["id"].to_pylist()) for dataset in (original, again)]
         assert ids[0] == ids[1]
-    assert again.manifest.tasks == one.manifest.tasks
+    assert again.manifest.tasks == original.manifest.tasks
 
 
 def test_schema_is_json_and_nothing_else() -> None:
@@ -171,16 +173,20 @@ def test_schema_is_json_and_nothing_else() -> None:
         (("convert", "one.json", "out", "--from", "webdataset"), "no record could be converted"),
         (("convert", "one.json", "out", "--from", "llava", "--domain", "No!"), "domain: String should match"),
         (("convert", "one.json", "out", "--from", "llava", "--split", "train"), "--split chooses from a dataset"),
-        (("convert", "two.json", "one", "--from", "llava"), "one already holds a dataset"),
-        (("convert", "one", "two", "--from", "dataset", "--to", "llava"), "two is there already"),
+        (
+            ("convert", "two.json", "one", "--from", "llava"),
+            "one already holds a result; give another folder, or --force",
+        ),
+        (("convert", "one", "two", "--from", "dataset", "--to", "llava"), "two already holds a result"),
         (("convert", "one", "pairs", "--from", "dataset", "--to", "webdataset"), "a pair is a document"),
         (("convert", "one.json", "out", "--from", "llava", "--tokenizer", "absent"), "no tokenizer at absent"),
-        (("convert", "one", "out", "--from", "dataset"), "say --heldout"),
+        (("convert", "one", "out", "--from", "dataset"), "give --heldout"),
         (("inspect", "absent"), "no dataset at absent"),
         (("verify", "absent"), "no dataset at absent"),
         (("diff", "one", "absent"), "no dataset at absent"),
         (("merge", "one", "out"), "merge needs two datasets"),
-        (("split", "one", "two", "--heldout", "0.1"), "two already holds a dataset"),
+        (("split", "one", "two", "--heldout", "0.1"), "two already holds a result"),
+        (("merge", "one", "two", "one", "--force"), "one is read by this command"),
     ],
 )
 def test_a_mistake_is_one_line(folder: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -190,10 +196,10 @@ def test_a_mistake_is_one_line(folder: Path, arguments: tuple[str, ...], words: 
     assert not (folder / "out" / "dataset.json").exists() and not (folder / "pairs").exists()
 
 
-def test_a_conversion_that_is_stopped_leaves_no_dataset_and_runs_again(folder: Path, tmp_path: Path) -> None:
-    lines = [{**one, "image": str(folder / one["image"])} for one in records(0, 4000)]
+def test_a_killed_conversion_leaves_no_dataset_and_runs_again(folder: Path, tmp_path: Path) -> None:
+    lines = [{**record, "image": str(folder / record["image"])} for record in records(0, 4000)]
     (tmp_path / "many.json").write_text(json.dumps(lines))
-    command = ["corpus", "convert", "many.json", "out", "--from", "llava", "--pictures", str(folder)]
+    command = ["corpus", "convert", "many.json", "out", "--from", "llava", "--images", str(folder)]
     process = subprocess.Popen(
         [sys.executable, "-m", "step3vl.workflows.cli", *command],
         cwd=tmp_path,
@@ -206,4 +212,13 @@ def test_a_conversion_that_is_stopped_leaves_no_dataset_and_runs_again(folder: P
     process.wait()
     assert not (tmp_path / "out" / "dataset.json").exists()
     run(*command, "--shards", 1, cwd=tmp_path)
-    assert "4,000 samples" in run("corpus", "verify", tmp_path / "out", "--no-pictures").stdout
+    assert "4,000 samples" in run("corpus", "verify", tmp_path / "out", "--no-images").stdout
+
+
+def test_force_keeps_an_earlier_dataset(folder: Path, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        force = ["--force"] if number > 1 else []
+        done = run("corpus", "split", folder / "one", tmp_path / "out", "--heldout", number / 10, *force)
+        assert (f"the earlier result is kept as {tmp_path}/out.{number - 1}" in done.stderr) == bool(force)
+    shares = [Dataset.open(tmp_path / name).manifest.config["split"]["heldout"] for name in ("out.1", "out.2", "out")]
+    assert shares == [0.1, 0.2, 0.3]

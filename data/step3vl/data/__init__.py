@@ -1,4 +1,4 @@
-"""The contract: what a sample is, how it is tokenised, sharded, indexed, mixed and packed.
+"""The data contract: what a sample is and how it is tokenized, sharded, indexed, mixed and packed.
 
-Everything else in the house depends on this package; it depends on neither torch nor Beam.
+Every other package depends on this one; it depends on neither torch nor Beam.
 """

@@ -1,11 +1,28 @@
-"""Answers: the in-process engine, sampling, and PaCoRe."""
+"""Inference: the client side (requests, backends, PaCoRe), which needs no torch, and the engine, which does.
 
-from step3vl.inference.backend import Backend, BackendError, EngineBackend, Usage, complete
-from step3vl.inference.engine import Engine
-from step3vl.inference.jobs import Completion, Delta, Job, Request, TokenLogprob
-from step3vl.inference.openai_backend import OpenAIBackend
+The engine's names are imported when they are used, so that this package imports without torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from step3vl.data.optional import require
+from step3vl.inference.client import (
+    Backend,
+    BackendError,
+    Completion,
+    Delta,
+    OpenAIBackend,
+    Request,
+    Sampling,
+    TokenLogprob,
+    Usage,
+    collect,
+    complete,
+)
 from step3vl.inference.pacore import PaCoRe, PaCoReConfig, PaCoReResult
-from step3vl.inference.sampling import Sampling
+
+if TYPE_CHECKING:
+    from step3vl.inference.engine import Engine, EngineBackend, Job
 
 __all__ = [
     "Backend",
@@ -23,5 +40,17 @@ __all__ = [
     "Sampling",
     "TokenLogprob",
     "Usage",
+    "collect",
     "complete",
 ]
+
+_ENGINE_NAMES = frozenset({"Engine", "EngineBackend", "Job"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ENGINE_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("torch", "inference")
+    from step3vl.inference import engine
+
+    return getattr(engine, name)

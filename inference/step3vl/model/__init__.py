@@ -3,7 +3,12 @@
 Importing this package registers the classes, so that the `Auto…` classes read a checkpoint without remote code.
 """
 
-from transformers import (
+from step3vl.data.optional import require
+
+for _module in ("torch", "transformers", "safetensors"):
+    require(_module, "inference")  # before the imports below need them
+
+from transformers import (  # noqa: E402
     AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
@@ -11,13 +16,18 @@ from transformers import (
     AutoProcessor,
 )
 
-from step3vl.model.checkpoint import load_model, save_checkpoint
-from step3vl.model.configuration import Step3VLConfig, Step3VLVisionConfig, config_10b, tiny_config
-from step3vl.model.image_processing import Step3VLImageProcessor
-from step3vl.model.modeling import Step3VLForConditionalGeneration, Step3VLOutput
-from step3vl.model.pretrained import tower_of
-from step3vl.model.processing import Step3VLProcessor
-from step3vl.model.remote import write_remote_code
+from step3vl.model.checkpoint import load_model, save_checkpoint  # noqa: E402
+from step3vl.model.configuration import (  # noqa: E402
+    Step3VLConfig,
+    Step3VLVisionConfig,
+    config_10b,
+    tiny_config,
+)
+from step3vl.model.image_processing import Step3VLImageProcessor  # noqa: E402
+from step3vl.model.modeling import Step3VLForConditionalGeneration, Step3VLOutput  # noqa: E402
+from step3vl.model.pretrained import component_of  # noqa: E402
+from step3vl.model.processing import Step3VLProcessor  # noqa: E402
+from step3vl.model.remote import write_remote_code  # noqa: E402
 
 __all__ = [
     "Step3VLConfig",
@@ -26,11 +36,11 @@ __all__ = [
     "Step3VLOutput",
     "Step3VLProcessor",
     "Step3VLVisionConfig",
+    "component_of",
     "config_10b",
     "load_model",
     "save_checkpoint",
     "tiny_config",
-    "tower_of",
     "write_remote_code",
 ]
 

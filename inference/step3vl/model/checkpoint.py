@@ -1,4 +1,4 @@
-"""Folders of weights: written for Hugging Face, vLLM and SGLang, read strictly.
+"""Checkpoint folders: written for Hugging Face, vLLM and SGLang, read strictly.
 
 A folder holds safetensors under the published names, `config.json`, `generation_config.json`, the tokenizer, the
 processor and the chat template.
@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from step3vl.data.errors import UserError
-from step3vl.data.tokens import TokenIds
+from step3vl.data.tokens.vocabulary import TokenIds
 from step3vl.model.configuration import Step3VLConfig
 from step3vl.model.image_processing import Step3VLImageProcessor
 from step3vl.model.modeling import Step3VLForConditionalGeneration
@@ -35,26 +35,34 @@ def save_checkpoint(
 ) -> None:
     """Write everything that `load_model`, `from_pretrained` and the servers need.
 
-    `state_dict` stands in for the model's own where an engine has gathered the weights from other ranks.
-    `remote_code` adds the Python files with which `trust_remote_code=True` reads the folder where this package is not
-    installed: transformers asks for all of them, vLLM and SGLang for the configuration. Weights beyond
-    `max_shard_size` are cut into several files with an index, as the released ones are.
+    Args:
+        model: The model.
+        processor: Its processor.
+        path: The folder; it is created.
+        state_dict: The weights, where they were gathered from other ranks; by default the model's own.
+        remote_code: Whether to add the Python files with which `trust_remote_code=True` reads the folder where this
+            package is not installed: transformers needs all of them, vLLM and SGLang the configuration.
+        max_shard_size: Larger weights are split into several files with an index, as the released ones are.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, state_dict=state_dict, max_shard_size=max_shard_size)
-    if model.generation_config.eos_token_id is None:  # a released model brings its own settings, a new one has none
-        released_sampling(TokenIds.of(processor.plain_tokenizer())).save_pretrained(folder)
+    if model.generation_config.eos_token_id is None:  # a released model has its own settings, a new one has none
+        released_generation_config(TokenIds.of(processor.plain_tokenizer())).save_pretrained(folder)
     processor.save_pretrained(folder)
-    # The wrapper leaves its last padding in the file; the bare tokenizer keeps the fingerprint that datasets name.
+    # The wrapper stores its last padding; the plain tokenizer keeps the fingerprint that datasets record.
     processor.plain_tokenizer().save(str(folder / "tokenizer.json"))
     processor.image_processor.save_pretrained(folder)
     if remote_code:
         write_remote_code(folder)
 
 
-def released_sampling(ids: TokenIds) -> GenerationConfig:
-    """The released settings, in the ids of any vocabulary: plain sampling, ended by either end or by `<im_patch>`."""
+def released_generation_config(ids: TokenIds) -> GenerationConfig:
+    """The released generation settings for any vocabulary: plain sampling; `<im_patch>` is one of the end tokens.
+
+    Args:
+        ids: The special tokens of the vocabulary.
+    """
     return GenerationConfig(
         do_sample=True,
         temperature=1.0,
@@ -62,27 +70,36 @@ def released_sampling(ids: TokenIds) -> GenerationConfig:
         top_k=0,
         eos_token_id=[ids.pad, ids.chat_end, ids.image_patch],
         pad_token_id=ids.pad,
-        suppress_tokens=[token for token in unspoken(ids) if token != ids.image_patch],
+        suppress_tokens=[token for token in suppressed_token_ids(ids) if token != ids.image_patch],
     )
 
 
-def unspoken(ids: TokenIds) -> tuple[int, ...]:
-    """Ids that stand for pictures in a prompt and that a model may never say."""
+def suppressed_token_ids(ids: TokenIds) -> tuple[int, ...]:
+    """The ids that represent images in a prompt and must never be generated."""
     return (ids.image_patch, ids.image_start, ids.image_end, ids.patch_start, ids.patch_end, ids.patch_newline)
 
 
 def load_model(
     path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device | None = None
 ) -> tuple[Step3VLForConditionalGeneration, Step3VLProcessor]:
-    """Read a folder that `save_checkpoint` wrote, or a released one. `dtype` None keeps that of the files.
+    """Load a folder that `save_checkpoint` wrote, or a released one.
 
-    Raises UserError for a missing folder or file, another model's config, a broken file, or any tensor that is
-    missing, unexpected or of another shape.
+    Args:
+        path: The folder.
+        dtype: The dtype of the weights; None keeps that of the files.
+        device: Where to move the model.
+
+    Returns:
+        The model in evaluation mode, and its processor.
+
+    Raises:
+        UserError: For a missing folder or file, another model's config, a broken file, or a tensor that is missing,
+            unexpected or of another shape.
     """
     folder = Path(path)
     config = load_config(folder)
     if not sys.stderr.isatty():
-        disable_progress_bar()  # a bar of transformers' would fill a log with its redrawing
+        disable_progress_bar()  # the bar of transformers would fill a log
     model = Step3VLForConditionalGeneration.from_pretrained(folder, config=config, dtype=dtype or "auto")
     if device is not None:
         model.to(device)
@@ -90,7 +107,11 @@ def load_model(
 
 
 def load_config(folder: Path) -> Step3VLConfig:
-    """Raises UserError unless `config.json` describes this model."""
+    """Read `config.json`.
+
+    Raises:
+        UserError: Unless it describes this model.
+    """
     if not folder.is_dir():
         raise UserError(f"no model folder at {folder}: give the folder that holds config.json")
     file = folder / "config.json"
@@ -100,9 +121,9 @@ def load_config(folder: Path) -> Step3VLConfig:
         raise UserError(f"{folder} has no config.json: give the folder of an exported model") from None
     except ValueError as error:
         raise UserError(f"{file} is not JSON: {error}") from None
-    found = values.get("model_type")
-    if found != Step3VLConfig.model_type:
-        raise UserError(f"{file} is of model_type {found!r}; this command needs {Step3VLConfig.model_type!r}")
+    model_type = values.get("model_type")
+    if model_type != Step3VLConfig.model_type:
+        raise UserError(f"{file} is of model_type {model_type!r}; this command needs {Step3VLConfig.model_type!r}")
     try:
         return Step3VLConfig.from_dict(values)
     except Exception as error:  # validation errors of three libraries
@@ -110,7 +131,11 @@ def load_config(folder: Path) -> Step3VLConfig:
 
 
 def load_processor(folder: Path) -> Step3VLProcessor:
-    """The folder's own tokenizer and template; sizes from its processor files, else those of the released model."""
+    """Load the tokenizer, the chat template and the image sizes; a folder without sizes gets the released ones.
+
+    Raises:
+        UserError: When the tokenizer cannot be loaded.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:

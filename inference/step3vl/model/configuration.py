@@ -1,21 +1,22 @@
 """The model's configuration, with the key names of the released `config.json`.
 
-The released model and the tiny one are the same classes with other numbers: `config_10b()` and `tiny_config()`.
+The released model and the tiny one are the same classes with different numbers: `Step3VLConfig()`, `tiny_config()`.
 """
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, Qwen3Config
 
-from step3vl.data.crops import ImageSpec
+from step3vl.data.sample.crops import ImageSpec
 
 ARCHITECTURE = "StepVLForConditionalGeneration"  # the name that servers look up in their registries
 IMAGE_TOKEN_ID = 151679  # <im_patch> in the released vocabulary
 
 TINY_SPEC = ImageSpec(image_size=112, crop_size=84, patch_size=7, max_side=448)
 
-# What the released tower leaves out or switches on. Another value would need code that is not here.
+# What the released tower leaves out or switches on. Other values are not implemented.
 _FIXED_VISION = {
     "pool_type": "none",
     "output_dim": None,
@@ -28,24 +29,59 @@ _FIXED_VISION = {
     "num_channels": 3,
 }
 
+_RELEASED_DECODER = {
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 65536,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    "rms_norm_eps": 1e-6,
+    "bos_token_id": 151643,
+    "eos_token_id": [151643, 151645, 151679],
+    "max_window_layers": 36,
+}
 
 EIGHT_BIT_METHODS = ("fp8", "fbgemm_fp8", "compressed-tensors", "modelopt")
 
 
-def _stored_block(quantization: dict[str, Any]) -> tuple[int, int]:
-    """Rows and columns that share a scale, as the two common layouts of a `quantization_config` tell it."""
+def _read_block_size(quantization: dict[str, Any]) -> tuple[int, int]:
+    """Rows and columns that share a scale, from either of the two common layouts of a `quantization_config`."""
     groups = quantization.get("config_groups") or {}
-    told = [quantization, *((group or {}).get("weights") or {} for group in groups.values())]
-    blocks = [part.get("weight_block_size") or part.get("block_structure") for part in told]
-    rows, columns = next((block for block in blocks if block), Step3VLConfig.stored_block)
+    sections = [quantization, *((group or {}).get("weights") or {} for group in groups.values())]
+    blocks = [section.get("weight_block_size") or section.get("block_structure") for section in sections]
+    rows, columns = next((block for block in blocks if block), Step3VLConfig.weight_block_size)
     return int(rows), int(columns)
 
 
 @strict
 class Step3VLVisionConfig(PreTrainedConfig):
-    """The perception encoder; see `vision.VisionEncoder`. Sizes in pixels, widths in channels.
+    """Configuration of the vision tower, `vision.VisionEncoder`.
 
-    `ls_init_value` starts the per-channel scale of each residual branch.
+    Args:
+        image_size (`int`, *optional*, defaults to 728):
+            Side of a global view in pixels, a multiple of `patch_size`.
+        patch_size (`int`, *optional*, defaults to 14):
+            Side of a patch in pixels.
+        width (`int`, *optional*, defaults to 1536):
+            Channels of a patch's hidden state; also known as `hidden_size`.
+        layers (`int`, *optional*, defaults to 47):
+            Number of transformer blocks; also known as `num_hidden_layers`.
+        heads (`int`, *optional*, defaults to 16):
+            Attention heads; also known as `num_attention_heads`. `width / heads` must be a multiple of 4.
+        mlp_ratio (`float`, *optional*, defaults to 8960 / 1536):
+            Width of the MLP, relative to `width`.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-5):
+            Epsilon of the layer norms.
+        ls_init_value (`float`, *optional*, defaults to 0.1):
+            Initial value of the per-channel scale of each residual branch.
+        num_channels, hidden_act, pool_type, output_dim, use_cls_token, use_ln_pre, use_ln_post:
+            As released; any other value is refused.
+        use_abs_posemb, use_rope2d:
+            The same.
     """
 
     model_type = "step_robotics_vision"
@@ -82,7 +118,7 @@ class Step3VLVisionConfig(PreTrainedConfig):
         if self.width % self.heads or (self.width // self.heads) % 4:
             raise ValueError(
                 f"vision_config.width {self.width} over {self.heads} heads must give a head size that divides by 4: "
-                "two axes, each turning pairs of channels"
+                "two axes, each rotating pairs of channels"
             )
         if self.image_size % self.patch_size:
             raise ValueError(
@@ -105,9 +141,30 @@ class Step3VLVisionConfig(PreTrainedConfig):
 
 @strict
 class Step3VLConfig(PreTrainedConfig):
-    """`config.json` of the released repository: a vision tower, a Qwen3 decoder, and the ids that join them.
+    """Configuration of the whole model: a vision tower, a Qwen3 decoder, and the token ids that join them.
 
-    `image_token_len` and `patch_token_len` are the tokens of a global view and of a crop.
+    The fields are those of the released `config.json`, and so are the defaults: `Step3VLConfig()` is STEP3-VL-10B.
+
+    Args:
+        vision_config (`Step3VLVisionConfig` or `dict`, *optional*):
+            The vision tower; by default the released one.
+        text_config (`Qwen3Config` or `dict`, *optional*):
+            The decoder; by default the released one. Fields that a given dict leaves out are those of `Qwen3Config`.
+        image_token_id (`int`, *optional*, defaults to 151679):
+            The id of `<im_patch>`, the placeholder of an image feature.
+        image_token_len (`int`, *optional*, defaults to 169):
+            Image tokens of a global view.
+        patch_token_len (`int`, *optional*, defaults to 81):
+            Image tokens of a crop.
+        im_start_token, im_end_token, im_patch_token (`str`, *optional*):
+            The tokens around a global view, and the placeholder.
+        use_im_start_end (`str`, *optional*, defaults to `"true"`):
+            Written as released, a string.
+        understand_projector_stride, projector_bias, vision_select_layer, tie_word_embeddings:
+            As released; any other value is refused.
+        weight_block_size (`tuple[int, int]`, *optional*, defaults to `(128, 128)`):
+            Rows and columns of a weight that share a scale in eight-bit files; read from `quantization_config` and
+            never written.
     """
 
     model_type = "step_robotics"
@@ -116,7 +173,7 @@ class Step3VLConfig(PreTrainedConfig):
         "text_config": Qwen3Config,
     }
 
-    # Given as a dict, an object or nothing; objects of the classes above after that.
+    # A dict, an object or None; after `__post_init__` an object of the classes above.
     vision_config: Any = None
     text_config: Any = None
     image_token_id: int = IMAGE_TOKEN_ID
@@ -131,20 +188,22 @@ class Step3VLConfig(PreTrainedConfig):
     vision_select_layer: int = -1
     tie_word_embeddings: bool = False
 
-    stored_block: tuple[int, int] = (128, 128)  # not written: rows and columns that share a scale in eight-bit files
+    weight_block_size: tuple[int, int] = (128, 128)
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("hidden_size", None)  # some tools write it beside the text configuration, where it belongs
         if (kwargs.get("quantization_config") or {}).get("quant_method") in EIGHT_BIT_METHODS:
-            # The files' weights are in eight bits, the model's are not: the library must not look for kernels.
-            self.stored_block = _stored_block(kwargs.pop("quantization_config"))
-        for name, kind in self.sub_configs.items():
-            given = getattr(self, name)
-            if not isinstance(given, PreTrainedConfig):
-                setattr(self, name, kind(**(given or {})))
+            # The weights are dequantised while they are read: transformers must not look for quantised kernels.
+            self.weight_block_size = _read_block_size(kwargs.pop("quantization_config"))
+        for name, config_class in self.sub_configs.items():
+            sub_config = getattr(self, name)
+            if sub_config is None and config_class is Qwen3Config:
+                sub_config = deepcopy(_RELEASED_DECODER)
+            if not isinstance(sub_config, PreTrainedConfig):
+                setattr(self, name, config_class(**(sub_config or {})))
         super().__post_init__(**kwargs)
         if self.text_config.tie_word_embeddings or self.tie_word_embeddings:
-            raise ValueError("text_config.tie_word_embeddings is true; this model keeps its head apart")
+            raise ValueError("text_config.tie_word_embeddings is true; this model has a separate language head")
         if self.projector_bias or self.vision_select_layer != -1 or self.understand_projector_stride != 2:
             raise ValueError(
                 "projector_bias, vision_select_layer and understand_projector_stride are fixed at false, -1 and 2"
@@ -156,48 +215,36 @@ class Step3VLConfig(PreTrainedConfig):
 
     @property
     def wrapper_token_ids(self) -> list[int]:
-        """`<im_start>`, `<im_end>`, `<patch_start>`, `<patch_end>`, `<patch_newline>`: placed in prompts, never said.
+        """`<im_start>`, `<im_end>`, `<patch_start>`, `<patch_end>`, `<patch_newline>`: in prompts, never generated.
 
-        They stand at these distances behind `<im_patch>` in the released vocabulary and in those of `train_bpe`.
+        Their ids follow that of `<im_patch>` at these offsets in the released vocabulary and in those of `train_bpe`.
         """
-        return [self.image_token_id + distance for distance in (1, 2, 10, 11, 12)]
+        return [self.image_token_id + offset for offset in (1, 2, 10, 11, 12)]
 
     def to_dict(self) -> dict[str, Any]:
-        """As published: the servers' architecture name, and `rope_theta` beside the nested form of newer readers."""
+        """As published: the architecture name that servers know; `rope_theta` and `rope_scaling` beside
+        `rope_parameters`."""
         output = super().to_dict()
-        output.pop("stored_block", None)
+        output.pop("weight_block_size", None)
         output["architectures"] = [ARCHITECTURE]
         if self._auto_class is None:
-            # Names of Python files that lie in the folder it was read from, not in the one it is written to.
+            # Names Python files in the folder that it was read from, not in the one that it is written to.
             output.pop("auto_map", None)
-        common = PreTrainedConfig().to_dict()  # what every configuration has, and nobody set here
+        common = PreTrainedConfig().to_dict()  # fields of every configuration, left at their defaults
         for name in self.sub_configs:
             output[name] = {key: value for key, value in output[name].items() if common.get(key, self) != value}
         output["text_config"]["architectures"] = ["Qwen3ForCausalLM"]
-        # Readers from before the nested form would silently fall back to a base of 10,000.
-        output["text_config"]["rope_theta"] = self.text_config.rope_parameters["rope_theta"]
-        output["text_config"]["rope_scaling"] = None
+        # Readers that do not know `rope_parameters` would silently fall back to a base of 10,000, and to no scaling.
+        rope = self.text_config.rope_parameters
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        output["text_config"]["rope_theta"] = rope["rope_theta"]
+        output["text_config"]["rope_scaling"] = None if rope["rope_type"] == "default" else scaling
         return output
 
 
 def config_10b() -> Step3VLConfig:
     """STEP3-VL-10B as released: 1,066 tensors, 10,171,750,144 parameters."""
-    text = Qwen3Config(
-        vocab_size=151936,
-        hidden_size=4096,
-        intermediate_size=12288,
-        num_hidden_layers=36,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=128,
-        max_position_embeddings=65536,
-        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
-        rms_norm_eps=1e-6,
-        bos_token_id=151643,
-        eos_token_id=[151643, 151645, 151679],
-        max_window_layers=36,
-    )
-    return Step3VLConfig(vision_config=Step3VLVisionConfig(), text_config=text)
+    return Step3VLConfig()
 
 
 def tiny_config(
@@ -215,10 +262,24 @@ def tiny_config(
     ls_init_value: float = 0.1,
     max_position_embeddings: int = 4096,
 ) -> Step3VLConfig:
-    """The same model with small numbers, to be trained from random weights: 2.4M parameters beside the embeddings.
+    """The same architecture with small numbers, for training from random weights: 2.4M parameters without embeddings.
 
     The residual branches of the tower start as small as the released ones did. From full scale (1.0) the same three
-    layers learned slower: counting 1-3 squares, 90 % right after 150 steps against 99 %.
+    layers learned slower: counting 1-3 squares, 90 % correct after 150 steps against 99 %.
+
+    Args:
+        vocab_size: Tokens of the vocabulary.
+        spec: Sizes of the image crops.
+        image_token_id: The id of `<im_patch>`.
+        hidden_size: Width of the decoder.
+        layers: Layers of the decoder.
+        heads: Attention heads of the decoder.
+        kv_heads: Heads of its keys and values.
+        vision_width: Width of the vision tower.
+        vision_layers: Layers of the vision tower.
+        vision_heads: Attention heads of the vision tower.
+        ls_init_value: Initial scale of the tower's residual branches.
+        max_position_embeddings: Tokens of the context.
     """
     vision = Step3VLVisionConfig(
         image_size=spec.image_size,

@@ -1,12 +1,11 @@
-"""Pictures to pixel tensors: one squashed global view and local crops, as the released processor makes them.
+"""Images to pixel tensors: a squashed global view and local crops, equal bit for bit to the released processor's.
 
-The arithmetic of sizes is `step3vl.data.crops`, decoding is `step3vl.data.pictures`; here are only the pixels.
-Resampling is done twice on purpose: PIL on bytes for the canvas, then an antialiased one on the normalised float
-tensor, because the weights were trained on that.
+Sizes are computed by `step3vl.data.sample.crops` and files are decoded by `step3vl.data.sample.images`; this module
+handles pixels only. Resampling is done twice on purpose: by PIL on bytes for the canvas, then antialiased on the
+normalised float tensor, because the weights were trained on that.
 
-Every operation on a pixel is the released one, in its order, so the tensors are equal bit for bit. What makes it fast
-is where the bytes lie: one channel at a time, so that copies are contiguous and a plane stays in cache, and results
-written where they belong.
+Every operation on a pixel is the released one, in its order. The speed comes from the memory layout: one channel at a
+time, so that copies are contiguous and a plane stays in cache, and results are written in place.
 """
 
 from collections.abc import Sequence
@@ -21,36 +20,40 @@ from transformers import BatchFeature, PreTrainedConfig
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_utils import make_flat_list_of_images
 
-from step3vl.data.crops import CropPlan, ImageSpec, PictureError
-from step3vl.data.pictures import open_picture, plan_picture, to_rgb
+from step3vl.data.sample.crops import WHITE, CropPlan, ImageError, ImageSpec
+from step3vl.data.sample.images import open_image, plan_image, to_rgb
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def cut(picture: Image.Image, plan: CropPlan) -> tuple[Image.Image, Image.Image]:
-    """The picture that the global view is made from, and the canvas that the plan's crops lie on."""
+def resize_for_plan(image: Image.Image, plan: CropPlan) -> tuple[Image.Image, Image.Image]:
+    """Pad and resize an image.
+
+    Returns:
+        The image behind the global view, and the canvas that the plan's crops are cut from.
+    """
     if plan.padded is not None:
         square = Image.new("RGB", (plan.padded, plan.padded))
-        square.paste(picture, (0, 0))
-        picture = square
-    whole = _resized(picture, plan.resized)
-    # The released code asks whether the canvas equals the picture before the cap on its long side. With the released
-    # sizes a capped picture never snaps back to its old size on both axes, so the outcome is the same.
-    return whole, _resized(whole, plan.canvas)
+        square.paste(image, (0, 0))
+        image = square
+    resized = _resize(image, plan.resized)
+    # The released code compares the canvas with the image before the cap on its long side. With the released sizes a
+    # capped image never snaps back to its old size on both axes, so the result is the same.
+    return resized, _resize(resized, plan.canvas)
 
 
-def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def _planes(picture: Image.Image) -> list[Tensor]:
-    """The three channels of an RGB picture, each uint8 [H, W] and contiguous."""
-    return [torch.from_numpy(np.array(band)) for band in picture.split()]
+def _planes(image: Image.Image) -> list[Tensor]:
+    """The three channels of an RGB image, each uint8 [H, W] and contiguous."""
+    return [torch.from_numpy(np.array(band)) for band in image.split()]
 
 
 def _normalise(plane: Tensor, channel: int) -> Tensor:
-    """0..255 to what the tower was trained on, in place; the three steps round as the released code's do."""
+    """Normalise values in 0..255 in place; the three steps round as those of the released code do."""
     return plane.div_(255).sub_(MEAN[channel]).div_(STD[channel])
 
 
@@ -60,49 +63,76 @@ def _squash(values: Tensor, side: int) -> Tensor:
 
 
 def write_view(planes: Sequence[Tensor], view: Tensor) -> None:
-    """Normalise a picture and squash it into `view` [3, S, S]."""
+    """Normalise an image and squash it to a square.
+
+    Args:
+        planes: The three channels, each uint8 [H, W].
+        view: float32 [3, S, S], written in place.
+    """
     if planes[0].shape == view.shape[1:]:
         for channel, plane in enumerate(planes):
             _normalise(view[channel].copy_(plane), channel)
         return
-    values = fresh(*planes[0].shape)
+    values = allocate(*planes[0].shape)
     for channel, plane in enumerate(planes):
         view[channel] = _squash(_normalise(values.copy_(plane), channel)[None], view.shape[-1])[0]
 
 
 def write_crops(planes: Sequence[Tensor], plan: CropPlan, crops: Tensor) -> None:
-    """Cut the plan's crops from the canvas into `crops` [n, 3, C, C]; beyond the canvas they are black."""
+    """Cut the crops of a plan from the canvas and normalise them; beyond the canvas they are black.
+
+    Args:
+        planes: The three channels of the canvas, each uint8 [H, W].
+        plan: Has n boxes.
+        crops: float32 [n, 3, C, C], written in place.
+    """
     side = crops.shape[-1]
     for (left, top, right, bottom), crop in zip(plan.boxes, crops, strict=True):
         values = crop if plan.window == side else torch.empty(3, plan.window, plan.window)
         for channel, plane in enumerate(planes):
-            piece = plane[top:bottom, left:right]
-            height, width = piece.shape
-            if piece.shape != values.shape[1:]:
+            window = plane[top:bottom, left:right]
+            height, width = window.shape
+            if window.shape != values.shape[1:]:
                 values[channel] = 0
-            values[channel, :height, :width] = piece
+            values[channel, :height, :width] = window
             _normalise(values[channel], channel)
         if plan.window != side:
             crop.copy_(_squash(values, side))
 
 
-def fresh(*shape: int) -> Tensor:
-    """Memory for float32 values. numpy asks for huge pages where it is large, which halves the time to fill it."""
+def allocate(*shape: int) -> Tensor:
+    """An uninitialised float32 tensor. numpy asks for huge pages if it is large, which halves the time to fill it."""
     return torch.from_numpy(np.empty(shape, np.float32))
 
 
 class Step3VLImageProcessor(BaseImageProcessor):
-    """Called with pictures; returns float32 and integer tensors in the order of the pictures:
+    """Turns images into global views and crops.
 
-    pixel_values [n, 3, S, S], patch_pixel_values [crops, 3, C, C], num_patches [n], patch_newline_mask [crops].
+    An image is whatever `step3vl.data.sample.open_image` accepts, or a tensor [C, H, W] (or [H, W], [H, W, C]) with
+    the values of such an array; an array or tensor with another leading axis holds several images. Limits are checked
+    on the header, before the pixels are decoded.
 
-    A picture is whatever `step3vl.data.pictures.open_picture` takes, or a tensor [C, H, W] (or [H, W], [H, W, C]) with
-    the values of such an array; arrays and tensors of one more axis are several pictures. The parameters are those of
-    `ImageSpec`, sizes and limits. Raises PictureError, a ValueError, for a picture that is damaged or beyond a limit;
-    limits are checked on the header, before the pixels are decoded.
+    Args:
+        image_size: Side S of the global view in pixels.
+        crop_size: Side C of a crop in pixels.
+        patch_size: Side of a patch of the vision tower.
+        max_side: A longer image is shrunk to this side before it is cut into crops.
+        max_crops: Most crops of an image.
+        max_pixels: Most pixels of an image.
+        max_tokens: Most image tokens of an image.
+        background: RGB colour behind transparent pixels; None drops alpha, as the released processor does.
+
+    Returns:
+        When called, a `BatchFeature` for n images with m crops in all: `pixel_values` (float32 [n, 3, S, S]),
+        `patch_pixel_values` (float32 [m, 3, C, C]), `num_patches` (int64 [n]) and `patch_newline_mask` (bool [m],
+        true for the last crop of each row of crops but the last row).
+
+    Raises:
+        ImageError: A ValueError, for a damaged image or one beyond a limit.
     """
 
     model_input_names: ClassVar[list[str]] = ["pixel_values", "patch_pixel_values", "num_patches"]
+    background: Sequence[int] | None = WHITE  # transformers saves None only where the class has another default
 
     def __init__(
         self,
@@ -113,6 +143,7 @@ class Step3VLImageProcessor(BaseImageProcessor):
         max_crops: int = 100,
         max_pixels: int = 1 << 26,
         max_tokens: int = 1 << 14,
+        background: Sequence[int] | None = WHITE,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -123,14 +154,16 @@ class Step3VLImageProcessor(BaseImageProcessor):
         self.max_crops = max_crops
         self.max_pixels = max_pixels
         self.max_tokens = max_tokens
+        self.background = None if background is None else tuple(background)
 
     @property
     def spec(self) -> ImageSpec:
+        """The sizes and limits as the data package knows them."""
         return ImageSpec(**{name: getattr(self, name) for name in ImageSpec.model_fields})
 
     @classmethod
     def get_image_processor_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
-        """As in the base class; the released repository has no file of sizes and gets the released ones."""
+        """As in the base class; the released repository has no such file and gets the released sizes."""
         try:
             return super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
         except OSError:
@@ -140,49 +173,50 @@ class Step3VLImageProcessor(BaseImageProcessor):
                 released.image_tokens,
                 released.crop_tokens,
             ):
-                raise  # another size, and the file that tells it is lost
+                raise  # of another size, and the file with the sizes is missing
             return {}, kwargs
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
-        """Open what is given, keeping the nesting of lists; nothing is fetched by URL, nothing decoded."""
+        """Open images, keeping the nesting of lists; nothing is fetched by URL, and no pixels are decoded."""
         source = image_url_or_urls
         if isinstance(source, list | tuple) or (isinstance(source, np.ndarray | Tensor) and source.ndim > 3):
-            return [self.fetch_images(one) for one in source]
+            return [self.fetch_images(item) for item in source]
         if isinstance(source, Tensor):
             source = source.numpy(force=True)
             if source.ndim == 3 and source.shape[0] in (1, 3, 4):
-                source = source.transpose(1, 2, 0)  # of tensors the first axis is the channels'
-        return open_picture(source)
+                source = source.transpose(1, 2, 0)  # tensors have channels first
+        return open_image(source)
 
     def preprocess(
         self, images: Image.Image | Sequence[Any], return_tensors: str | None = "pt", **kwargs: Any
     ) -> BatchFeature:
-        """One picture, a list, or a list of lists, in prompt order."""
+        """Process one image, a list, or a list of lists, in prompt order."""
         spec = self.spec
-        pictures = make_flat_list_of_images(self.fetch_images(images))
-        plans = [self._plan(number, pictures, spec) for number in range(len(pictures))]
+        opened = make_flat_list_of_images(self.fetch_images(images))
+        plans = [self._plan(index, opened, spec) for index in range(len(opened))]
         counts = [len(plan.boxes) for plan in plans]
-        views = fresh(len(pictures), 3, spec.image_size, spec.image_size)
-        crops = fresh(sum(counts), 3, spec.crop_size, spec.crop_size)
-        for picture, plan, view, own in zip(pictures, plans, views, crops.split(counts), strict=True):
-            whole, canvas = cut(to_rgb(picture), plan)
-            planes = _planes(whole)
+        views = allocate(len(opened), 3, spec.image_size, spec.image_size)
+        crops = allocate(sum(counts), 3, spec.crop_size, spec.crop_size)
+        for image, plan, view, image_crops in zip(opened, plans, views, crops.split(counts), strict=True):
+            resized, canvas = resize_for_plan(to_rgb(image, spec.background), plan)
+            planes = _planes(resized)
             write_view(planes, view)
             if plan.boxes:
-                write_crops(planes if canvas is whole else _planes(canvas), plan, own)
+                write_crops(planes if canvas is resized else _planes(canvas), plan, image_crops)
+        newlines = [newline for plan in plans for newline in plan.newlines]
         data = {
             "pixel_values": views,
             "patch_pixel_values": crops,
             "num_patches": torch.tensor(counts, dtype=torch.long),
-            "patch_newline_mask": torch.tensor([end for plan in plans for end in plan.newlines], dtype=torch.bool),
+            "patch_newline_mask": torch.tensor(newlines, dtype=torch.bool),
         }
         return BatchFeature(data, tensor_type=return_tensors)
 
     @staticmethod
-    def _plan(number: int, pictures: Sequence[Image.Image], spec: ImageSpec) -> CropPlan:
+    def _plan(index: int, images: Sequence[Image.Image], spec: ImageSpec) -> CropPlan:
         try:
-            return plan_picture(pictures[number], spec)
-        except PictureError as error:
-            if len(pictures) == 1:
+            return plan_image(images[index], spec)
+        except ImageError as error:
+            if len(images) == 1:
                 raise
-            raise PictureError(f"picture {number + 1} of {len(pictures)}: {error}") from None
+            raise ImageError(f"image {index + 1} of {len(images)}: {error}") from None

@@ -15,8 +15,15 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
 from step3vl.model.configuration import Step3VLConfig
-from step3vl.model.head import LOGITS_AT_ONCE, TokenScores, token_scores
-from step3vl.model.masks import packed_positions, padded_positions, predicted, sample_bounds
+from step3vl.model.logprobs import LanguageHead, TokenScores, is_sharded, token_scores
+from step3vl.model.masks import (
+    MAX_DENSE_MASK_TOKENS,
+    check_dense_mask,
+    mask_loss_weights,
+    packed_positions,
+    padded_positions,
+    sample_bounds,
+)
 from step3vl.model.pretrained import Step3VLPreTrainedModel
 from step3vl.model.vision import VisionEncoder
 
@@ -25,12 +32,17 @@ VISION_INPUTS = ("pixel_values", "patch_pixel_values", "num_patches", "image_fea
 
 @dataclass
 class Step3VLOutput(ModelOutput):
-    """Shapes: batch B, tokens T, vocabulary V, width H.
+    """Output of the model for B rows of T tokens, a vocabulary of V and a width of H.
 
-    loss: weighted mean of the negative log-likelihood. loss_weight: the sum of the weights that it was divided by.
-    logprobs: [B, T], of each label given what precedes it, where its weight is not zero; 0 elsewhere.
-    logits: [B, kept, V]; None when labels were given, since the loss never needs them whole.
-    last_hidden_state: [B, T, H] after the final norm.
+    Args:
+        loss: Scalar, the weighted mean of the negative log-likelihood.
+        loss_weight: Scalar, the sum of the weights that `loss` was divided by.
+        logprobs: float32 [B, T], the log-probability of each label where its weight is not zero; 0 elsewhere.
+        logits: [B, T or logits_to_keep, V]; None with labels, since the loss never needs them at once.
+        last_hidden_state: [B, T, H], after the final norm.
+        past_key_values: The cache, with `use_cache=True`.
+        hidden_states: [B, T, H] of each layer, with `output_hidden_states=True`.
+        attentions: [B, heads, T, T] of each layer, with `output_attentions=True`.
     """
 
     loss: Tensor | None = None
@@ -44,14 +56,20 @@ class Step3VLOutput(ModelOutput):
 
 
 class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
-    """See `forward`. Pictures are given as the processor makes them, in prompt order over the whole batch."""
+    """Vision tower, projector, Qwen3 decoder and language head.
+
+    Images are passed as the processor returns them, in prompt order over the whole batch.
+
+    Args:
+        config: Sizes and token ids.
+    """
 
     def __init__(self, config: Step3VLConfig):
         super().__init__(config)
         self.vision_model = VisionEncoder(config.vision_config)
         self.vit_large_projector = nn.Linear(4 * config.vision_config.width, config.hidden_size, bias=False)
         self.model = Qwen3Model(config.text_config)
-        self.lm_head = nn.Linear(config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.lm_head: nn.Linear = LanguageHead(config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -64,22 +82,33 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         return self.lm_head
 
     def encode_images(self, pixel_values: Tensor, patch_pixel_values: Tensor | None, num_patches: Tensor) -> Tensor:
-        """Features [tokens, H] of n pictures: for each one its crops in order, then its global view.
+        """Encode n images with m crops in all.
 
-        pixel_values [n, 3, S, S], patch_pixel_values [sum(num_patches), 3, C, C], num_patches [n].
+        Args:
+            pixel_values: [n, 3, S, S], the global views.
+            patch_pixel_values: [m, 3, C, C], the crops.
+            num_patches: int64 [n], the crops of each image.
+
+        Returns:
+            [image tokens, H], for each image the features of its crops in order, then of its global view.
+
+        Raises:
+            ValueError: When the tensors disagree about the number of images or crops.
         """
         counts = num_patches.tolist()
-        given = 0 if patch_pixel_values is None else len(patch_pixel_values)
+        crop_count = 0 if patch_pixel_values is None else len(patch_pixel_values)
         if len(counts) != len(pixel_values):
-            raise ValueError(f"num_patches speaks of {len(counts)} pictures, pixel_values holds {len(pixel_values)}")
-        if given != sum(counts):
-            raise ValueError(f"num_patches promises {sum(counts)} crops, patch_pixel_values holds {given}")
+            raise ValueError(f"num_patches has {len(counts)} images, pixel_values has {len(pixel_values)}")
+        if crop_count != sum(counts):
+            raise ValueError(f"num_patches has {sum(counts)} crops, patch_pixel_values has {crop_count}")
         views = self.vit_large_projector(self.vision_model(pixel_values))
-        if patch_pixel_values is None or not given:
+        if patch_pixel_values is None or not crop_count:
             return views.flatten(0, 1)
         crops = self.vit_large_projector(self.vision_model(patch_pixel_values)).split(counts)
-        pieces = [piece for view, own in zip(views, crops, strict=True) for piece in (own.flatten(0, 1), view)]
-        return torch.cat(pieces)
+        features = [
+            part for view, image_crops in zip(views, crops, strict=True) for part in (image_crops.flatten(0, 1), view)
+        ]
+        return torch.cat(features)
 
     def embed(
         self,
@@ -89,39 +118,53 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         num_patches: Tensor | None = None,
         image_features: Tensor | None = None,
     ) -> Tensor:
-        """Token embeddings [B, T, H] with picture features in place of the `<im_patch>` tokens.
+        """Embed tokens, with image features in place of the `<im_patch>` tokens.
 
-        `image_features` [tokens, H] stands in for the pixels when the pictures were encoded before.
+        Args:
+            input_ids: int64 [B, T].
+            pixel_values: See `encode_images`.
+            patch_pixel_values: See `encode_images`.
+            num_patches: See `encode_images`.
+            image_features: [image tokens, H], instead of pixels, when the images are encoded already.
+
+        Returns:
+            [B, T, H].
+
+        Raises:
+            ValueError: When the image tokens of the prompt and the features differ in number.
         """
         embeds = self.model.embed_tokens(input_ids)
-        if self.training and image_features is None:
-            # Ranks must run the same modules the same number of times: with sharded parameters or gradients, one
-            # whose batch has no picture, or none with crops, would leave the others waiting for ever.
+        if image_features is None and (self.training or (not torch.compiler.is_compiling() and is_sharded(self))):
+            # Ranks must run the same modules the same number of times: with sharded parameters or gradients, a rank
+            # whose batch has no image, or no crops, would leave the others waiting for ever.
             for pixels in (pixel_values, patch_pixel_values):
                 if pixels is None or not len(pixels):
-                    embeds = embeds + self._idle_pass()
+                    embeds = embeds + self._blank_pass(embeds)
         if image_features is None and pixel_values is not None and len(pixel_values):
             if num_patches is None:
                 num_patches = torch.zeros(len(pixel_values), dtype=torch.long)
             image_features = self.encode_images(pixel_values, patch_pixel_values, num_patches)
-        slots = input_ids == self.config.image_token_id
-        if not torch.compiler.is_compiling():  # a number that decides what happens next would cut the graph in two
-            wanted, given = int(slots.sum()), 0 if image_features is None else len(image_features)
-            if wanted != given:
-                raise ValueError(f"the prompt has {wanted} image tokens, the pictures give {given}")
+        is_image = input_ids == self.config.image_token_id
+        if not torch.compiler.is_compiling():  # a data-dependent check would break the graph
+            token_count, feature_count = int(is_image.sum()), 0 if image_features is None else len(image_features)
+            if token_count != feature_count:
+                raise ValueError(f"the prompt has {token_count} image tokens, the images give {feature_count}")
         if image_features is None:
             return embeds
         if image_features.shape[1:] != embeds.shape[2:]:
             raise ValueError(
                 f"image_features must be [tokens, {embeds.shape[2]}], not {list(image_features.shape)}: encode_images "
-                "gives them behind the projector"
+                "returns them after the projector"
             )
-        return embeds.masked_scatter(slots[..., None], image_features.to(embeds))
+        return embeds.masked_scatter(is_image[..., None], image_features.to(embeds))
 
-    def _idle_pass(self) -> Tensor:
-        """A zero that passes through the tower and the projector."""
+    def _blank_pass(self, embeds: Tensor) -> Tensor:
+        """A zero, computed by the tower and the projector from a blank image.
+
+        No parameter is read here: DeepSpeed would gather it for this rank alone.
+        """
         side = 4 * self.config.vision_config.patch_size
-        blank = self.vision_model.conv1.weight.new_zeros(1, 3, side, side)
+        blank = embeds.new_zeros(1, 3, side, side)
         return 0 * self.vit_large_projector(self.vision_model(blank)).sum()
 
     def forward(
@@ -143,18 +186,37 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         **kwargs: Any,
     ) -> Step3VLOutput:
-        """One pass over input_ids [B, T].
+        """Run the model over B rows of T tokens.
 
-        sequence_ids [B, T]: 0 for padding, 1, 2, ... for the samples of a pack; attention is causal inside each.
-        attention_mask [B, past + T]: 1 for real tokens; padding may stand on the left. Not both.
-        pixel_values, patch_pixel_values, num_patches: see `encode_images`; or image_features, already encoded.
-        labels [B, T]: as input_ids, unshifted; negative where ignored. loss_weights [B, T]: weight of predicting that
-        very token, 1 if absent. temperature and suppress shape the distribution that `logprobs` and `loss` speak of.
-        logits_to_keep: how many last positions get logits, 0 for all.
-        Raises ValueError when image tokens and pictures do not match, or a tensor has another shape than input_ids.
+        Args:
+            input_ids: int64 [B, T].
+            attention_mask: [B, past + T]; 1 for real tokens, 0 for padding on either side. Not with `sequence_ids`.
+            position_ids: int64 [B, T]; by default from `attention_mask` or `sequence_ids`.
+            sequence_ids: int64 [B, T]; 0 for padding, 1, 2, ... for the samples of a pack. Attention is causal within
+                each sample.
+            pixel_values: [n, 3, S, S], the global views of the n images of the batch.
+            patch_pixel_values: [m, 3, C, C], their crops.
+            num_patches: int64 [n], the crops of each image.
+            image_features: [image tokens, H], the output of `encode_images`, instead of pixels.
+            labels: int64 [B, T], unshifted like `input_ids`; negative where ignored.
+            loss_weights: [B, T], the weight of predicting each token; 1 by default.
+            temperature: Divides the logits of `loss` and `logprobs`.
+            suppress: int64 [k], ids with probability 0 in `loss` and `logprobs`.
+            past_key_values: The cache of earlier tokens. Not with `sequence_ids`.
+            use_cache: Whether to return the cache.
+            logits_to_keep: Compute logits of this many last positions only; 0 for all.
+            **kwargs: For the decoder.
+
+        Returns:
+            The output; with labels it has `loss` and `logprobs`, otherwise `logits`.
+
+        Raises:
+            ValueError: When image tokens and images do not match, or a tensor has another shape than `input_ids`.
         """
         if sequence_ids is not None and (attention_mask is not None or past_key_values is not None):
-            raise ValueError("sequence_ids (packs) go without attention_mask (padding) and without past_key_values")
+            raise ValueError(
+                "sequence_ids (packs) cannot be combined with attention_mask (padding) or with past_key_values"
+            )
         _check_shapes(input_ids, sequence_ids=sequence_ids, labels=labels, loss_weights=loss_weights)
         embeds = self.embed(input_ids, pixel_values, patch_pixel_values, num_patches, image_features)
         decoded = self._decode(embeds, attention_mask, position_ids, sequence_ids, past_key_values, use_cache, kwargs)
@@ -171,24 +233,29 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         if sequence_ids is None:
             sequence_ids = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
         weights = torch.ones_like(labels, dtype=torch.float32) if loss_weights is None else loss_weights
-        labels = labels.to(hidden.device)  # the head may stand on another device than the embeddings
-        weights = predicted(weights.to(hidden.device), labels, sequence_ids.to(hidden.device))
-        chosen = weights != 0
+        labels = labels.to(hidden.device)  # the head may be on another device than the embeddings
+        weights = mask_loss_weights(weights.to(hidden.device), labels, sequence_ids.to(hidden.device))
+        selected = weights != 0
         scores = self.token_scores(
-            hidden[:, :-1][chosen[:, 1:]],
-            labels[chosen],
+            hidden[:, :-1][selected[:, 1:]],
+            labels[selected],
             temperature=temperature,
             suppress=suppress,
-            chunks=-(-labels.numel() * self.lm_head.out_features // LOGITS_AT_ONCE),
         )
         output.loss_weight = weights.sum()
-        # A batch in which nothing is predicted has loss 0, not the NaN of 0/0.
-        output.loss = -(scores.logprobs * weights[chosen]).sum() / output.loss_weight.clamp_min(1e-8)
-        output.logprobs = torch.zeros_like(weights).masked_scatter(chosen, scores.logprobs)
+        # A batch without a weighted token has loss 0, not the NaN of 0/0.
+        output.loss = -(scores.logprobs * weights[selected]).sum() / output.loss_weight.clamp_min(1e-8)
+        output.logprobs = torch.zeros_like(weights).masked_scatter(selected, scores.logprobs)
         return output
 
     def token_scores(self, hidden: Tensor, targets: Tensor, **options: Any) -> TokenScores:
-        """See `head.token_scores`."""
+        """`logprobs.token_scores` with this model's language head.
+
+        Args:
+            hidden: [n, H].
+            targets: int64 [n].
+            **options: `temperature`, `suppress`, `entropy`.
+        """
         return token_scores(self.lm_head, hidden, targets, **options)
 
     def _decode(
@@ -203,11 +270,13 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
     ) -> BaseModelOutputWithPast:
         mask: Tensor | dict[str, Any] | None = attention_mask
         rows, length = embeds.shape[:2]
+        if length > MAX_DENSE_MASK_TOKENS and self._needs_dense_mask(attention_mask, sequence_ids):
+            check_dense_mask(self.model.config._attn_implementation, length)
         if sequence_ids is not None:
             positions = packed_positions(sequence_ids)
             position_ids = positions if position_ids is None else position_ids
             if is_flash_attention_requested(self.model.config):
-                # These kernels take no mask but bounds, and one row: samples lie in it one behind the other.
+                # These kernels take bounds instead of a mask, and one row with all samples.
                 embeds, position_ids = embeds.reshape(1, rows * length, -1), position_ids.reshape(1, -1)
                 kwargs = {**kwargs, **sample_bounds(positions)}
             else:
@@ -225,18 +294,34 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         decoded.last_hidden_state = decoded.last_hidden_state.reshape(rows, length, -1)
         return decoded
 
+    def _needs_dense_mask(self, attention_mask: Tensor | None, sequence_ids: Tensor | None) -> bool:
+        """Whether attention to packs, or in training to padded rows, takes a mask of [B, 1, T, T]."""
+        config = self.model.config
+        if config._attn_implementation == "flex_attention" or is_flash_attention_requested(config):
+            return False
+        padded = self.training and attention_mask is not None and not bool(attention_mask.all())
+        return sequence_ids is not None or padded
+
     def generate(
         self, inputs: Tensor | None = None, generation_config: GenerationConfig | None = None, **kwargs: Any
     ) -> Any:
-        """As in the library, where pictures are placed but never spoken: the ids that wrap them are not sampled, and
-        `<im_patch>` ends an answer where `eos_token_id` holds it, as the released one does; else it is not sampled."""
-        told = generation_config or self.generation_config
-        ends = kwargs.get("eos_token_id", told.eos_token_id)
-        if kwargs.get("suppress_tokens", told.suppress_tokens) is None:
-            spoken = self.config.image_token_id in (ends if isinstance(ends, list | tuple) else [ends])
+        """Generate as the base class does, without image tokens.
+
+        The ids that wrap images are never sampled. `<im_patch>` ends an answer if `eos_token_id` contains it, as in
+        the released settings; otherwise it is not sampled either.
+
+        Args:
+            inputs: int64 [B, T], the prompts; or `input_ids` as a keyword.
+            generation_config: By default that of the checkpoint.
+            **kwargs: As for the base class, and the images as for `forward`.
+        """
+        config = generation_config or self.generation_config
+        end_ids = kwargs.get("eos_token_id", config.eos_token_id)
+        if kwargs.get("suppress_tokens", config.suppress_tokens) is None:
+            ends_answer = self.config.image_token_id in (end_ids if isinstance(end_ids, list | tuple) else [end_ids])
             kwargs["suppress_tokens"] = [
                 *self.config.wrapper_token_ids,
-                *([] if spoken else [self.config.image_token_id]),
+                *([] if ends_answer else [self.config.image_token_id]),
             ]
         prompt = inputs if inputs is not None else kwargs["input_ids"]
         kwargs.setdefault("prompt_length", prompt.shape[1])
@@ -250,8 +335,11 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         prompt_length: int | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Pictures enter once, with the prompt; afterwards the cache remembers them. An `<im_patch>` behind the prompt
-        has ended its row, which others of the batch may outlive: no picture belongs to it."""
+        """Pass the images with the prompt only; after that they are in the cache.
+
+        An `<im_patch>` after the prompt has ended its row while other rows may continue: no image belongs to it, so it
+        is replaced.
+        """
         if prompt_length is not None:
             answer = input_ids[:, prompt_length:]
             answer = answer.masked_fill(answer == self.config.image_token_id, 0)
@@ -267,7 +355,7 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Tensor | None = None, **kwargs: Any
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Repeat each prompt with its own pictures, which the rows of a batch may hold in different numbers."""
+        """Repeat each prompt with its images, whose number may differ between the rows of a batch."""
         vision = {name: kwargs.pop(name) for name in VISION_INPUTS if kwargs.get(name) is not None}
         if expand_size > 1 and vision and input_ids is not None:
             features = vision.get("image_features")

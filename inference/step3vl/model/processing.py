@@ -1,4 +1,4 @@
-"""Conversations and pictures to model inputs, in the manner of a Hugging Face processor."""
+"""The Hugging Face processor: conversations and images to model inputs."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from transformers.utils.chat_template_utils import (
     mark_control_tokens,
 )
 
-from step3vl.data.crops import ImageSpec
+from step3vl.data.sample.crops import ImageSpec
 from step3vl.model.image_processing import Step3VLImageProcessor
 
 IMAGE_TOKEN = "<im_patch>"
@@ -20,19 +20,20 @@ MAX_LENGTH = 131_072  # the released model_max_length
 
 
 def chat_template() -> str:
-    """The template that our own checkpoints ship; a released one brings its own."""
+    """The chat template of new checkpoints; a released one keeps its own."""
     return Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
 
 
 class Step3VLProcessor(ProcessorMixin):
-    """Called with `text` that holds one `<im_patch>` for each picture in `images`; each becomes the picture's tokens.
+    """Combines the image processor and the tokenizer.
 
-    Returns input_ids and attention_mask (padded on the left) with pixel_values, patch_pixel_values and num_patches.
-    With several texts, `images` is one list for each, or one flat list in the order of all. Raises ValueError when
-    placeholders and pictures differ in number.
+    In `apply_chat_template(…, tokenize=True)` the names of special tokens that a message spells stay plain text. A
+    `text` passed to the processor is markup throughout, as in every processor: put user input through `escape` first.
 
-    `apply_chat_template(…, tokenize=True)` keeps the names of special tokens that a message spells as plain text. A
-    `text` given here is markup throughout, as in every processor: put what a user wrote through `plain` first.
+    Args:
+        image_processor: By default with the released sizes.
+        tokenizer: The tokenizer; it is set to pad on the left.
+        chat_template: A Jinja template.
     """
 
     def __init__(
@@ -42,22 +43,27 @@ class Step3VLProcessor(ProcessorMixin):
         chat_template: str | None = None,
     ):
         if image_processor is None:
-            image_processor = Step3VLImageProcessor()  # the released repository has no file of sizes
+            image_processor = Step3VLImageProcessor()  # the released repository has no file with the sizes
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
         self.image_token = IMAGE_TOKEN
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        self.tokenizer.padding_side = "left"  # prompts are padded where generation does not look
+        self.tokenizer.padding_side = "left"  # so that every row of a batch of prompts ends with its last token
         backend = self.tokenizer.backend_tokenizer
         if isinstance(backend.post_processor, TemplateProcessing) and not backend.num_special_tokens_to_add(False):
-            # The wrapper adds a template that adds nothing, which would change the tokenizer's fingerprint.
+            # The wrapper adds a template without effect, which would change the tokenizer's fingerprint.
             backend.post_processor = None
         if self.tokenizer.chat_control_tokens is None:
-            # Text may not write special tokens. `<think>` and its like are not special and stay what they are.
+            # Text must not produce special tokens. `<think>` and the like are not special and stay as they are.
             self.tokenizer.chat_control_tokens = []
 
     @classmethod
     def build(cls, tokenizer: Tokenizer, spec: ImageSpec) -> Self:
-        """A processor around a plain tokenizer, with our own chat template."""
+        """Build a processor with this project's chat template.
+
+        Args:
+            tokenizer: A tokenizer of the `tokenizers` library.
+            spec: Sizes and limits of images.
+        """
         wrapped = PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
             eos_token="<|im_end|>",
@@ -83,45 +89,58 @@ class Step3VLProcessor(ProcessorMixin):
 
     @property
     def unused_input_names(self) -> list[str]:
-        return ["patch_newline_mask"]  # spent on the prompt; the model has no use for it
+        return ["patch_newline_mask"]  # used for the prompt; the model does not need it
 
     def plain_tokenizer(self) -> Tokenizer:
-        """A copy of the tokenizer for `step3vl.data.tokens`, which reads special tokens in a text as plain text."""
+        """A copy of the tokenizer for `step3vl.data.tokens`, which encodes special tokens in a text as plain text."""
         tokenizer = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
         return tokenizer
 
-    def plain(self, text: str) -> str:
-        """What a user wrote, to be put into a `text`: special tokens that it spells stay plain text.
+    def escape(self, text: str) -> str:
+        """Escape user input for a `text`: special tokens that it spells stay plain text.
 
-        They come back between two marks (private-use characters) that `__call__` understands and removes.
+        They are put between two marks (private-use characters) that `__call__` understands and removes.
         """
         names = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
         pattern, _ = _get_control_token_patterns(names)
         return mark_control_tokens(text, pattern)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
-        """See the class; keywords are those of every processor (padding, return_tensors, …)."""
+        """Prepare prompts.
+
+        Args:
+            images: The images of all prompts: one list for each text, or one flat list.
+            text: A prompt or several, with one `<im_patch>` for each image; each becomes the tokens of its image.
+            **kwargs: As for every processor (`padding`, `return_tensors`, …).
+
+        Returns:
+            `input_ids` and `attention_mask` (int64 [B, T], padded on the left), and `pixel_values`,
+            `patch_pixel_values` and `num_patches` as the image processor returns them.
+
+        Raises:
+            ValueError: When placeholders and images differ in number.
+        """
         texts = [text] if isinstance(text, str) else text or []
-        kwargs.setdefault("sanitize_control_tokens", any(_CONTROL_TOKEN_START in one for one in texts))
+        kwargs.setdefault("sanitize_control_tokens", any(_CONTROL_TOKEN_START in prompt for prompt in texts))
         return super().__call__(images=images, text=text, **kwargs)
 
     def validate_inputs(self, images: Any = None, text: Any = None, **kwargs: Any) -> None:
-        """The base class counts all placeholders together; two texts could each hold the other's number."""
+        """Compare the images of each text; the base class only compares the totals."""
         super().validate_inputs(images=images, text=text, **kwargs)
-        if text is None or not isinstance(images, list) or not all(isinstance(own, list) for own in images):
+        if text is None or not isinstance(images, list) or not all(isinstance(group, list) for group in images):
             return
-        placeholders = [one.count(IMAGE_TOKEN) for one in text]
-        pictures = [len(own) for own in images]
-        if placeholders != pictures:
+        placeholders = [prompt.count(IMAGE_TOKEN) for prompt in text]
+        image_counts = [len(group) for group in images]
+        if placeholders != image_counts:
             raise ValueError(
-                f"the texts have {placeholders} {IMAGE_TOKEN} and the lists {pictures} images: give each text its own"
+                f"the texts have {placeholders} {IMAGE_TOKEN} and {image_counts} images: give each text its own"
             )
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
-        """The text that one placeholder becomes: each crop in its wrapper, then the global view."""
+        """The text that replaces a placeholder: each crop in its wrapper, then the global view."""
         counts = image_inputs["num_patches"].tolist()
         start = sum(counts[:image_idx])
         newlines = image_inputs["patch_newline_mask"][start : start + counts[image_idx]].tolist()
@@ -130,7 +149,7 @@ class Step3VLProcessor(ProcessorMixin):
         return crops + "<im_start>" + IMAGE_TOKEN * self.spec.image_tokens + "<im_end>"
 
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class; when it tokenizes, special tokens that the text itself spells stay plain text."""
+        """As in the base class; when it tokenizes, special tokens that a message spells stay plain text."""
         tokenizes = kwargs.get("tokenize", False) and not kwargs.get("return_assistant_tokens_mask", False)
         kwargs.setdefault("sanitize_control_tokens", tokenizes)
         return super().apply_chat_template(conversation, *args, **kwargs)

@@ -1,7 +1,7 @@
-"""The tensors of a checkpoint's files: compared by name and shape with the model's, read one by one.
+"""The tensors in a checkpoint's files: checked by name and shape, read one by one, dequantised.
 
-Nothing here builds a layer: `Step3VLForConditionalGeneration.from_pretrained` gives these tensors to the library's
-loader, which places them on the devices it was asked for.
+`Step3VLForConditionalGeneration.from_pretrained` hands these tensors to the loader of transformers, which places them
+on their devices.
 """
 
 import json
@@ -16,18 +16,24 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from step3vl.data.errors import UserError
 
-NAMED = 5  # how many names an error lists before it counts the rest
-BLOCK = (128, 128)  # rows and columns that share a scale where the caller does not say
-SCALES = ("_scale_inv", "_scale")  # what the name of a weight's scale adds to the weight's; both are factors
-UNUSED = ("input_scale", "activation_scale")  # of activations in eight bits, which are not used here
-EIGHT_BITS = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")  # as safetensors names them
-STORED_AS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+MAX_LISTED = 5  # names in an error before the rest is counted
+BLOCK = (128, 128)  # rows and columns that share a scale, by default
+SCALE_SUFFIXES = ("_scale_inv", "_scale")  # follow the name of the weight; both are factors
+ACTIVATION_SCALES = ("input_scale", "activation_scale")  # of activations in eight bits, which are not used here
+EIGHT_BIT_DTYPES = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")  # as safetensors names them
+SAFETENSORS_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 Shape = tuple[int, ...]
 
 
 class StoredTensor:
-    """A tensor that is read when the loader asks for `[...]`, and multiplied by its scale where it has one."""
+    """A tensor that is read when it is indexed, and dequantised where it has a scale.
+
+    Args:
+        stored: A slice of an open safetensors file.
+        scale: The slice that holds its scale.
+        block: Rows and columns that share a scale.
+    """
 
     def __init__(self, stored: Any, scale: Any = None, block: tuple[int, int] = BLOCK):
         self.stored, self.scale, self.block = stored, scale, block
@@ -43,10 +49,19 @@ class StoredTensor:
 
 
 def dequantise(weight: Tensor, scale: Tensor, block: tuple[int, int] = BLOCK) -> Tensor:
-    """float32 weight [R, ...] from eight bits and its scale.
+    """Multiply a weight in eight bits by its scale.
 
-    The scale holds one number for the tensor, one for each row ([R] or [R, 1]), or one for each block ([R / rows, C /
-    columns], rounded up: the last blocks may be cut). Raises UserError for any other shape.
+    Args:
+        weight: [R, ...].
+        scale: One number for the tensor, one for each row ([R] or [R, 1]), or one for each block ([R / rows, C /
+            columns], rounded up: the last blocks may be incomplete).
+        block: Rows and columns of a block.
+
+    Returns:
+        float32, in the shape of the weight.
+
+    Raises:
+        UserError: For a scale of any other shape.
     """
     values, scale = weight.float(), scale.float()
     if scale.numel() == 1:
@@ -68,17 +83,27 @@ def dequantise(weight: Tensor, scale: Tensor, block: tuple[int, int] = BLOCK) ->
 def open_tensors(
     files: Iterable[str | Path], dtype: torch.dtype | None, block: tuple[int, int]
 ) -> dict[str, StoredTensor]:
-    """What can be read with `[...]`, by name; tensors in eight bits with their scales applied.
+    """Open the tensors of safetensors files without reading them.
 
     Files stay mapped where `dtype` is the stored one: such tensors are never copied. Where they are converted they are
-    read one by one, else the mapped pages would stand in memory beside the converted weights.
-    Raises UserError for a broken file and for eight bits without a scale.
+    read one by one, else the mapped pages would be resident beside the converted weights.
+
+    Args:
+        files: The safetensors files.
+        dtype: The dtype that the tensors will be converted to.
+        block: Rows and columns that share a scale in eight-bit files.
+
+    Returns:
+        The tensors by name; those in eight bits are dequantised when they are read.
+
+    Raises:
+        UserError: For a missing or broken file, and for eight bits without a scale.
     """
     files = list(files)
     stored = _slices(files, "mmap")
-    if {tensor.get_dtype() for tensor in stored.values()} != {STORED_AS.get(dtype)}:  # type: ignore[arg-type]
+    if {tensor.get_dtype() for tensor in stored.values()} != {SAFETENSORS_DTYPES.get(dtype)}:  # type: ignore[arg-type]
         stored = _slices(files, "pread")
-    return _scaled(stored, block)
+    return _with_scales(stored, block)
 
 
 def _slices(files: Iterable[str | Path], backend: str) -> dict[str, Any]:
@@ -90,53 +115,68 @@ def _slices(files: Iterable[str | Path], backend: str) -> dict[str, Any]:
         except FileNotFoundError:
             raise UserError(f"{file} is missing: export the model again, or download the file") from None
         except SafetensorError as error:
-            raise UserError(f"{file} is cut short or broken ({error}): export or download it again") from None
+            raise UserError(f"{file} is truncated or broken ({error}): export or download it again") from None
     return slices
 
 
-def _scaled(stored: dict[str, Any], block: tuple[int, int]) -> dict[str, StoredTensor]:
+def _with_scales(stored: dict[str, Any], block: tuple[int, int]) -> dict[str, StoredTensor]:
     tensors = {name: StoredTensor(tensor) for name, tensor in stored.items()}
     for name, tensor in stored.items():
-        if tensor.get_dtype() not in EIGHT_BITS:
+        if tensor.get_dtype() not in EIGHT_BIT_DTYPES:
             continue
-        scale = next((name + suffix for suffix in SCALES if name + suffix in stored), None)
+        scale = next((name + suffix for suffix in SCALE_SUFFIXES if name + suffix in stored), None)
         if scale is None:
-            raise UserError(f"{name} is stored in eight bits without a {name}{SCALES[0]}: its values are unknown")
+            raise UserError(
+                f"{name} is stored in eight bits without a {name}{SCALE_SUFFIXES[0]}: its values are unknown"
+            )
         tensors[name] = StoredTensor(tensor, stored[scale], block)
         del tensors[scale]
-        for unused in UNUSED:
-            tensors.pop(f"{name.rpartition('.')[0]}.{unused}", None)
+        for activation_scale in ACTIVATION_SCALES:
+            tensors.pop(f"{name.rpartition('.')[0]}.{activation_scale}", None)
     return tensors
 
 
 def check_files(folder: Path) -> None:
-    """Raises UserError where a file of a local checkpoint's weights is missing or broken; reads headers only."""
+    """Check that all weight files of a local checkpoint can be opened; reads headers only.
+
+    Raises:
+        UserError: Names a file that is missing or broken.
+    """
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     names = [SAFE_WEIGHTS_NAME]
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError):
-            raise UserError(f"{index} is no index of weights: export or download it again") from None
+            raise UserError(f"{index} is not an index of weights: export or download it again") from None
     _slices([folder / name for name in names], "mmap")
 
 
-def check_names(found: Mapping[str, Shape], wanted: Mapping[str, Shape], where: str) -> None:
-    """Raises UserError that lists the names which are missing, unexpected or of another shape."""
+def check_tensors(actual: Mapping[str, Shape], expected: Mapping[str, Shape], source: str) -> None:
+    """Compare the shapes of a checkpoint's tensors with the model's.
+
+    Args:
+        actual: The shape of each tensor in the files.
+        expected: The shape of each parameter of the model.
+        source: Where the files are, for the error.
+
+    Raises:
+        UserError: Lists the names that are missing, unexpected or of another shape.
+    """
     problems = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
+        "missing": [name for name in expected if name not in actual],
+        "unexpected": [name for name in actual if name not in expected],
         "of another shape": [
-            f"{name} {found[name]} instead of {shape}"
-            for name, shape in wanted.items()
-            if name in found and found[name] != shape
+            f"{name} {actual[name]} instead of {shape}"
+            for name, shape in expected.items()
+            if name in actual and actual[name] != shape
         ],
     }
-    listed = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if listed:
-        raise UserError(f"the weights in {where} do not fit its config.json: {'; '.join(listed)}")
+    lines = [f"{len(names)} {problem}: {_abbreviate(names)}" for problem, names in problems.items() if names]
+    if lines:
+        raise UserError(f"the weights in {source} do not fit its config.json: {'; '.join(lines)}")
 
 
-def _some(names: list[str]) -> str:
-    rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _abbreviate(names: list[str]) -> str:
+    rest = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,12 +1,13 @@
-"""A plugin of vLLM: it cuts pictures as a checkpoint was trained, whatever its sizes.
+"""A vLLM plugin that cuts images as a checkpoint was trained, whatever its image sizes.
 
-vLLM finds it by its entry point where this package lies in the same environment; `pip install --no-deps` suffices, for
-it needs nothing that vLLM lacks. Without it vLLM serves checkpoints of the released sizes only.
+vLLM finds it by its entry point when this package is installed in the same environment; `pip install --no-deps` is
+enough, since the plugin needs nothing that vLLM does not install. Without it vLLM serves checkpoints of the released
+sizes only.
 """
 
 
 def register() -> None:
-    """Called by vLLM in each of its processes."""
+    """Register the model; vLLM calls this in each of its processes."""
     from vllm import ModelRegistry
 
     ModelRegistry.register_model(

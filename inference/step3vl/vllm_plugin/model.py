@@ -1,7 +1,7 @@
-"""vLLM's own model of this architecture, with the crop plan of `step3vl.data.crops` and the sizes of the checkpoint.
+"""vLLM's implementation of this architecture, with the crop plan of `step3vl.data` and the sizes of the checkpoint.
 
-vLLM's processor has the released sizes as constants. It also cuts a picture whose long side is exactly 728 pixels into
-four crops, where the released processor, and the model's training, have none.
+vLLM's processor has the released sizes as constants. It also cuts an image whose long side is exactly 728 pixels into
+four crops, where the released processor, and the training of the model, cut none.
 """
 
 from functools import cached_property
@@ -13,17 +13,21 @@ from vllm.model_executor.models.step3_vl import (
     Step3VLMultiModalProcessor,
     Step3VLProcessingInfo,
 )
-from vllm.model_executor.models.step_vl import StepVLForConditionalGeneration as Served
+from vllm.model_executor.models.step_vl import StepVLForConditionalGeneration as VLLMModel
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.parse import ImageSize
 from vllm.transformers_utils.config import get_hf_file_to_dict
 from vllm.transformers_utils.processors.step3_vl import ImagePatcher, Step3VLImageProcessor
 
-from step3vl.data.crops import ImageSpec, plan_crops
+from step3vl.data.sample.crops import ImageSpec, plan_crops
 
 
-class Patcher(ImagePatcher):
-    """Cuts by a plan. A picture beyond the limits of the spec is a 400 to the client; the reason is in vLLM's log."""
+class CropPlanPatcher(ImagePatcher):
+    """Cuts images by `plan_crops`. An image beyond the limits is a 400 to the client; the reason is in vLLM's log.
+
+    Args:
+        spec: Sizes and limits of images.
+    """
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -37,18 +41,20 @@ class Patcher(ImagePatcher):
         plan = plan_crops(*img.size, self.spec)
         if plan.padded is not None:
             img = self.square_pad(img)
-        whole = img.resize(plan.resized, Image.Resampling.BILINEAR)
-        canvas = whole.resize(plan.canvas, Image.Resampling.BILINEAR)
-        return whole, [canvas.crop(box) for box in plan.boxes], list(plan.newlines)
+        resized = img.resize(plan.resized, Image.Resampling.BILINEAR)
+        canvas = resized.resize(plan.canvas, Image.Resampling.BILINEAR)
+        return resized, [canvas.crop(box) for box in plan.boxes], list(plan.newlines)
 
 
-class ProcessingInfo(Step3VLProcessingInfo):
+class CheckpointProcessingInfo(Step3VLProcessingInfo):
+    """Sizes and limits of images from the checkpoint instead of constants."""
+
     @cached_property
     def spec(self) -> ImageSpec:
-        """From the checkpoint's own file; the released repository has none, and the released sizes."""
+        """From the checkpoint's preprocessor_config.json; the released repository has none, and the released sizes."""
         model = self.ctx.model_config
-        stored = get_hf_file_to_dict("preprocessor_config.json", model.model, model.revision) or {}
-        return ImageSpec(**{name: stored[name] for name in ImageSpec.model_fields if name in stored})
+        values = get_hf_file_to_dict("preprocessor_config.json", model.model, model.revision) or {}
+        return ImageSpec(**{name: values[name] for name in ImageSpec.model_fields if name in values})
 
     def get_image_processor(self, **kwargs: Any) -> Step3VLImageProcessor:
         processor = Step3VLImageProcessor(
@@ -57,7 +63,7 @@ class ProcessingInfo(Step3VLProcessingInfo):
             num_image_feature_size=self.spec.image_tokens,
             num_patch_feature_size=self.spec.crop_tokens,
         )
-        processor.patcher = Patcher(self.spec)
+        processor.patcher = CropPlanPatcher(self.spec)
         return processor
 
     def get_image_size_with_most_features(self) -> ImageSize:
@@ -65,7 +71,7 @@ class ProcessingInfo(Step3VLProcessingInfo):
 
 
 @MULTIMODAL_REGISTRY.register_processor(
-    Step3VLMultiModalProcessor, info=ProcessingInfo, dummy_inputs=Step3VLDummyInputsBuilder
+    Step3VLMultiModalProcessor, info=CheckpointProcessingInfo, dummy_inputs=Step3VLDummyInputsBuilder
 )
-class StepVLForConditionalGeneration(Served):
-    """The same layers and weights; only pictures are prepared otherwise."""
+class StepVLForConditionalGeneration(VLLMModel):
+    """vLLM's layers and weights; only image preparation differs."""

@@ -1,4 +1,4 @@
-"""A real server on a real port, over the small engine or over a backend that says what a test wants."""
+"""A real server on a real port, over the small engine or over a backend with scripted replies."""
 
 import asyncio
 import base64
@@ -13,19 +13,18 @@ import pytest
 from openai import OpenAI
 from PIL import Image
 
-from step3vl.inference.backend import Backend, BackendError, Deltas, EngineBackend, Usage
-from step3vl.inference.jobs import Delta, Request
-from step3vl.inference.sampling import Sampling
+from step3vl.inference.client import Backend, BackendError, Delta, DeltaStream, Request, Sampling, Usage
+from step3vl.inference.engine import EngineBackend
 from step3vl.inference.server import ServerConfig
-from step3vl.inference.server.serve import Server, listen, make_server
+from step3vl.inference.server.serve import DrainingServer, listen, make_server
 
 Reply = str | BackendError
 
 
-class Scripted:
-    """A backend whose replies are given: a function of the request and the rollout, sent a few characters at a time.
+class ScriptedBackend:
+    """A backend whose replies are a function of the request and the rollout, sent a few characters at a time.
 
-    `running` counts streams that have not ended. With `hold` set, a stream stops before its last piece.
+    `running` counts streams that have not ended. With `hold` set, a stream pauses before its last piece.
     """
 
     def __init__(self, reply: Callable[[Request, int], Reply], context: int | None = 1000, pause: float = 0.0):
@@ -38,32 +37,32 @@ class Scripted:
         self.requests: list[tuple[Request, Sampling, int]] = []
 
     async def tokenize(self, request: Request) -> list[int] | None:
-        """A token a character."""
-        shown = [getattr(part, "text", "") for turn in request.messages for part in turn.content]
-        return [ord(character) for text in [request.text or "", *shown] for character in text]
+        """One token for each character."""
+        texts = [getattr(part, "text", "") for turn in request.messages for part in turn.content]
+        return [ord(character) for text in [request.text or "", *texts] for character in text]
 
     async def close(self) -> None:
         self.running = 0
 
-    def stream(self, request: Request, sampling: Sampling, n: int = 1) -> Deltas:
+    def stream(self, request: Request, sampling: Sampling, n: int = 1) -> DeltaStream:
         self.requests.append((request, sampling, n))
-        deltas = Deltas(n)
-        return deltas.over(self._stream(request, n, deltas))
+        deltas = DeltaStream(n)
+        return deltas.bind(self._stream(request, n, deltas))
 
-    async def _stream(self, request: Request, n: int, deltas: Deltas) -> AsyncGenerator[Delta, None]:
+    async def _stream(self, request: Request, n: int, deltas: DeltaStream) -> AsyncGenerator[Delta, None]:
         self.running += 1
         try:
             replies = [self.reply(request, index) for index in range(n)]
             pieces = [[text[at : at + 7] for at in range(0, len(text), 7)] for text in map(_text, replies)]
             for step in range(max(map(len, pieces))):
                 await asyncio.sleep(self.pause)
-                for index, own in enumerate(pieces):
-                    while self.hold and step == len(own) - 1:
+                for index, reply_pieces in enumerate(pieces):
+                    while self.hold and step == len(reply_pieces) - 1:
                         await asyncio.sleep(0.01)
-                    if step < len(own):
-                        last = step == len(own) - 1
-                        yield Delta(index, own[step], [step], None, "stop" if last else None)
-            deltas.tokens = [len(own) for own in pieces]
+                    if step < len(reply_pieces):
+                        last = step == len(reply_pieces) - 1
+                        yield Delta(index, reply_pieces[step], [step], None, "stop" if last else None)
+            deltas.tokens = [len(reply_pieces) for reply_pieces in pieces]
             deltas.usage = Usage(len(await self.tokenize(request) or ()), sum(map(len, pieces)))
         finally:
             self.running -= 1
@@ -75,10 +74,10 @@ def _text(reply: Reply) -> str:
     return reply
 
 
-class Served:
-    """A running server: its address, what is inside, and clients of it."""
+class RunningServer:
+    """A running server: its address, its service, and clients for it."""
 
-    def __init__(self, server: Server, port: int):
+    def __init__(self, server: DrainingServer, port: int):
         self.server = server
         self.service = server.config.app.state.service
         self.root = f"http://127.0.0.1:{port}"
@@ -95,7 +94,7 @@ class Served:
 
 
 @contextmanager
-def serving(backend: Backend, config: ServerConfig | None = None, name: str = "m") -> Iterator[Served]:
+def run_server(backend: Backend, config: ServerConfig | None = None, name: str = "m") -> Iterator[RunningServer]:
     config = config or ServerConfig()
     listener = listen("127.0.0.1", 0, config.stall)
     server = make_server({name: backend}, config, drain=2)
@@ -105,7 +104,7 @@ def serving(backend: Backend, config: ServerConfig | None = None, name: str = "m
         while not server.started:
             assert thread.is_alive()
             threading.Event().wait(0.01)
-        yield Served(server, listener.getsockname()[1])
+        yield RunningServer(server, listener.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(30)
@@ -113,20 +112,20 @@ def serving(backend: Backend, config: ServerConfig | None = None, name: str = "m
         listener.close()
 
 
-@pytest.fixture(scope="session", name="serving")
-def serving_fixture() -> Callable:
-    return serving
+@pytest.fixture(scope="session", name="run_server")
+def run_server_fixture() -> Callable:
+    return run_server
 
 
-@pytest.fixture(scope="session", name="Scripted")
-def scripted_fixture() -> type[Scripted]:
-    return Scripted
+@pytest.fixture(scope="session", name="ScriptedBackend")
+def scripted_fixture() -> type[ScriptedBackend]:
+    return ScriptedBackend
 
 
 @pytest.fixture(scope="session")
-def served(engine: object) -> Iterator[Served]:
-    """The small engine behind a server; tests leave it as they found it."""
-    with serving(EngineBackend(engine)) as running:
+def engine_server(engine: object) -> Iterator[RunningServer]:
+    """The small engine behind a server; tests must not change it."""
+    with run_server(EngineBackend(engine)) as running:
         yield running
 
 
@@ -152,12 +151,12 @@ def data_url_fixture() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def asked() -> Callable[..., list[dict]]:
-    """Messages of one user turn: pictures, then text."""
+def user_message() -> Callable[..., list[dict]]:
+    """The messages of a chat with a single user turn: images, then text."""
 
     def messages(text: str, *urls: str) -> list[dict]:
-        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-        return [{"role": "user", "content": [*pictures, {"type": "text", "text": text}]}]
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        return [{"role": "user", "content": [*images, {"type": "text", "text": text}]}]
 
     return messages
 

@@ -1,7 +1,7 @@
 """`step3vl corpus doctor`: a dataset as a trainer would see it, before any training.
 
-Every sample goes through the plan, the loader and the collator of a real run. What a run would lose, cut, or not learn
-from comes to light here, and not at step 40,000.
+Every sample passes through the plan, the loader and the collator of a real run, so that what a run would lose, cut or
+not learn from is known before step 40,000.
 """
 
 from collections import Counter
@@ -13,115 +13,149 @@ from rich.console import Group
 from rich.table import Table
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import Dataset
+from step3vl.data.dataset import Dataset, DeadLetter, Split
 from step3vl.data.errors import UserError
-from step3vl.data.ledger import DeadLetter
-from step3vl.data.manifest import Split
-from step3vl.data.mixture import Mixture, MixtureSource, Oversize, Stretch
-from step3vl.data.plan import Item
-from step3vl.data.store import DEFAULT, StoreConfig
+from step3vl.data.plan import Mixture, MixtureSource, Oversize, PackItem, PlanPhase
+from step3vl.data.storage import DEFAULT_STORE, StoreConfig
 from step3vl.data.tokens import TokenIds, load_tokenizer
 from step3vl.model import Step3VLImageProcessor
 from step3vl.model.checkpoint import load_processor
-from step3vl.training.batch import Prepared, collate
-from step3vl.training.loader import PackLoader, deal
+from step3vl.training.batch import PreparedSample, collate
+from step3vl.training.loader import PackLoader, rank_packs
 
-_EXAMPLES = 5  # of each complaint, that are kept with their place
+_MAX_EXAMPLES = 5  # of each kind of issue
 
-# unreadable: a run would skip it. placeholders: the prompt has room for other picture tokens than the tower makes.
-# unpacked: the collator loses tokens or pictures. untrained: no token of it has a weight in the loss.
-Complaint = Literal["unreadable", "placeholders", "unpacked", "untrained"]
+IssueKind = Literal["unreadable", "placeholder_mismatch", "lost_in_collation", "untrained"]
+_DESCRIPTIONS: dict[IssueKind, str] = {
+    "unreadable": "samples that a run would skip",
+    "placeholder_mismatch": "samples whose prompt has another number of image tokens than the encoder makes",
+    "lost_in_collation": "packs that lose tokens or images",
+    "untrained": "samples of which no token is trained",
+}
 
 
 class TaskCount(Config):
-    """Of one task: samples and tokens that the plan has, tokens that came out, and how many of them are trained.
-
-    `committed` are the tokens that `dataset.json` names. Pictures count their global views, crops are counted apart.
-    """
+    """Counts of one task."""
 
     task: str
+    """Name of the task."""
     samples: int = 0
+    """Samples of the plan; a piece of a sample counts as one."""
     committed: int = 0
+    """Tokens according to dataset.json."""
     planned: int = 0
-    found: int = 0
+    """Tokens according to the plan."""
+    encoded: int = 0
+    """Tokens of the samples that could be read."""
     trained: int = 0
-    pictures: int = 0
+    """Tokens with a weight in the loss."""
+    images: int = 0
+    """Images, which is also the number of global views."""
     crops: int = 0
+    """Crops beside the global views."""
 
 
-class Finding(Config):
-    complaint: Complaint
+class DatasetIssue(Config):
+    """Something that keeps a run from training on every sample as it was committed."""
+
+    kind: IssueKind
+    """What is wrong."""
     count: int
+    """How often."""
     examples: tuple[str, ...]
+    """The first of them, with their positions in the dataset."""
 
 
 class Diagnosis(Config):
-    """What became of one epoch, or of its first packs where `whole` is false."""
+    """One epoch of a dataset, or its first packs where `complete` is false."""
 
     dataset: str
+    """Path or URL of the dataset."""
     split: Split
-    capacity: int
-    whole: bool
+    """The split that was read."""
+    sequence_length: int
+    """Tokens of a pack."""
+    complete: bool
+    """Whether the epoch was read to its end."""
     packs: int
-    filled: float  # share of the packs' room that tokens take
-    oversized: int  # samples longer than a pack, of the windows that were planned to their end
-    lost_tokens: int  # those of them that no pack holds
+    """Packs that were read."""
+    filled: float
+    """Share of the packs' length that tokens take."""
+    oversized: int
+    """Samples longer than a pack, of the windows that were planned to their end."""
+    lost_tokens: int
+    """Tokens of oversized samples that no pack holds."""
     tasks: tuple[TaskCount, ...]
-    findings: tuple[Finding, ...]
+    """Counts by task."""
+    issues: tuple[DatasetIssue, ...]
+    """What is wrong."""
 
     @property
     def healthy(self) -> bool:
         """Whether a run would train on every sample as it was committed."""
-        return not self.findings and not self.lost_tokens
+        return not self.issues and not self.lost_tokens
 
 
 def diagnose(
     dataset: str,
     model: str | Path | None = None,
     *,
-    capacity: int,
+    sequence_length: int,
     split: Split = "train",
     kind: Literal["document", "conversation"] | None = None,
     task: str | None = None,
     oversize: Oversize = "drop",
     packs: int | None = None,
     seed: int = 0,
-    store: StoreConfig = DEFAULT,
+    store: StoreConfig = DEFAULT_STORE,
 ) -> Diagnosis:
-    """Take one epoch of a dataset, or its first `packs`, through a trainer's loader and collator.
+    """Pass one epoch of a dataset through a trainer's loader and collator.
 
-    `model` is an exported model whose tokenizer and picture sizes to use; without one, those that the dataset was
-    counted with. Raises UserError when there is no such dataset, or it was counted for another model.
+    Args:
+        dataset: Path or URL of a committed dataset.
+        model: An exported model whose tokenizer and image sizes to use; by default those that the dataset was counted
+            with.
+        sequence_length: Tokens of a pack.
+        split: The split to read.
+        kind: Read only samples of this kind.
+        task: Read only tasks that match this shell pattern.
+        oversize: Treatment of samples longer than a pack.
+        packs: Stop after so many packs.
+        seed: Seed of the order.
+        store: How a dataset at a remote URL is read.
+
+    Raises:
+        UserError: There is no such dataset or model, or the dataset was counted for another model.
     """
     source = MixtureSource(dataset=dataset, split=split, kind=kind, task=task, oversize=oversize, epochs=1)
     opened = Dataset.open(dataset, store)
     if model is None:
         tokenizer = load_tokenizer(opened.tokenizer)
-        processor = Step3VLImageProcessor(**opened.manifest.counting.image.model_dump())
+        image_processor = Step3VLImageProcessor(**opened.manifest.counting.image.model_dump())
     else:
         if not Path(model).is_dir():
             raise UserError(f"no model at {model}: give the folder of an exported model")
-        whole = load_processor(Path(model))
-        tokenizer, processor = whole.plain_tokenizer(), whole.image_processor
+        processor = load_processor(Path(model))
+        tokenizer, image_processor = processor.plain_tokenizer(), processor.image_processor
     loader = PackLoader(
-        [Stretch(Mixture(sources=(source,)))],
-        capacity=capacity,
+        [PlanPhase(Mixture(sources=(source,)))],
+        sequence_length=sequence_length,
         seed=seed,
         tokenizer=tokenizer,
-        image_processor=processor,
+        image_processor=image_processor,
         micro_batch=1,
         rank=0,
         world=1,
         store=store,
     )
-    examination = Examination(loader, processor, TokenIds.of(tokenizer))
+    inspector = PackInspector(loader, image_processor, TokenIds.of(tokenizer))
     cursor = loader.plan.start
-    for share in deal(loader.plan.packs(), 1, 0, 1):
-        if packs is not None and share.cursor.packs > packs:
+    for selected in rank_packs(loader.plan.packs(), 1, 0, 1):
+        if packs is not None and selected.cursor.packs > packs:
             break
-        (pack,) = share.packs
-        examination.see([(item, loader.prepared(item)) for item in pack.items])
-        cursor = share.cursor
+        (pack,) = selected.packs
+        inspector.inspect([(item, loader.prepare(item)) for item in pack.items])
+        cursor = selected.cursor
     (stream,) = cursor.streams
     committed: Counter[str] = Counter()
     for total in opened.manifest.tasks:
@@ -130,116 +164,116 @@ def diagnose(
     return Diagnosis(
         dataset=dataset,
         split=split,
-        capacity=capacity,
-        whole=cursor.stretch == 1,
+        sequence_length=sequence_length,
+        complete=cursor.phase == 1,
         packs=cursor.packs,
-        filled=stream.tokens / max(cursor.packs * capacity, 1),
+        filled=stream.tokens / max(cursor.packs * sequence_length, 1),
         oversized=stream.oversized,
         lost_tokens=stream.lost_tokens,
-        tasks=examination.tasks(committed),
-        findings=examination.findings(),
+        tasks=inspector.task_counts(committed),
+        issues=inspector.issues(),
     )
 
 
-class Examination:
-    """Looks at packs, one after another."""
+class PackInspector:
+    """Inspects packs one after another, and counts what it sees.
 
-    def __init__(self, loader: PackLoader, processor: Step3VLImageProcessor, ids: TokenIds) -> None:
-        self._where, self._spec, self._ids = loader.plan.where, processor.spec, ids
-        self._tasks: dict[str, Counter[str]] = {}
-        self._complaints: Counter[Complaint] = Counter()
-        self._examples: dict[Complaint, list[str]] = {}
+    Args:
+        loader: The loader whose packs are inspected.
+        image_processor: Its image processor.
+        ids: Ids of the special tokens.
+    """
 
-    def see(self, pack: list[tuple[Item, Prepared | DeadLetter]]) -> None:
-        """One pack as the loader has prepared it."""
-        sound: list[tuple[Item, Prepared]] = []
-        for item, found in pack:
-            counts = self._tasks.setdefault(item.task, Counter())
+    def __init__(self, loader: PackLoader, image_processor: Step3VLImageProcessor, ids: TokenIds) -> None:
+        self._where, self._spec, self._ids = loader.plan.where, image_processor.spec, ids
+        self._counts: dict[str, Counter[str]] = {}
+        self._issues: Counter[IssueKind] = Counter()
+        self._examples: dict[IssueKind, list[str]] = {}
+
+    def inspect(self, pack: list[tuple[PackItem, PreparedSample | DeadLetter]]) -> None:
+        """Inspect one pack as the loader has prepared it."""
+        readable: list[tuple[PackItem, PreparedSample]] = []
+        for item, sample in pack:
+            counts = self._counts.setdefault(item.task, Counter())
             counts.update(samples=1, planned=item.length)
-            if isinstance(found, DeadLetter):
-                self._complain("unreadable", f"{found.source}: {found.reason}")
+            if isinstance(sample, DeadLetter):
+                self._add_issue("unreadable", f"{sample.source}: {sample.reason}")
                 continue
-            sound.append((item, found))
-            counts.update(found=len(found.ids))
-            views, crops = (len(found.pixels.views), len(found.pixels.crops)) if found.pixels else (0, 0)
-            counts.update(pictures=views, crops=crops)
-            room = int((found.ids == self._ids.image_patch).sum())
-            made = views * self._spec.image_tokens + crops * self._spec.crop_tokens
-            if room != made:
-                self._complain(
-                    "placeholders", f"{self._where(item)}: room for {room} picture tokens, the tower makes {made}"
+            readable.append((item, sample))
+            views, crops = (len(sample.pixels.views), len(sample.pixels.crops)) if sample.pixels else (0, 0)
+            counts.update(encoded=len(sample.ids), images=views, crops=crops)
+            placeholders = int((sample.ids == self._ids.image_patch).sum())
+            features = views * self._spec.image_tokens + crops * self._spec.crop_tokens
+            if placeholders != features:
+                self._add_issue(
+                    "placeholder_mismatch",
+                    f"{self._where(item)}: {placeholders} image tokens in the prompt, the encoder makes {features}",
                 )
-        if sound:
-            self._collated(sound)
+        if readable:
+            self._inspect_collated(readable)
 
-    def _collated(self, sound: list[tuple[Item, Prepared]]) -> None:
-        inputs, _ = collate([[sample for _, sample in sound]], self._ids.pad)
+    def _inspect_collated(self, samples: list[tuple[PackItem, PreparedSample]]) -> None:
+        inputs, _ = collate([[sample for _, sample in samples]], self._ids.pad)
         numbers, weights = inputs["sequence_ids"][0], inputs["loss_weights"][0]
-        for number, (item, sample) in enumerate(sound, start=1):
-            own = numbers == number
-            trained = int((weights[own] > 0).sum())
-            self._tasks[item.task].update(trained=trained)
+        for number, (item, sample) in enumerate(samples, start=1):
+            positions = numbers == number
+            trained, tokens = int((weights[positions] > 0).sum()), int(positions.sum())
+            self._counts[item.task].update(trained=trained)
             if not trained:
-                self._complain("untrained", self._where(item))
-            if int(own.sum()) != len(sample.ids):
-                self._complain(
-                    "unpacked", f"{self._where(item)}: {int(own.sum())} of {len(sample.ids)} tokens are left"
+                self._add_issue("untrained", self._where(item))
+            if tokens != len(sample.ids):
+                self._add_issue(
+                    "lost_in_collation", f"{self._where(item)}: {tokens} of {len(sample.ids)} tokens are left"
                 )
-        pictures = sum(len(sample.pixels.views) for _, sample in sound if sample.pixels)
+        images = sum(len(sample.pixels.views) for _, sample in samples if sample.pixels)
         packed = len(inputs["pixel_values"]) if "pixel_values" in inputs else 0
-        if packed != pictures:
-            self._complain(
-                "unpacked", f"the pack of {self._where(sound[0][0])}: {packed} of {pictures} pictures are left"
+        if packed != images:
+            self._add_issue(
+                "lost_in_collation", f"the pack of {self._where(samples[0][0])}: {packed} of {images} images are left"
             )
 
-    def _complain(self, complaint: Complaint, example: str) -> None:
-        self._complaints[complaint] += 1
-        kept = self._examples.setdefault(complaint, [])
-        if len(kept) < _EXAMPLES:
-            kept.append(example)
+    def _add_issue(self, kind: IssueKind, example: str) -> None:
+        self._issues[kind] += 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _MAX_EXAMPLES:
+            examples.append(example)
 
-    def tasks(self, committed: Counter[str]) -> tuple[TaskCount, ...]:
+    def task_counts(self, committed: Counter[str]) -> tuple[TaskCount, ...]:
+        """The counts so far, beside the tokens of each task according to dataset.json."""
         return tuple(
-            TaskCount(task=task, committed=committed[task], **counts) for task, counts in sorted(self._tasks.items())
+            TaskCount(task=task, committed=committed[task], **counts) for task, counts in sorted(self._counts.items())
         )
 
-    def findings(self) -> tuple[Finding, ...]:
+    def issues(self) -> tuple[DatasetIssue, ...]:
+        """The issues so far."""
         return tuple(
-            Finding(complaint=complaint, count=count, examples=tuple(self._examples[complaint]))
-            for complaint, count in sorted(self._complaints.items())
+            DatasetIssue(kind=kind, count=count, examples=tuple(self._examples[kind]))
+            for kind, count in sorted(self._issues.items())
         )
-
-
-_MEANING: dict[Complaint, str] = {
-    "unreadable": "samples that a run would skip",
-    "placeholders": "samples whose prompt has room for other picture tokens than the tower makes",
-    "unpacked": "packs that lose tokens or pictures",
-    "untrained": "samples of which no token is trained",
-}
 
 
 def render(diagnosis: Diagnosis) -> Group:
-    """For a terminal."""
-    part = "one epoch" if diagnosis.whole else f"the first {diagnosis.packs:,} packs of an epoch"
-    title = f"{diagnosis.dataset}, {diagnosis.split}: {part} in packs of {diagnosis.capacity:,}"
+    """A table and its summary, for a terminal."""
+    extent = "one epoch" if diagnosis.complete else f"the first {diagnosis.packs:,} packs of an epoch"
+    title = f"{diagnosis.dataset}, {diagnosis.split}: {extent} in packs of {diagnosis.sequence_length:,} tokens"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("task", no_wrap=True)
-    for name in ("samples", "tokens", "planned", "found", "trained", "views", "crops"):
+    for name in ("samples", "committed", "planned", "encoded", "trained", "images", "crops"):
         table.add_column(name, justify="right")
     for row in diagnosis.tasks:
-        numbers = (row.samples, row.committed, row.planned, row.found, row.trained, row.pictures, row.crops)
+        numbers = (row.samples, row.committed, row.planned, row.encoded, row.trained, row.images, row.crops)
         table.add_row(row.task, *(f"{number:,}" for number in numbers))
     lines = [
-        f"{diagnosis.packs:,} packs, {diagnosis.filled:.1%} full; tokens are those that dataset.json names, that the "
-        "plan has, that came out, and that are trained"
+        f"{diagnosis.packs:,} packs, {diagnosis.filled:.1%} full; tokens committed by dataset.json, planned, encoded, "
+        "and trained"
     ]
     if diagnosis.oversized:
         lines.append(
-            f"{diagnosis.oversized:,} samples are longer than a pack; {diagnosis.lost_tokens:,} tokens of them are "
+            f"{diagnosis.oversized:,} samples are longer than a pack; {diagnosis.lost_tokens:,} of their tokens are "
             "left out (oversize: split cuts documents into pieces, truncate keeps the beginning)"
         )
-    for finding in diagnosis.findings:
-        lines.append(f"{finding.count:,} {_MEANING[finding.complaint]}, such as")
-        lines += [f"  {example}" for example in finding.examples]
-    lines.append("nothing is wrong" if diagnosis.healthy else "a run would not train on everything")
+    for issue in diagnosis.issues:
+        lines.append(f"{issue.count:,} {_DESCRIPTIONS[issue.kind]}, for example")
+        lines += [f"  {example}" for example in issue.examples]
+    lines.append("no issues" if diagnosis.healthy else "a run would not train on everything")
     return Group(table, *lines)

@@ -1,7 +1,7 @@
 """Start the ranks of a run on this machine, and let none of them outlive it.
 
 `launch` gives each rank the environment that torchrun would. Under torchrun, srun or any other launcher, which set
-WORLD_SIZE, it runs the module in place instead. A mistake of the user's, found by a rank, comes back as one UserError.
+WORLD_SIZE, it runs the module in place instead. A UserError of a rank is raised again by the launcher.
 """
 
 import ctypes
@@ -22,17 +22,25 @@ from step3vl.data.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-USER_ERROR = 2  # exit code of a rank that raised UserError
+USER_ERROR = 2
+"""Exit code of a rank that raised UserError."""
 _ERROR_FILE = "STEP3VL_ERROR_FILE"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_TERMINATION_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
 def launch(module: str, config_path: str | Path, processes: int) -> None:
     """Run `python -m module config_path` in `processes` ranks and wait for all of them.
 
-    Each has the cores of this process divided by the ranks as its threads, unless OMP_NUM_THREADS says otherwise.
-    Raises UserError with the message of the first rank that raised one, or the exit code of the first that failed.
+    The cores of this process are divided among the ranks as threads, unless OMP_NUM_THREADS is set.
+
+    Args:
+        module: Dotted name of a module with a `main(config_path)`.
+        config_path: The resolved configuration.
+        processes: Number of ranks.
+
+    Raises:
+        UserError: With the message of the first rank that raised one, or the exit code of the first that failed.
     """
     if "WORLD_SIZE" in os.environ:
         importlib.import_module(module).main(str(config_path))
@@ -51,24 +59,27 @@ def launch(module: str, config_path: str | Path, processes: int) -> None:
         ranks: list[subprocess.Popen[bytes]] = []
         try:
             for rank in range(processes):
-                own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared, **own}
+                numbers = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared, **numbers}
                 ranks.append(
                     subprocess.Popen(
-                        command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_die_with(os.getpid())
+                        command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_killed_with(os.getpid())
                     )
                 )
             failed = _wait(ranks)
         finally:
             _stop(ranks)
         if failed is not None:
-            raise UserError(_explain(failed, ranks[failed].returncode, error_file, module))
+            raise UserError(_failure_message(failed, ranks[failed].returncode, error_file, module))
 
 
 def run_rank(work: Callable[[str], None]) -> None:
-    """The `main` of a module that `launch` starts: call `work` with the configuration's path from the command line.
+    """Run a rank: the `__main__` of a module that `launch` starts.
 
-    A UserError goes to the launcher and ends the process with code 2; without our launcher, rank 0 prints it.
+    A UserError is passed to the launcher and ends the process with code 2; under another launcher rank 0 prints it.
+
+    Args:
+        work: Called with the path of the configuration from the command line.
     """
     if len(sys.argv) != 2:
         raise SystemExit(f"usage: {Path(sys.argv[0]).name} CONFIG")
@@ -83,46 +94,47 @@ def run_rank(work: Callable[[str], None]) -> None:
                 with Path(path).open("x", encoding="utf-8") as file:
                     file.write(str(error))
             except FileExistsError:
-                pass  # another rank found it first
+                pass  # another rank was first
         elif first:
             print(f"error: {error}", file=sys.stderr)
-        _leave(USER_ERROR)
+        _exit_now(USER_ERROR)
     except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT)
+        _exit_now(128 + signal.SIGINT)
 
 
-def _leave(code: int) -> NoReturn:
-    """End at once: another rank may be inside a collective that this one will never join, and exit handlers wait."""
+def _exit_now(code: int) -> NoReturn:
+    """Exit without exit handlers, which may wait for a rank that is inside a collective with this one."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """For a child, before it becomes Python: have the kernel end it when its parent ends, however that ends."""
+def _killed_with(parent: int) -> Callable[[], None]:
+    """A function for a child to call before exec: the kernel then kills it when its parent ends, however that ends."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def arrange() -> None:
+    def set_parent_death_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the line above
             os._exit(1)
 
-    return arrange
+    return set_parent_death_signal
 
 
 def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _wait(ranks: list[subprocess.Popen[bytes]]) -> int | None:
-    """Wait until every rank ended well (None) or one failed (its number)."""
+    """Wait until all ranks have succeeded (None) or one has failed (its number)."""
     while True:
         codes = [rank.poll() for rank in ranks]
         failed = [number for number, code in enumerate(codes) if code]
         if failed:
-            # The first to be seen is not always the first to fail: one that a peer's end brought down may be quicker.
+            # The first seen is not always the first to fail: a rank that fails with a peer may exit before it.
             return next((number for number in failed if codes[number] == USER_ERROR), failed[0])
         if all(code == 0 for code in codes):
             return None
@@ -133,7 +145,7 @@ def _stop(ranks: list[subprocess.Popen[bytes]]) -> None:
     for rank in ranks:
         if rank.poll() is None:
             rank.terminate()
-    deadline = time.monotonic() + _GRACE
+    deadline = time.monotonic() + _TERMINATION_GRACE
     for rank in ranks:
         try:
             rank.wait(max(0.0, deadline - time.monotonic()))
@@ -142,8 +154,8 @@ def _stop(ranks: list[subprocess.Popen[bytes]]) -> None:
             rank.wait()
 
 
-def _explain(rank: int, code: int, error_file: Path, module: str) -> str:
+def _failure_message(rank: int, code: int, error_file: Path, module: str) -> str:
     if error_file.exists():
         return error_file.read_text(encoding="utf-8")
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-    return f"rank {rank} of {module} {how}; what it said is above. The same command goes on from the last checkpoint"
+    failure = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+    return f"rank {rank} of {module} {failure}; its output is above. The same command resumes from the last checkpoint"

@@ -1,10 +1,10 @@
 """Packs of a plan to micro-batches of a rank.
 
-The plan is made from the index before a picture is read. The next packs of it are the micro-batch of all ranks, and
-each rank takes as many of them, one behind the other, so that every rank has every source. All that a loader needs to
-go on is therefore one integer, the number of packs that all ranks together have taken, and it holds for any number of
-ranks and any micro-batch. The plan's cursor, which each batch carries, says the same without counting. A sample that
-cannot be read leaves its pack shorter, whichever rank meets it.
+The plan is made from the index before an image is read. The next packs of it are the micro-batch of all ranks, and
+each rank takes an equal run of them, so that every rank has every source. The state of a loader is therefore one
+integer, the number of packs that all ranks together have taken, and it holds for any number of ranks and any
+micro-batch. The plan's cursor, which each batch carries, is the same position without counting. A sample that cannot
+be read leaves its pack shorter, whichever rank meets it.
 """
 
 from collections import OrderedDict
@@ -18,50 +18,74 @@ from PIL.Image import DecompressionBombError
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from step3vl.data.dataset import DamagedSample
+from step3vl.data.dataset import DamagedSample, DeadLetter
 from step3vl.data.errors import UserError
-from step3vl.data.ledger import DeadLetter
-from step3vl.data.mixture import Stretch
-from step3vl.data.plan import Cursor, Item, Pack, Plan, Walk
-from step3vl.data.rows import DatasetIndex
-from step3vl.data.store import DEFAULT, StoreConfig
+from step3vl.data.plan import Cursor, DatasetIndex, Pack, PackItem, Plan, PlanPhase, PlanReader
+from step3vl.data.storage import DEFAULT_STORE, StoreConfig
 from step3vl.data.tokens import TokenIds
 from step3vl.model import Step3VLImageProcessor
-from step3vl.training.batch import Batch, Prepared, collate, prepare
+from step3vl.training.batch import PackedBatch, PreparedSample, collate, prepare_sample
 
-# What is wrong with the one sample that was being read; anything else is wrong with the run.
-_DAMAGE = (DamagedSample, OSError, ValueError, SyntaxError, DecompressionBombError)
+SAMPLE_ERRORS = (DamagedSample, OSError, ValueError, SyntaxError, DecompressionBombError)
+"""Errors of the sample that was being read; any other is an error of the run."""
 
 
-class Share(NamedTuple):
-    """One micro-batch: the packs of one rank in it, and where the plan stands after the packs of all ranks."""
+class RankPacks(NamedTuple):
+    """The packs of one rank in a micro-batch, and the position in the plan after the packs of all ranks."""
 
     packs: list[Pack]
     cursor: Cursor
 
 
-def deal(walk: Walk, micro_batch: int, rank: int, world: int, worker: int = 0, workers: int = 1) -> Iterator[Share]:
-    """The micro-batches that one worker of one rank makes. Packs at the end that do not fill one are left out."""
+def rank_packs(
+    reader: PlanReader, micro_batch: int, rank: int, world: int, worker: int = 0, workers: int = 1
+) -> Iterator[RankPacks]:
+    """Select the micro-batches that one worker of one rank makes.
+
+    Packs at the end of the plan that do not fill a micro-batch of all ranks are left out.
+
+    Args:
+        reader: The packs of all ranks.
+        micro_batch: Packs of one rank in a micro-batch.
+        rank: Number of the rank.
+        world: Number of ranks.
+        worker: Number of the worker within its rank.
+        workers: Workers of a rank.
+    """
     for number in range(2**63):
-        group = list(islice(walk, micro_batch * world))
+        group = list(islice(reader, micro_batch * world))
         if len(group) < micro_batch * world:
             return
         if number % workers == worker:
-            yield Share(group[rank * micro_batch : (rank + 1) * micro_batch], walk.cursor)
+            yield RankPacks(group[rank * micro_batch : (rank + 1) * micro_batch], reader.cursor)
 
 
-class PackLoader(IterableDataset[Batch | UserError]):
-    """The micro-batches of rank `rank`, of `micro_batch` packs each, over the stretches of a run: see `batches`.
+class PackLoader(IterableDataset[PackedBatch | UserError]):
+    """The micro-batches of one rank over the phases of a run: see `batches`.
 
-    `group` is the number of packs of an optimiser step, in whose multiples stretches end. Raises UserError when a
-    dataset was counted with another tokenizer or for other picture sizes.
+    Args:
+        phases: Mixtures and budgets, in order.
+        sequence_length: Tokens of a pack.
+        seed: Seed of the order.
+        tokenizer: Tokenizer of the model.
+        image_processor: Image processor of the model.
+        micro_batch: Packs of a batch.
+        rank: Number of the rank.
+        world: Number of ranks.
+        group: Packs of an optimizer step over all ranks; phases end at multiples of it.
+        workers: Processes that decode ahead; 0 decodes in this one.
+        cache_mb: MiB of decoded samples to keep, over all workers.
+        store: How datasets at remote URLs are read.
+
+    Raises:
+        UserError: A dataset was counted with another tokenizer or for other image sizes.
     """
 
     def __init__(
         self,
-        stretches: Sequence[Stretch],
+        phases: Sequence[PlanPhase],
         *,
-        capacity: int,
+        sequence_length: int,
         seed: int,
         tokenizer: Tokenizer,
         image_processor: Step3VLImageProcessor,
@@ -71,9 +95,9 @@ class PackLoader(IterableDataset[Batch | UserError]):
         group: int = 1,
         workers: int = 0,
         cache_mb: int = 0,
-        store: StoreConfig = DEFAULT,
+        store: StoreConfig = DEFAULT_STORE,
     ) -> None:
-        self.plan = Plan(stretches, capacity, seed, group=group, open_index=partial(DatasetIndex, store=store))
+        self.plan = Plan(phases, sequence_length, seed, group=group, open_index=partial(DatasetIndex, store=store))
         for dataset in {dataset.url: dataset for dataset in self.plan.datasets}.values():
             dataset.check_counting(tokenizer, image_processor.spec)
         self._tokenizer, self._processor = tokenizer, image_processor
@@ -81,15 +105,21 @@ class PackLoader(IterableDataset[Batch | UserError]):
         self._micro_batch, self._rank, self._world = micro_batch, rank, world
         self._start: int | Cursor = 0
         self._workers = workers
-        self._cache = _Cache(cache_mb * 2**20 // max(workers, 1))
+        self._cache = _SampleCache(cache_mb * 2**20 // max(workers, 1))
 
-    def batches(self, start: int | Cursor = 0) -> Iterator[Batch]:
-        """From pack `start` of the plan, or from a cursor, on; in the same order whatever the number of workers.
+    def batches(self, start: int | Cursor = 0) -> Iterator[PackedBatch]:
+        """The batches from a position on; in the same order whatever the number of workers.
 
         A worker prepares two batches ahead at most, and hands them over in shared memory.
+
+        Args:
+            start: Number of a pack in the plan, or a cursor.
+
+        Raises:
+            UserError: A dataset is missing or broken.
         """
         self._start = start
-        source: Iterator[Batch | UserError] = iter(self)
+        source: Iterator[PackedBatch | UserError] = iter(self)
         if self._workers:
             # Forked workers would inherit the threads of the process group in an unknown state.
             source = iter(
@@ -107,82 +137,93 @@ class PackLoader(IterableDataset[Batch | UserError]):
                 raise batch
             yield batch
 
-    def __iter__(self) -> Iterator[Batch | UserError]:
-        """This worker's share. A UserError is handed over as it is: DataLoader would wrap it in a traceback."""
-        worker = get_worker_info()
-        mine, of = (worker.id, worker.num_workers) if worker else (0, 1)
+    def __iter__(self) -> Iterator[PackedBatch | UserError]:
+        """The batches of this worker. A UserError is yielded: DataLoader would wrap a raised one in a traceback."""
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
         try:
-            walk = self.plan.packs(self._start)
-            for share in deal(walk, self._micro_batch, self._rank, self._world, mine, of):
-                yield self._batch(share)
+            reader = self.plan.packs(self._start)
+            for selected in rank_packs(reader, self._micro_batch, self._rank, self._world, worker, workers):
+                yield self._batch(selected)
         except UserError as error:
             yield error
 
-    def _batch(self, share: Share) -> Batch:
-        rows: list[list[Prepared]] = []
-        tasks: list[tuple[str, ...]] = []
-        dead: list[DeadLetter] = []
-        lost_tokens = 0
-        for pack in share.packs:
-            whole: list[tuple[Prepared, str]] = []
+    def _batch(self, selected: RankPacks) -> PackedBatch:
+        rows: list[list[PreparedSample]] = []
+        items: list[tuple[PackItem, ...]] = []
+        unreadable: list[DeadLetter] = []
+        unreadable_tokens = 0
+        for pack in selected.packs:
+            readable: list[tuple[PreparedSample, PackItem]] = []
             for item in pack.items:
-                found = self.prepared(item)
-                if isinstance(found, DeadLetter):
-                    dead.append(found)
-                    lost_tokens += item.length
+                sample = self.prepare(item)
+                if isinstance(sample, DeadLetter):
+                    unreadable.append(sample)
+                    unreadable_tokens += item.length
                 else:
-                    whole.append((found, item.task))
-            rows.append([sample for sample, _ in whole])
-            tasks.append(tuple(task for _, task in whole))
+                    readable.append((sample, item))
+            rows.append([sample for sample, _ in readable])
+            items.append(tuple(item for _, item in readable))
         inputs, weight = collate(rows, self._pad)
         tokens = sum(len(sample.ids) for row in rows for sample in row)
-        return Batch(inputs, weight, tokens, tuple(tasks), tuple(dead), lost_tokens, share.cursor)
+        return PackedBatch(
+            inputs,
+            weight,
+            tokens,
+            trained_tokens=int((inputs["loss_weights"] > 0).sum()),
+            items=tuple(items),
+            unreadable=tuple(unreadable),
+            unreadable_tokens=unreadable_tokens,
+            cursor=selected.cursor,
+        )
 
-    def prepared(self, item: Item) -> Prepared | DeadLetter:
-        """The sample of an item, or what is wrong with it."""
-        found = self._cache.get(item)
-        if found is None:
+    def prepare(self, item: PackItem) -> PreparedSample | DeadLetter:
+        """The sample of an item, or the error with which it could not be read."""
+        prepared = self._cache.get(item)
+        if prepared is None:
             try:
                 sample = self.plan.read(item)
-                found = prepare(sample, self._tokenizer, self._processor, item.piece)
-                _check_length(item, found)
-            except _DAMAGE as error:
-                place = self.plan.where(item)
-                reason = str(error).removeprefix(f"{place}: ")
-                return DeadLetter(step="load", error=type(error).__name__, reason=reason, source=place)
-            self._cache.put(item, found)
-        return found
+                prepared = prepare_sample(sample, self._tokenizer, self._processor, item.piece)
+                _check_length(item, prepared)
+            except SAMPLE_ERRORS as error:
+                position = self.plan.where(item)
+                dead_letter = DeadLetter.from_error(error, step="load", source=position)
+                return dead_letter.model_copy(update={"reason": dead_letter.reason.removeprefix(f"{position}: ")})
+            self._cache.put(item, prepared)
+        return prepared
 
 
-def _check_length(item: Item, sample: Prepared) -> None:
-    """Raises ValueError when a sample is not what the plan counted; a piece may be shorter by less than a picture."""
-    found = len(sample.ids)
-    if not found:
-        raise ValueError("it begins with a picture larger than a pack; raise the capacity, or drop what is oversize")
-    if found > item.length or (item.piece is None and found < item.length):
-        raise ValueError(f"the index counts {item.length} tokens and the sample has {found}; build the dataset again")
+def _check_length(item: PackItem, sample: PreparedSample) -> None:
+    """Raises ValueError when a sample is not what the plan counted; a piece may be shorter by less than an image."""
+    length = len(sample.ids)
+    if not length:
+        raise ValueError(
+            "it begins with an image larger than a pack; raise data.sequence_length, or drop oversize samples"
+        )
+    if length > item.length or (item.piece is None and length < item.length):
+        raise ValueError(f"the index counts {item.length} tokens and the sample has {length}; build the dataset again")
 
 
-class _Cache:
-    """The samples used last, up to a number of bytes."""
+class _SampleCache:
+    """The most recently used samples, up to a number of bytes."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._held = limit, 0
-        self._samples: OrderedDict[Item, Prepared] = OrderedDict()
+        self._limit, self._size = limit, 0
+        self._samples: OrderedDict[PackItem, PreparedSample] = OrderedDict()
 
-    def get(self, item: Item) -> Prepared | None:
-        found = self._samples.get(item)
-        if found is not None:
+    def get(self, item: PackItem) -> PreparedSample | None:
+        sample = self._samples.get(item)
+        if sample is not None:
             self._samples.move_to_end(item)
-        return found
+        return sample
 
-    def put(self, item: Item, sample: Prepared) -> None:
+    def put(self, item: PackItem, sample: PreparedSample) -> None:
         self._samples[item] = sample
-        self._held += sample.nbytes
-        while self._held > self._limit:
+        self._size += sample.nbytes
+        while self._size > self._limit:
             _, oldest = self._samples.popitem(last=False)
-            self._held -= oldest.nbytes
+            self._size -= oldest.nbytes
 
 
-def _unchanged(batch: Batch | UserError) -> Batch | UserError:
+def _unchanged(batch: PackedBatch | UserError) -> PackedBatch | UserError:
     return batch

@@ -1,6 +1,6 @@
 """Pretraining: `python -m step3vl.training.pretrain CONFIG.yaml`, in each rank.
 
-Every tower is trained on everything in the mixture: documents on all their text, conversations on their answers
+Every component is trained on everything in the mixture: documents on all their text, conversations on their answers
 (STEP3-VL-10B report, section 2.3).
 """
 
@@ -9,11 +9,15 @@ from step3vl.training.launch import run_rank
 
 
 class PretrainConfig(TrainConfig):
-    """See TrainConfig."""
+    """A run of pretraining."""
 
 
 def main(config_path: str) -> None:
-    """Train by a resolved configuration. Raises UserError."""
+    """Train by a resolved configuration.
+
+    Raises:
+        UserError: Something is wrong in the configuration, the data or the checkpoint.
+    """
     config = read_config(config_path, PretrainConfig)
     from step3vl.training.engine import leave  # these import torch and DeepSpeed
     from step3vl.training.trainer import train

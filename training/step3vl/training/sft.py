@@ -13,12 +13,12 @@ from step3vl.training.launch import run_rank
 
 
 class SFTConfig(TrainConfig):
-    """See TrainConfig; sources give their conversations, and the model comes from `init`."""
+    """A run of fine-tuning: sources give their conversations, and the model comes from `init`."""
 
     sample_kind: ClassVar[Literal["document", "conversation"] | None] = "conversation"
 
     @model_validator(mode="after")
-    def _has_conversations(self) -> Self:
+    def _check_conversations(self) -> Self:
         if self.init is None:
             raise ValueError("fine-tuning needs init, the exported model to start from")
         if any(source.kind == "document" for phase in self.phases for source in phase.mixture.sources):
@@ -27,7 +27,11 @@ class SFTConfig(TrainConfig):
 
 
 def main(config_path: str) -> None:
-    """Train by a resolved configuration. Raises UserError."""
+    """Train by a resolved configuration.
+
+    Raises:
+        UserError: Something is wrong in the configuration, the data or the checkpoint.
+    """
     config = read_config(config_path, SFTConfig)
     from step3vl.training.engine import leave  # these import torch and DeepSpeed
     from step3vl.training.trainer import train

@@ -1,4 +1,4 @@
-"""Many questions from a file to a file of answers, with a progress bar on stderr and a summary on stdout."""
+"""`step3vl batch`: answer a file of questions, with a progress bar on stderr and a summary on stdout."""
 
 import json
 from dataclasses import asdict
@@ -10,12 +10,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from step3vl.data.dataset import Split
 from step3vl.data.errors import UserError
+from step3vl.data.storage import require_local
 from step3vl.inference import Backend, BackendError, PaCoReConfig, Sampling
-from step3vl.inference.batch import BatchConfig, Output, Summary, answer_all
-from step3vl.inference.questions import count_questions, read_questions
-from step3vl.inference.synthesis import TEMPLATE, load_template
-from step3vl.inference.waiting import wait_for
-from step3vl.workflows.answering import open_backend, parse_rounds
+from step3vl.inference.batch import (
+    AnswerFile,
+    AnswerRow,
+    BatchConfig,
+    BatchSummary,
+    answer_all,
+    count_questions,
+    read_questions,
+)
+from step3vl.inference.client import run_sync
+from step3vl.inference.pacore import TEMPLATE, load_template
+from step3vl.workflows.backends import open_backend, parse_rounds
 
 
 def run_batch(
@@ -29,7 +37,7 @@ def run_batch(
     template: Path | None = None,
     consensus: float | None = None,
     deadline: float | None = None,
-    minimum: int = 1,
+    min_rollouts: int = 1,
     trace: bool = False,
     split: Split = "heldout",
     concurrency: int = 16,
@@ -38,13 +46,22 @@ def run_batch(
     max_new_tokens: int = 1024,
     seed: int = 0,
     as_json: bool = False,
-) -> Summary:
-    """Answer the questions that `out` does not have yet. Raises UserError when questions or model are wrong."""
+) -> BatchSummary:
+    """Answer the questions that ``out`` does not answer yet. Arguments are those of ``step3vl batch``.
+
+    Returns:
+        The counts that are printed.
+
+    Raises:
+        UserError: the questions, the template or the model cannot be read; the server is unreachable; ``out`` is a
+            URL.
+    """
+    require_local(out)
     pacore = None
     if counts := parse_rounds(rounds):
         pacore = PaCoReConfig(
             rounds=counts, template=template or TEMPLATE, consensus=consensus or None, deadline=deadline or None,
-            minimum=minimum,
+            min_rollouts=min_rollouts,
         )  # fmt: skip
         load_template(pacore.template)
     config = BatchConfig(
@@ -63,22 +80,26 @@ def run_batch(
         **config.model_dump(mode="json", exclude={"concurrency"}),
     }
     if pacore:
-        settings["pacore"]["template"] = pacore.template.read_text(encoding="utf-8")  # a path says too little
-    with Output(out, settings, retry_failed) as output:
+        settings["pacore"]["template"] = pacore.template.read_text(
+            encoding="utf-8"
+        )  # the content, which a path does not identify
+    with AnswerFile(out, settings, retry_failed) as output:
         before = len(output.done)
         if before < total:
             answers = open_backend(model, backend, api_key)
             try:
                 summary = _answer(answers, source, split, output, config, total)
             finally:
-                wait_for(answers.close())
+                run_sync(answers.close())
         else:
-            summary = Summary(total, before, 0, 0, 0, 0, 0.0)
-    print(json.dumps(asdict(summary)) if as_json else _told(summary, out))
+            summary = BatchSummary(total, before, 0, 0, 0, 0, 0.0)
+    print(json.dumps(asdict(summary)) if as_json else _describe(summary, out))
     return summary
 
 
-def _answer(backend: Backend, source: str, split: Split, output: Output, config: BatchConfig, total: int) -> Summary:
+def _answer(
+    backend: Backend, source: str, split: Split, output: AnswerFile, config: BatchConfig, total: int
+) -> BatchSummary:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -91,23 +112,23 @@ def _answer(backend: Backend, source: str, split: Split, output: Output, config:
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
         task = progress.add_task("questions", total=total, completed=len(output.done), failed=0)
 
-        def heard(row: dict) -> None:
+        def advance(row: AnswerRow) -> None:
             nonlocal failed
             failed += row["status"] == "failed"
             progress.update(task, advance=1, failed=failed)
 
         try:
-            return wait_for(answer_all(backend, read_questions(source, split), output, config, heard))
+            return run_sync(answer_all(backend, read_questions(source, split), output, config, advance))
         except BackendError as error:
-            raise UserError(f"{error}; {len(output.done)} of {total} are done, the same command goes on") from None
+            raise UserError(f"{error}; {len(output.done)} of {total} are done, the same command continues") from None
 
 
-def _told(summary: Summary, out: Path) -> str:
+def _describe(summary: BatchSummary, out: Path) -> str:
     parts = [f"{summary.answered} answered", f"{summary.failed} failed"]
-    if summary.before:
-        parts.append(f"{summary.before} there before")
+    if summary.already_answered:
+        parts.append(f"{summary.already_answered} answered before")
     rate = summary.completion_tokens / summary.seconds if summary.seconds else 0.0
     return (
         f"{out}: {summary.total} questions: {', '.join(parts)}; {summary.prompt_tokens:,} tokens read, "
-        f"{summary.completion_tokens:,} drawn in {summary.seconds:.1f} s ({rate:,.0f} a second)"
+        f"{summary.completion_tokens:,} sampled in {summary.seconds:.1f} s ({rate:,.0f} a second)"
     )

@@ -1,8 +1,8 @@
-"""A conversation with a model on the terminal: thoughts go to stderr, answers to stdout."""
+"""A conversation with a model on the terminal: reasoning goes to stderr, answers to stdout."""
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,22 +11,21 @@ from typing import Any
 from rich.console import Console
 
 from step3vl.data.errors import UserError
-from step3vl.data.files import write_durably
 from step3vl.data.sample import Image, ImagePart, Message, Part, TextPart, image, text
+from step3vl.data.storage import write_durably
 from step3vl.inference import Backend, Completion, PaCoRe, PaCoReConfig, Request, Sampling, Usage
-from step3vl.inference.backend import Rollout
-from step3vl.inference.pacore import AnswerDelta, Finished, Restarted
-from step3vl.inference.splitter import Splitter
-from step3vl.inference.waiting import wait_for
-from step3vl.workflows.answering import open_backend, parse_rounds
-from step3vl.workflows.hypotheses import Hypotheses, printable
+from step3vl.inference.client import ReplyPiece, ReplySplitter, RolloutBuilder, run_sync
+from step3vl.inference.pacore import AnswerDelta, Finished, RolloutsRestarted
+from step3vl.workflows.backends import open_backend, parse_rounds
+from step3vl.workflows.command import Terminated
+from step3vl.workflows.hypothesis_view import HypothesisView, printable
 
 HELP = """\
-/image FILE ...   show pictures with the next question
-/pacore K         answer by PaCoRe: 4, 16, "32,4", low, medium, high; off for single answers
+/image FILE ...   add images to the next question
+/pacore K         answer with PaCoRe: 4, 16, "32,4", low, medium, high; off for single answers
 /reset            forget the conversation
-/save FILE        write the conversation as a line of JSON, which `step3vl batch` can ask again
-/quit             leave; Ctrl-D does too, Ctrl-C stops an answer"""
+/save FILE        save the conversation as a JSON line that `step3vl batch` reads
+/quit             quit; so does Ctrl-D, and Ctrl-C stops an answer"""
 
 
 def run_chat(
@@ -39,15 +38,28 @@ def run_chat(
     rounds: tuple[int, ...] = (),
     temperature: float = 1.0,
     max_new_tokens: int = 1024,
-    seed: int = 0,
+    seed: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Answer one prompt, or what is typed or piped in; each turn sees those before it.
+    """Answer one prompt, or a dialogue from the terminal, in which each turn sees those before it.
 
-    Raises UserError for a picture or a model that cannot be read, and for no question at all.
+    Args:
+        model: A model folder, or the server's name for a model.
+        prompt: The question; by default it is read from standard input, or a dialogue starts.
+        images: Images that the first question is about.
+        backend: The address of an OpenAI-compatible server.
+        api_key: The server's key.
+        rounds: Rollouts of each round of PaCoRe; empty for single answers.
+        temperature: 0 takes the most likely token.
+        max_new_tokens: Longest answer, in tokens.
+        seed: The same seed gives the same answer; by default it is random.
+        as_json: Whether to print answers as JSON lines.
+
+    Raises:
+        UserError: an image or the model cannot be read, or there is no question.
     """
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
-    pictures = [(path, read_picture(path)) for path in images]  # before the model, which takes longer to load
+    attachments = [(path, read_image(path)) for path in images]  # before the model, which takes longer to load
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read().strip()
         if not prompt:
@@ -55,25 +67,25 @@ def run_chat(
     answers = open_backend(model, backend, api_key)
     try:
         chat = Chat(answers, sampling, rounds, as_json)
-        chat.show(pictures)
+        chat.attach(attachments)
         if prompt is not None:
             chat.ask(prompt)
         else:
             chat.talk()
     finally:
-        wait_for(answers.close())
+        run_sync(answers.close())
 
 
-def read_picture(path: Path) -> Image:
-    """The picture in a file. Raises UserError."""
+def read_image(path: Path) -> Image:
+    """Read the image in a file. Raises UserError."""
     try:
         return Image.from_bytes(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such picture") from None
+        raise UserError(f"{path}: no such image") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; give a picture file") from None
+        raise UserError(f"{path}: is a folder; give an image file") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; give a whole JPEG, PNG, WebP, GIF, BMP or TIFF file") from None
+        raise UserError(f"{path}: {error}; give a complete JPEG, PNG, WebP, GIF, BMP or TIFF file") from None
 
 
 class Chat:
@@ -85,41 +97,46 @@ class Chat:
         self.rounds = rounds
         self.as_json = as_json
         self.history: list[Message] = []
-        self.pictures: list[tuple[Path, Image]] = []
-        self._asked_with = 0  # pictures that a question has shown already
+        self.images: list[tuple[Path, Image]] = []
+        self._sent_images = 0
         self._aside = Console(stderr=True, highlight=False)
 
-    def show(self, pictures: Sequence[tuple[Path, Image]]) -> None:
-        """Pictures that the next question will be about."""
-        self.pictures += pictures
+    def attach(self, images: Sequence[tuple[Path, Image]]) -> None:
+        """Add images to the next question."""
+        self.images += images
 
     def ask(self, question: str) -> None:
-        """Print the answer, and remember both. A question that was not answered is forgotten."""
-        new = range(self._asked_with, len(self.pictures))
+        """Print the answer, and keep both in the conversation. A question without an answer is dropped."""
+        new = range(self._sent_images, len(self.images))
         parts: tuple[Part, ...] = (*(image(index) for index in new), text(question))
         turn = Message(role="user", content=parts)
-        request = Request([*self.history, turn], [picture for _, picture in self.pictures])
-        answer = wait_for(self._parallel(request) if self.rounds else self._single(request))
+        request = Request([*self.history, turn], [attached for _, attached in self.images])
+        answer = run_sync(self._parallel(request) if self.rounds else self._single(request))
         self.history += [turn, Message(role="assistant", content=(text(answer),))]
-        self._asked_with = len(self.pictures)
+        self._sent_images = len(self.images)
 
     def talk(self) -> None:
-        """Questions and commands from the terminal until its end."""
+        """Read questions and commands from the terminal until its end."""
         self._aside.print(f"{self.backend.name or 'the server'}: ask, or /help", style="dim")
-        for line in _typed(self._aside):
+        while True:
             try:
+                line = _read_line(self._aside)
+                if line is None:
+                    return
                 if line.startswith("/"):
                     if not self._command(*line[1:].split(maxsplit=1)):
                         return
-                else:
+                elif line:
                     self.ask(line)
             except UserError as error:
                 self._aside.print(f"error: {error}", style="red", markup=False)
-            except KeyboardInterrupt:
-                self._aside.print("\nstopped", style="dim")
+            except Terminated:
+                raise
+            except KeyboardInterrupt:  # also at the prompt: it may come just as the answer has ended
+                self._aside.print("\ninterrupted; Ctrl-D quits", style="dim")
 
     def _command(self, name: str = "", rest: str = "") -> bool:
-        """Whether the conversation goes on."""
+        """Run a command; returns whether the conversation continues."""
         if name in ("quit", "exit"):
             return False
         commands: dict[str, Callable[[str], str]] = {
@@ -138,9 +155,9 @@ class Chat:
         if not rest:
             raise UserError("/image needs a file")
         paths = [Path(rest)] if Path(rest).exists() else [Path(name) for name in rest.split()]
-        found = [(path.expanduser(), read_picture(path.expanduser())) for path in paths]
-        self.show(found)
-        return "\n".join(f"{path}: {picture.width} x {picture.height}" for path, picture in found)
+        images = [(path.expanduser(), read_image(path.expanduser())) for path in paths]
+        self.attach(images)
+        return "\n".join(f"{path}: {attached.width} x {attached.height}" for path, attached in images)
 
     def _pacore(self, rest: str) -> str:
         self.rounds = parse_rounds(rest)
@@ -149,8 +166,8 @@ class Chat:
         return f"PaCoRe with {', then '.join(map(str, self.rounds))} rollouts, then the synthesis"
 
     def _reset(self, rest: str) -> str:
-        self.history, self.pictures, self._asked_with = [], [], 0
-        return "forgotten"
+        self.history, self.images, self._sent_images = [], [], 0
+        return "the conversation is forgotten"
 
     def _save(self, rest: str) -> str:
         if not rest:
@@ -166,7 +183,7 @@ class Chat:
                 "content": "".join(p.text for p in message.content if isinstance(p, TextPart)),
             }
         content = [
-            {"type": "image_url", "image_url": {"url": str(self.pictures[part.image][0].resolve())}}
+            {"type": "image_url", "image_url": {"url": str(self.images[part.image][0].resolve())}}
             if isinstance(part, ImagePart)
             else {"type": "text", "text": part.text}
             for part in message.content
@@ -175,7 +192,7 @@ class Chat:
 
     async def _single(self, request: Request) -> str:
         printer = Printer(self._aside, silent=self.as_json)
-        rollout = Rollout()
+        rollout = RolloutBuilder()
         deltas = self.backend.stream(request, self.sampling)
         async with aclosing(deltas):
             async for delta in deltas:
@@ -185,9 +202,9 @@ class Chat:
         return self._close(printer, completion, deltas.usage, None)
 
     async def _parallel(self, request: Request) -> str:
-        config = PaCoReConfig(rounds=self.rounds, sampling=self.sampling, seed=self.sampling.seed or 0)
+        config = PaCoReConfig(rounds=self.rounds, sampling=self.sampling, seed=self.sampling.seed)
         printer = Printer(self._aside, silent=self.as_json)
-        view = Hypotheses(self._aside, silent=self.as_json)
+        view = HypothesisView(self._aside, silent=self.as_json)
         result = None
         with view:
             async with aclosing(PaCoRe(self.backend, config).stream(request)) as events:
@@ -197,10 +214,10 @@ class Chat:
                     elif isinstance(event, Finished):
                         result = event.result
                     else:
-                        if isinstance(event, Restarted) and event.round == len(self.rounds):
-                            printer.finish()
+                        if isinstance(event, RolloutsRestarted) and event.round == len(self.rounds):
+                            printer.finish(None)
                             printer = Printer(self._aside, silent=self.as_json)
-                        view.hear(event)
+                        view.update(event)
         assert result is not None
         return self._close(printer, result.rounds[-1][0], result.usage, result.trace.to_json())
 
@@ -218,56 +235,59 @@ class Chat:
             }
             print(json.dumps(row, ensure_ascii=False), flush=True)
             return answer
-        printer.finish()
+        printer.finish(completion)
         if completion.finish_reason == "length":
-            self._aside.print("(cut off at the limit; --max-new-tokens raises it)", style="dim")
+            self._aside.print("(cut off at the length limit; --max-new-tokens raises it)", style="dim")
         return answer
 
 
 class Printer:
-    """Prints a reply as it comes: the thought dim on stderr, the answer on stdout."""
+    """Prints a reply as it is sampled: reasoning dim on stderr, the answer on stdout."""
 
     def __init__(self, aside: Console, silent: bool):
         self._aside = aside
         self._silent = silent
-        self._splitter = Splitter(tools=False)
-        self._thought = False
+        self._splitter = ReplySplitter(tools=False)
+        self._reasoned = False
         self._answered = False
 
     def feed(self, piece: str) -> None:
-        if self._silent:
-            return
-        for kind, words in self._splitter.feed(piece):
-            if kind == "reasoning":
-                self._thought = True
-                self._aside.print(printable(words), end="", style="dim", markup=False, soft_wrap=True)
-            else:
-                self._say(words)
+        if not self._silent:
+            self._print(self._splitter.feed(piece))
 
-    def finish(self) -> None:
-        """What is still to be said. A reply without an end of thought is all answer."""
+    def finish(self, completion: Completion | None) -> None:
+        """Print what remains of a reply, None for a lost one.
+
+        A reply without `</think>` was printed as reasoning on stderr; stdout gets it as the answer.
+        """
         if self._silent:
             return
-        for _, words in self._splitter.finish(stopped=True):
-            self._say(words)
+        self._print(self._splitter.finish())
+        if self._splitter.reasoning and completion is not None:
+            self._print_answer(completion.answer)
         print(flush=True)
 
-    def _say(self, words: str) -> None:
-        if self._thought and not self._answered:
+    def _print(self, pieces: Iterable[ReplyPiece]) -> None:
+        for kind, words in pieces:
+            if kind == "reasoning":
+                self._reasoned = True
+                self._aside.print(printable(words), end="", style="dim", markup=False, soft_wrap=True)
+            else:
+                self._print_answer(words)
+
+    def _print_answer(self, words: str) -> None:
+        if self._reasoned and not self._answered:
             self._aside.print()
         self._answered = True
         print(printable(words) if sys.stdout.isatty() else words, end="", flush=True)
 
 
-def _typed(aside: Console) -> Iterator[str]:
-    """Lines from the terminal, without empty ones; edited and remembered where the prompt can stand on stdout."""
+def _read_line(aside: Console) -> str | None:
+    """A line typed on the terminal, with editing and history where stdout is a terminal too; None at the end."""
     plain = sys.stdout.isatty()
     if plain:
         import readline  # noqa: F401  line editing for `input`
-    while True:
-        try:
-            line = (input("> ") if plain else aside.input("> ")).strip()
-        except EOFError:
-            return
-        if line:
-            yield line
+    try:
+        return (input("> ") if plain else aside.input("> ")).strip()
+    except EOFError:
+        return None

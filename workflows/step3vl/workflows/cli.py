@@ -1,93 +1,104 @@
-"""The command line. Only typer and the standard library are imported at first, so that help is there at once."""
+"""The command line. At module level it imports only typer and the standard library, so that help is quick."""
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
-from step3vl.workflows.command import SETTINGS, ConfigFile, DryRun, Overrides, resolve, work
+from step3vl.workflows.command import (
+    SETTINGS,
+    Force,
+    command_context,
+    make_room,
+    ordered_group,
+)
 from step3vl.workflows.corpus_cli import corpus
+from step3vl.workflows.train_cli import train
 
 GUIDE = """
-STEP3-VL, the whole chain: build a multimodal corpus, train the model on it, align it, and ask it.
+STEP3-VL from data to answers: build a multimodal corpus, train the model on it, align it, and ask it.
 
 Every CONFIG is a YAML file. After it, [cyan]key=value[/cyan] arguments change single fields: dotted keys \
-reach inside ([cyan]optimizer.lr=1e-3[/cyan]), numbers step into lists ([cyan]sources.0.weight=2[/cyan]), values \
-are YAML. [cyan]--dry-run[/cyan] prints the configuration that results and does nothing.
+reach inside ([cyan]optimizer.weight_decay=0.1[/cyan]), numbers step into lists \
+([cyan]phases.0.lr_start=1e-3[/cyan]), values are YAML. \
+[cyan]--dry-run[/cyan] prints the resulting configuration and does nothing.
 """
 EXAMPLES = """
-[bold]The whole chain on two processor cores, in minutes[/bold]
+[bold]Corpus, training and evaluation on two processor cores, in minutes[/bold]
 
   step3vl run workflows/tiny/run.yaml
 
-[bold]Ask a model about a picture[/bold]
+[bold]Ask a model about an image[/bold]
 
   step3vl chat runs/tiny/rl/export --image page.png "How many birds are there?"
 
 [dim]A mistake in a file or an argument ends in one line and exit code 2; STEP3VL_DEBUG=1 adds the traceback.[/dim]
 """
+EVERY_CHANGED_STAGE = "*"  # plan.CHANGED, which is not imported yet
 
 
-class InOrder(TyperGroup):
-    """Lists the commands in the order of the work; typer would put groups of commands last."""
+class RunCommand(TyperCommand):
+    """Lets ``--force`` stand without a stage; typer knows no options whose value is optional."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return ["corpus", "train", "export", "chat", "batch", "serve", "run"]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        parsed: list[str] = []
+        for argument, following in pairwise([*args, "-"]):
+            parsed.append(argument)
+            if argument == "--force" and (following.startswith("-") or "=" in following or "." in following):
+                parsed.append(EVERY_CHANGED_STAGE)
+        return super().parse_args(ctx, parsed)
 
 
-app = typer.Typer(cls=InOrder, help=GUIDE, epilog=EXAMPLES, **SETTINGS)
-train = typer.Typer(help="Train: pretraining, supervised fine-tuning, reinforcement learning.", **SETTINGS)
+app = typer.Typer(
+    cls=ordered_group("corpus", "train", "export", "chat", "batch", "serve", "run"),
+    help=GUIDE,
+    epilog=EXAMPLES,
+    **SETTINGS,
+)
 app.add_typer(corpus, name="corpus", rich_help_panel="Data")
 app.add_typer(train, name="train", rich_help_panel="Training")
 
 PaCoReRounds = Annotated[
     str,
     typer.Option(
-        "--pacore", metavar="ROUNDS", help='PaCoRe: answers in parallel, then a synthesis: 4, 16, "32,4", low, high.'
+        "--pacore",
+        metavar="ROUNDS",
+        help='PaCoRe: parallel answers, then a synthesis: 4, 16, "32,4", low, medium, high.',
     ),
 ]
 BackendUrl = Annotated[
     str | None,
-    typer.Option("--backend", metavar="URL", help="Answer by this OpenAI-compatible server, not by a model folder."),
+    typer.Option(
+        "--backend", metavar="URL", help="Answer with this OpenAI-compatible server instead of a model folder."
+    ),
 ]
 BackendModel = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The server's name for the model; by default its first.")
+    str | None, typer.Option(metavar="NAME", help="The server's name for the model; by default, its first.")
 ]
 ApiKey = Annotated[str | None, typer.Option(metavar="KEY", envvar="STEP3VL_BACKEND_KEY", help="The server's key.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")]
-MaxNewTokens = Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")]
-
-
-@train.command("pretrain", epilog="Example:  step3vl train pretrain workflows/tiny/pretrain.yaml root=runs/tiny")
-def train_pretrain(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Train every part of the model on documents, from its configuration or a checkpoint."""
-    _train("pretrain", config, overrides, dry_run)
-
-
-@train.command("sft", epilog="Example:  step3vl train sft workflows/tiny/sft.yaml root=runs/tiny")
-def train_sft(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Fine-tune a pretrained model on conversations."""
-    _train("sft", config, overrides, dry_run)
-
-
-@train.command("rl", epilog="Example:  step3vl train rl workflows/tiny/rl.yaml root=runs/tiny")
-def train_rl(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Improve a fine-tuned model by PPO on questions whose answers can be verified."""
-    _train("rl", config, overrides, dry_run)
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 
 
 @app.command(rich_help_panel="Training", epilog="Example:  step3vl export runs/tiny/sft/checkpoints model")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A training stage's checkpoints.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A training run's output, its checkpoints folder, or one of them."),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new model folder.")],
+    force: Force = False,
 ) -> None:
     """Turn a training checkpoint into a Hugging Face model folder."""
-    with work():
+    with command_context():
         from step3vl.training.checkpoint import export_checkpoint
+        from step3vl.workflows.records import is_occupied
 
+        make_room(out, is_occupied(out), force, sources=[checkpoint])
         export_checkpoint(checkpoint, out)
         typer.echo(f"{out}: written")
 
@@ -99,7 +110,7 @@ def export(
 
 [bold]In parallel[/bold]     step3vl chat MODEL --image page.png "What is the title?" --pacore 16
 
-[bold]Of a server[/bold]     step3vl chat --backend http://localhost:8000 "What is the title?"
+[bold]From a server[/bold]   step3vl chat --backend http://localhost:8000 "What is the title?"
 
 [bold]A dialogue[/bold]      step3vl chat MODEL
 """,
@@ -109,12 +120,12 @@ def chat(
         list[str] | None,
         typer.Argument(
             metavar="MODEL [PROMPT]",
-            help="A model folder and the question; with --backend the question alone. Without a question, they are "
-            "read from standard input or typed in turn.",
+            help="A model folder and the question; with --backend, only the question. Without a question, it is read "
+            "from standard input, or a dialogue starts.",
         ),
     ] = None,
     image: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A picture to ask about; give it again for more.")
+        list[Path] | None, typer.Option(metavar="FILE", help="An image to ask about; repeat for more.")
     ] = None,
     pacore: PaCoReRounds = "off",
     backend: BackendUrl = None,
@@ -122,18 +133,20 @@ def chat(
     api_key: ApiKey = None,
     temperature: Temperature = 1.0,
     max_new_tokens: MaxNewTokens = 1024,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Answers as lines of JSON, with what led to them.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer; random by default.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print answers as JSON lines, with reasoning and usage.")
+    ] = False,
 ) -> None:
-    """Ask a model about pictures and text; the answer streams."""
-    with work("stopped"):
-        from step3vl.workflows.answering import parse_rounds
+    """Ask a model about images and text; the answer is streamed."""
+    with command_context("interrupted"):
+        from step3vl.workflows.backends import parse_rounds
         from step3vl.workflows.chat import run_chat
 
-        given: list[str | None] = [*(arguments or [])]
-        model, *prompt = [backend_model, *given] if backend else given or [None]
+        words: list[str | None] = [*(arguments or [])]
+        model, *prompt = [backend_model, *words] if backend else words or [None]
         if len(prompt) > 1:
-            raise typer.BadParameter(f"one question at a time, in quotes; there are {len(prompt)}")
+            raise typer.BadParameter(f"give one question, in quotes; there are {len(prompt)}")
         run_chat(
             model,
             prompt[0] if prompt else None,
@@ -151,11 +164,11 @@ def chat(
 @app.command(
     rich_help_panel="Answers",
     epilog="""
-[bold]By this machine[/bold]   step3vl batch MODEL questions.jsonl answers.jsonl
+[bold]A model folder[/bold]   step3vl batch MODEL questions.jsonl answers.jsonl
 
-[bold]By a server[/bold]       step3vl batch --backend http://localhost:8000 questions.jsonl answers.jsonl --pacore 16
+[bold]A server[/bold]         step3vl batch --backend http://localhost:8000 questions.jsonl answers.jsonl --pacore 16
 
-[bold]A dataset[/bold]         step3vl batch MODEL runs/corpus answers.jsonl --split heldout
+[bold]A dataset[/bold]        step3vl batch MODEL runs/corpus answers.jsonl --split heldout
 """,
 )
 def batch(
@@ -168,18 +181,22 @@ def batch(
     ],
     pacore: PaCoReRounds = "off",
     template: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="PaCoRe's synthesis prompt, if the model learned another one.")
+        Path | None,
+        typer.Option(metavar="FILE", help="PaCoRe: the synthesis prompt, if the model was trained on another one."),
     ] = None,
     consensus: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="PaCoRe: share of equal answers that ends the exploration.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="PaCoRe: share of equal answers at which a round ends early."),
     ] = None,
-    deadline: Annotated[float | None, typer.Option(min=0.0, help="PaCoRe: seconds for exploring a question.")] = None,
-    minimum: Annotated[int, typer.Option(min=1, help="PaCoRe: rollouts of a round that must end well.")] = 1,
-    trace: Annotated[bool, typer.Option("--trace", help="PaCoRe: write every rollout and message.")] = False,
-    split: Annotated[Literal["heldout", "train"], typer.Option(help="Of a dataset.")] = "heldout",
-    concurrency: Annotated[int, typer.Option(min=1, help="Questions that are answered side by side.")] = 16,
+    deadline: Annotated[
+        float | None, typer.Option(min=0.0, help="PaCoRe: seconds for the parallel answers to a question.")
+    ] = None,
+    min_rollouts: Annotated[int, typer.Option(min=1, help="PaCoRe: rollouts of a round that must succeed.")] = 1,
+    trace: Annotated[bool, typer.Option("--trace", help="PaCoRe: write every rollout and conclusion.")] = False,
+    split: Annotated[Literal["heldout", "train"], typer.Option(help="The split of a dataset.")] = "heldout",
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions that are answered at the same time.")] = 16,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask those again that an earlier run could not answer.")
+        bool, typer.Option("--retry-failed", help="Retry questions that failed in an earlier run.")
     ] = False,
     backend: BackendUrl = None,
     backend_model: BackendModel = None,
@@ -187,16 +204,16 @@ def batch(
     temperature: Temperature = 1.0,
     max_new_tokens: MaxNewTokens = 1024,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Answer a file of questions, each exactly once; the same command goes on after any interruption."""
-    with work():
+    """Answer a file of questions, each exactly once; after an interruption, the same command continues."""
+    with command_context():
         from step3vl.workflows.batch import run_batch
 
-        places = [backend_model, *arguments] if backend else arguments
-        if len(places) != 3:
+        paths = [backend_model, *arguments] if backend else arguments
+        if len(paths) != 3:
             raise typer.BadParameter("give MODEL INPUT OUT, or --backend URL INPUT OUT")
-        model, source, out = places
+        model, source, out = paths
         run_batch(
             str(source),
             Path(str(out)),
@@ -204,7 +221,7 @@ def batch(
             template=template,
             consensus=consensus,
             deadline=deadline,
-            minimum=minimum,
+            min_rollouts=min_rollouts,
             trace=trace,
             split=split,
             concurrency=concurrency,
@@ -222,11 +239,11 @@ def batch(
 @app.command(
     rich_help_panel="Answers",
     epilog="""
-[bold]A model of this machine[/bold]     step3vl serve MODEL
+[bold]A model folder[/bold]              step3vl serve MODEL
 
-[bold]PaCoRe before a server[/bold]      step3vl serve --backend http://localhost:8000
+[bold]PaCoRe in front of a server[/bold] step3vl serve --backend http://localhost:8000
 
-[bold]A limit of one's own[/bold]        step3vl serve MODEL concurrency=16 'image_hosts=[upload.wikimedia.org]'
+[bold]Other settings[/bold]              step3vl serve MODEL concurrency=16 'image_hosts=\\[upload.wikimedia.org]'
 """,
 )
 def serve(
@@ -234,27 +251,31 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL] [KEY=VALUE]...",
-            help="A model folder, with --backend its server's name for a model; then fields of the server's settings.",
+            help="A model folder, or with --backend the server's name for a model; then settings of the server.",
         ),
     ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Answer with this OpenAI-compatible server, such as vLLM, not with a folder."
+            metavar="URL", help="Answer with this OpenAI-compatible server, such as vLLM, instead of a folder."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets others in; then give --keys as well.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="The model's name for clients.")] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all, then also give --keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
     keys: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="API keys, one a line; those in STEP3VL_API_KEYS count too."),
+        typer.Option(metavar="FILE", help="API keys, one a line, beside those in STEP3VL_API_KEYS."),
     ] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
-    drain: Annotated[int, typer.Option(min=0, help="Seconds that running answers have when the server ends.")] = 60,
+    drain: Annotated[
+        int, typer.Option(min=0, help="Seconds that running answers get when the server is stopped.")
+    ] = 60,
 ) -> None:
-    """Serve a model by OpenAI's interface, with PaCoRe as further models and a playground page."""
-    with work("stopped"):
+    """Serve a model with an OpenAI-compatible API, PaCoRe as further models, and a playground page."""
+    with command_context("interrupted"):
         from step3vl.workflows.config import parse_overrides
         from step3vl.workflows.serve import run_serve
 
@@ -273,52 +294,75 @@ def serve(
 
 
 @app.command(
+    cls=RunCommand,
     rich_help_panel="Everything in order",
     epilog="""
 [bold]The demo[/bold]              step3vl run workflows/tiny/run.yaml
 
 [bold]Somewhere else[/bold]        step3vl run workflows/tiny/run.yaml output=runs/try
 
-[bold]A stage's own field[/bold]   step3vl run workflows/tiny/run.yaml sft.seed=1
+[bold]A field of a stage[/bold]    step3vl run workflows/tiny/run.yaml sft.seed=1
+
+[bold]Redo what changed[/bold]     step3vl run workflows/tiny/run.yaml sft.seed=1 --force
+
+Nothing is ever deleted: an output that is redone is kept as NAME.1, NAME.2 ...
 """,
 )
 def run(
     workflow: Annotated[Path, typer.Argument(metavar="WORKFLOW", help="The workflow's YAML file.")],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Fields to change, for example output=runs/try or sft.seed=1."),
+    ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="STAGE", help="Consider this stage only; give it again for more.")
+        list[str] | None, typer.Option(metavar="STAGE", help="Consider only this stage; repeat for more.")
     ] = None,
     force: Annotated[
-        list[str] | None, typer.Option(metavar="STAGE", help="Run this stage again from nothing.")
+        list[str] | None,
+        typer.Option(
+            metavar="[STAGE]",
+            help="Redo finished stages that changed; with STAGE, that stage in any case, and what reads its result.",
+        ),
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what each stage would do and its configuration, and stop.")
+    ] = False,
 ) -> None:
-    """Run a workflow's stages in order; skip what is done and unchanged, resume where it stopped."""
-    with work():
-        from step3vl.workflows.config import parse_overrides
+    """Run a workflow's stages in order: skip finished ones, resume interrupted ones.
+
+    A finished stage whose configuration, inputs or version changed is only redone with --force; otherwise the command
+    prints what changed and stops with exit code 2.
+    """
+    restarts = [stage for stage in force or () if stage != EVERY_CHANGED_STAGE]
+    interrupted = (
+        "interrupted; to continue, run the same command with --force and no stage after it"
+        if restarts
+        else "interrupted; run the same command again to continue"
+    )
+    with command_context(interrupted):
+        from step3vl.workflows.config import parse_overrides, to_yaml
         from step3vl.workflows.kinds import KINDS
-        from step3vl.workflows.show import show_plan, show_times
-        from step3vl.workflows.stages import run_workflow
+        from step3vl.workflows.plan import NeedsForce
+        from step3vl.workflows.runner import plan_workflow, run_workflow
+        from step3vl.workflows.tables import print_outcomes, print_plan
 
         changes = parse_overrides(overrides or [])
         if dry_run:
-            show_plan(workflow, changes)
-        else:
-            show_times(run_workflow(workflow, changes, KINDS, only=only or [], force=force or []))
-
-
-def _train(stage: str, config: Path, overrides: list[str] | None, dry_run: bool) -> None:
-    with work():
-        from step3vl.workflows.kinds import training
-
-        config_class, run_training = training(stage)
-        resolved = resolve(config, overrides, config_class, dry_run)
-        if resolved:
-            run_training(resolved)
+            planned = plan_workflow(workflow, changes, KINDS, only or [], force or [])
+            for stage in (entry.stage for entry in planned):
+                typer.echo(f"--- # {stage.name} ({stage.kind_name}) -> {stage.context.out}")
+                typer.echo(to_yaml(stage.config), nl=False)
+            print_plan(planned)
+            return
+        try:
+            print_outcomes(run_workflow(workflow, changes, KINDS, only or [], force or []))
+        except NeedsForce as error:
+            print_plan(error.plan)
+            raise
 
 
 def main() -> None:
-    """The entry point: a user's mistake is one line and exit code 2."""
+    """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     try:
         app()
     except Exception as error:

@@ -1,13 +1,24 @@
-"""What all commands share: settings of the command line, configurations, and how a running command ends."""
+"""What all commands share: settings of the command line, configurations, earlier results, and how a command ends."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from step3vl.data.config import Config
+
+C = TypeVar("C", bound="Config")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command even where Ctrl-C only ends a part of its work."""
+
 
 SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -18,31 +29,79 @@ SETTINGS: dict[str, Any] = {
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to change, for example optimizer.lr=1e-3.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to change, for example seed=1.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as YAML and stop.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Write although there is an earlier result, which is kept as NAME.1, NAME.2 ..."),
+]
 
 
-def resolve(path: Path, overrides: list[str] | None, config_class: Any, dry_run: bool) -> Any:
-    """The validated configuration; None after it was printed for a dry run."""
+def ordered_group(*names: str) -> type[TyperGroup]:
+    """A group that lists its commands in this order; typer would put groups of commands last."""
+
+    class OrderedGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(names)
+
+    return OrderedGroup
+
+
+def resolve_config(path: Path, overrides: list[str] | None, config_class: type[C], dry_run: bool) -> C | None:
+    """Load a configuration; for a dry run, print it and return None."""
     from step3vl.workflows.config import load_config, parse_overrides, to_yaml
 
-    resolved = load_config(path, parse_overrides(overrides or []), config_class)
+    config = load_config(path, parse_overrides(overrides or []), config_class)
     if not dry_run:
-        return resolved
-    typer.echo(to_yaml(resolved), nl=False)
+        return config
+    typer.echo(to_yaml(config), nl=False)
     return None
 
 
+def make_room(out: Path, finished: bool, force: bool, sources: Iterable[str | Path] = ()) -> None:
+    """Rename an earlier result at ``out`` to NAME.1, NAME.2, ..., which only ``--force`` allows.
+
+    Args:
+        out: Where the new result will be written.
+        finished: Whether an earlier result is there.
+        force: Whether it may be renamed.
+        sources: What the command reads, which must not be renamed with it.
+
+    Raises:
+        UserError: ``out`` is a URL; or there is an earlier result, and ``force`` is not given or a source lies in it.
+    """
+    from step3vl.data.errors import UserError
+    from step3vl.data.storage import require_local
+    from step3vl.workflows.records import next_name, set_aside
+
+    require_local(out)
+    if not finished:
+        return
+    if not force:
+        raise UserError(
+            f"{out} already holds a result; give another folder, or --force, which keeps it as {next_name(out)}"
+        )
+    for source in sources:
+        path = Path(source).resolve()
+        if out.resolve() in (path, *path.parents):
+            raise UserError(f"{out} is read by this command; give another folder for its result")
+    typer.echo(f"{out}: the earlier result is kept as {set_aside(out)}", err=True)
+
+
 @contextmanager
-def work(stopped: str = "stopped; the same command goes on from here") -> Iterator[None]:
-    """Log lines on the terminal; SIGTERM like Ctrl-C, so that children are ended, files closed and one line said."""
+def command_context(interrupted: str = "interrupted; run the same command again to continue") -> Iterator[None]:
+    """Log to the terminal, and treat SIGTERM like Ctrl-C, so that child processes end and files are closed.
+
+    Args:
+        interrupted: The line that is printed then.
+    """
     import logging
     import signal
 
-    # To stderr: stdout carries results alone. Warnings of the libraries underneath are for whoever debugs.
-    others = logging.WARNING if os.environ.get("STEP3VL_DEBUG") == "1" else logging.ERROR
-    logging.basicConfig(level=others, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    # To stderr: stdout carries results alone. Warnings of the libraries underneath are for debugging.
+    level = logging.WARNING if os.environ.get("STEP3VL_DEBUG") == "1" else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("step3vl").setLevel(logging.INFO)
     logging.captureWarnings(True)
 
@@ -50,8 +109,8 @@ def work(stopped: str = "stopped; the same command goes on from here") -> Iterat
 
     def stop(signum: int, frame: object) -> None:
         signals.append(signum)
-        logging.disable()  # what the libraries say about being interrupted tells the user nothing
-        raise KeyboardInterrupt
+        logging.disable()  # what the libraries log about being interrupted is of no use
+        raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -59,7 +118,7 @@ def work(stopped: str = "stopped; the same command goes on from here") -> Iterat
     except BaseException:
         if not signals:
             raise
-        typer.echo(stopped, err=True)  # whatever Beam or Ray made of the interrupt on its way
+        typer.echo(interrupted, err=True)  # whatever Beam or Ray made of the interrupt
         raise typer.Exit(130) from None
     finally:
         for number, handler in before.items():

@@ -1,6 +1,6 @@
 """YAML plus ``key=value`` overrides -> a validated configuration.
 
-Every mistake becomes one line that names the file, the line, the field and the mend.
+Every mistake becomes one line that names the file, the line, the field and the fix.
 """
 
 import difflib
@@ -42,10 +42,16 @@ _Loader.add_implicit_resolver(
 
 
 def load_config(path: Path, overrides: Mapping[str, Any], config_class: type[C], root: str | None = None) -> C:
-    """The configuration in the file ``path`` with ``overrides`` (dotted key -> value) applied, validated.
+    """Load and validate a configuration.
 
-    ``${root}`` in any string becomes ``root``; where ``root`` is not given, an override ``root=DIR`` stands in.
-    Raises UserError for a missing file, broken YAML, an unknown or wrong field, and an unresolved ``${…}``.
+    Args:
+        path: A YAML file.
+        overrides: Dotted key -> value, applied to what the file holds.
+        config_class: The class of the configuration.
+        root: What ``${root}`` in any string stands for; by default, the value of an override ``root=DIR``.
+
+    Raises:
+        UserError: for a missing file, broken YAML, an unknown or wrong field, or an unresolved ``${...}``.
     """
     return validate(read_yaml(path), overrides, config_class, path, root)
 
@@ -53,7 +59,7 @@ def load_config(path: Path, overrides: Mapping[str, Any], config_class: type[C],
 def validate(
     tree: dict[str, Any], overrides: Mapping[str, Any], config_class: type[C], path: Path, root: str | None = None
 ) -> C:
-    """As ``load_config``, for a tree that was read from ``path`` already."""
+    """Do the same for a tree that was read from ``path`` already."""
     changes = dict(overrides)
     if "root" not in config_class.model_fields and "root" in changes:
         root = str(changes.pop("root"))
@@ -66,12 +72,12 @@ def validate(
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; an empty file is an empty mapping. Raises UserError."""
+    """Read the mapping in a YAML file; an empty file is an empty mapping. Raises UserError."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        beside = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: no such file{did_you_mean(path.name, beside)}") from None
+        siblings = [sibling.name for sibling in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise UserError(f"{path}: no such file{did_you_mean(path.name, siblings)}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -94,12 +100,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
-    """``["optimizer.lr=1e-3", "sources.0.weight=2"]`` -> dotted key -> value, each value read as YAML."""
+    """Parse ``["optimizer.beta2=0.95", "phases.0.steps=20"]`` into dotted key -> value, each value read as YAML."""
     overrides: dict[str, Any] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key.strip("."):
-            raise UserError(f"'{argument}': not an override; write key=value, for example optimizer.lr=1e-3")
+            raise UserError(f"'{argument}': not an override; write key=value, for example seed=1")
         try:
             overrides[key] = yaml.load(value, _Loader)
         except yaml.YAMLError:
@@ -108,7 +114,7 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``tree`` with each dotted key set; a number steps into a list. Raises UserError."""
+    """Copy ``tree`` with each dotted key set; a number steps into a list. Raises UserError."""
     result = _copy(tree)
     for dotted, value in overrides.items():
         here: Any = result
@@ -125,18 +131,18 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Mapping[str, Any]) -> di
 
 
 def to_yaml(config: Config) -> str:
-    """The whole configuration, defaults included, as YAML that loads again."""
+    """Dump a configuration, defaults included, as YAML that loads again."""
     tree = config.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=110)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'lr'?"`` for the nearest known word, or what there is to choose from."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'lr'?"`` for the nearest choice, or all choices where none is near."""
+    names = sorted(choices)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(names)}" if names else ""
 
 
 def _copy(value: Any) -> Any:
@@ -153,7 +159,7 @@ def _index(here: Any, part: str, dotted: str) -> Any:
         raise UserError(f"override '{dotted}': there is nothing to step into at '{part}'")
     if not part.isdigit() or int(part) >= len(here):
         raise UserError(
-            f"override '{dotted}': '{part}' must be a number from 0 to {len(here) - 1}, the place in the list"
+            f"override '{dotted}': '{part}' must be a number from 0 to {len(here) - 1}, the index in the list"
         )
     return int(part)
 
@@ -189,7 +195,7 @@ def _explain(
 ) -> str:
     """One line for the first mistake, with the names of the others."""
     details = error.errors(include_url=False)
-    names = [_field(detail, tree) for detail in details]
+    names = [[*_field(detail, tree), *_renamed_field(detail)] for detail in details]
     first, parts = details[0], names[0]
     field = ".".join(map(str, parts))
     line = _line(path, parts)
@@ -220,6 +226,12 @@ def _what(detail: ErrorDetails, config_class: type[BaseModel]) -> str:
             return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but it is {str(detail['input'])[:80]!r}"
 
 
+def _renamed_field(detail: ErrorDetails) -> list[str]:
+    """The old name of a field, where the mistake is one: ``Config`` refuses it at the model that holds it."""
+    match = re.match(r"Value error, '(\w+)' is now '", detail["msg"]) if detail["type"] == "value_error" else None
+    return [match[1]] if match and isinstance(detail["input"], Mapping) and match[1] in detail["input"] else []
+
+
 def _field(detail: ErrorDetails, tree: Any) -> list[str | int]:
     """Pydantic's location without the names of union members, which are no part of the file."""
     parts: list[str | int] = []
@@ -234,7 +246,7 @@ def _field(detail: ErrorDetails, tree: Any) -> list[str | int]:
 
 
 def _line(path: Path, parts: Sequence[str | int]) -> int | None:
-    """The line, from 1, of a field in the YAML file; of the innermost parent that is there where it is not."""
+    """The line, from 1, of a field in the YAML file, or of its innermost parent that the file has."""
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, yaml.YAMLError):
@@ -245,25 +257,25 @@ def _line(path: Path, parts: Sequence[str | int]) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
         elif isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
+            entry = next(((key, value) for key, value in node.value if key.value == part), None)
+            if entry is None:
                 break
-            line, node = found[0].start_mark.line + 1, found[1]
+            line, node = entry[0].start_mark.line + 1, entry[1]
     return line
 
 
 def _keys_at(config_class: type[BaseModel], parents: Sequence[str | int]) -> list[str]:
-    """The keys that a configuration knows at a place in it."""
+    """The keys of a configuration below ``parents``."""
     models = [config_class]
     for part in parents:
         inner = [
-            found
+            nested
             for model in models
             for name, field in model.model_fields.items()
             if part in (name, field.alias)
-            for found in _models_in(field.annotation)
+            for nested in _models_in(field.annotation)
         ]
-        models = inner or models  # an index, or the name of a union's member: the same place
+        models = inner or models  # an index, or the name of a union's member
     return [field.alias or name for model in models for name, field in model.model_fields.items()]
 
 

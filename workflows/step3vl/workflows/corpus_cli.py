@@ -1,53 +1,63 @@
-"""`step3vl corpus`: build datasets, look into them, and turn what people have into them and back."""
+"""`step3vl corpus`: build datasets, inspect them, and convert them from and to other formats."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from step3vl.workflows.command import SETTINGS, ConfigFile, DryRun, Overrides, resolve, work
+from step3vl.workflows.command import (
+    SETTINGS,
+    ConfigFile,
+    DryRun,
+    Force,
+    Overrides,
+    command_context,
+    ordered_group,
+    resolve_config,
+)
 
-
-class InOrder(TyperGroup):
-    """Lists the commands in the order of the work."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return ["build", "convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"]
-
-
-Form = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
-Side = Literal["train", "heldout"]
+Format = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
+Split = Literal["train", "heldout"]
 Kind = Literal["document", "conversation"]
 Oversize = Literal["drop", "split", "truncate"]
 
 corpus = typer.Typer(
-    cls=InOrder, help="Build a corpus from documents and pictures, convert others, and look into them.", **SETTINGS
+    cls=ordered_group("build", "convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"),
+    help="Build a corpus from documents and images, convert others, and inspect them.",
+    **SETTINGS,
 )
 
-Committed = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: a folder, or any URL of fsspec.")]
+DatasetUrl = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: a folder, or any fsspec URL.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
-Name = Annotated[str | None, typer.Option(help="The name that shards begin with; by default that of OUT.")]
+Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
 Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of each split.")]
-Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks like this, such as ocr.*")]
+Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks that match, such as ocr.*")]
 
 
 @corpus.command("build", epilog="Example:  step3vl corpus build workflows/tiny/corpus.yaml --out runs/corpus")
 def build(
     config: ConfigFile,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The dataset's directory; an interrupted build goes on there.")
+        Path, typer.Option(metavar="DIR", help="The dataset's directory; an interrupted build continues there.")
     ],
     overrides: Overrides = None,
     dry_run: DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build from the start; an earlier dataset is kept as NAME.1, NAME.2 ...")
+    ] = False,
 ) -> None:
     """Build a sharded, indexed dataset from the sources that CONFIG names."""
-    with work():
-        from step3vl.pipelines.corpus import CorpusConfig, build_corpus
+    with command_context(
+        "interrupted; to continue, run the same command without --force"
+        if force
+        else "interrupted; run the same command again to continue"
+    ):
+        from step3vl.workflows.kinds import KINDS
+        from step3vl.workflows.runner import run_alone
 
-        resolved = resolve(config, overrides, CorpusConfig, dry_run)
+        resolved = resolve_config(config, overrides, KINDS["corpus"].load().config_class, dry_run)
         if resolved:
-            build_corpus(resolved, out)
+            run_alone("corpus", KINDS, resolved, out, force)
 
 
 @corpus.command(
@@ -64,17 +74,17 @@ Formats: dataset (ours), llava, sharegpt, openai (messages), huggingface (Parque
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A file or a folder of files; a dataset may be a URL.")],
     out: Out,
-    form: Annotated[Form, typer.Option("--from", metavar="FORMAT", help="What SRC is.")],
-    to: Annotated[Form, typer.Option("--to", metavar="FORMAT", help="What OUT becomes.")] = "dataset",
-    pictures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where paths of pictures start; by default beside SRC.")
+    source_format: Annotated[Format, typer.Option("--from", metavar="FORMAT", help="The format of SRC.")],
+    out_format: Annotated[Format, typer.Option("--to", metavar="FORMAT", help="The format of OUT.")] = "dataset",
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of relative image paths; by default, that of SRC.")
     ] = None,
-    domain: Annotated[str, typer.Option(help="Domain of records that name none.")] = "converted",
+    domain: Annotated[str, typer.Option(help="Domain of records without one.")] = "converted",
     task: Annotated[
-        str | None, typer.Option(help="Task of records that name none; from a dataset, the pattern of tasks to take.")
+        str | None, typer.Option(help="Task of records without one; from a dataset, the pattern of tasks to convert.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of records that name none, as SPDX writes it.")] = "unknown",
-    split: Annotated[Side | None, typer.Option(help="From a dataset: only this split.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of records without one, as an SPDX identifier.")] = "unknown",
+    split: Annotated[Split | None, typer.Option(help="From a dataset: only this split.")] = None,
     tokenizer: Annotated[
         str, typer.Option(help="To a dataset: qwen3, or a tokenizer.json or its folder, which is copied.")
     ] = "qwen3",
@@ -84,41 +94,43 @@ def convert(
         typer.Option(
             min=0,
             max=0.99,
-            help="To a dataset: the fraction held out, by the hash of the id. None by default; from a dataset it must "
-            "be said, and its own fraction gives its own split.",
+            help="To a dataset: the fraction held out, by the hash of the id; 0 by default. Required from a dataset, "
+            "where the fraction of the old split gives the same split.",
         ),
     ] = None,
     name: Name = None,
+    force: Force = False,
 ) -> None:
-    """Turn records of other formats into a dataset, or a dataset into them; each record is kept or accounted for."""
-    with work("stopped; nothing was committed"):
-        from step3vl.workflows.corpora import convert_corpus
+    """Convert records of other formats to a dataset, or back; every record is written or accounted for."""
+    with command_context("interrupted; nothing was committed"):
+        from step3vl.workflows.corpus_commands import convert_corpus
 
         convert_corpus(
             source,
             out,
-            form,
-            to,
-            about={"domain": domain, "task": task, "licence": licence, "pictures": pictures},
+            source_format,
+            out_format,
+            defaults={"domain": domain, "task": task, "licence": licence, "images": images},
             split=split,
             dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
+            force=force,
         )
 
 
 @corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus --card runs/card")
 def inspect(
-    dataset: Committed,
+    dataset: DatasetUrl,
     card: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the same as Markdown and HTML, with pictures, there.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a data card there, as Markdown and HTML with images."),
     ] = None,
 ) -> None:
-    """Show what a dataset holds: samples, tokens, pictures, tasks, sizes, and what became of every record."""
-    with work("stopped"):
+    """Show what is in a dataset: samples, tokens, images, tasks, sizes, and what became of every record."""
+    with command_context("interrupted"):
         from rich.console import Console
 
-        from step3vl.data.card import write_card
         from step3vl.data.dataset import Dataset
-        from step3vl.data.show import print_dataset
+        from step3vl.data.inspect import print_dataset, write_card
 
         opened = Dataset.open(dataset)
         print_dataset(opened, Console())
@@ -128,37 +140,39 @@ def inspect(
 
 @corpus.command("verify", epilog="Example:  step3vl corpus verify runs/tiny/corpus --workers 4")
 def verify(
-    dataset: Committed,
-    pictures: Annotated[bool, typer.Option(help="Decode every picture, or look only at their hashes.")] = True,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    dataset: DatasetUrl,
+    images: Annotated[bool, typer.Option(help="Decode every image, or only check hashes.")] = True,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
 ) -> None:
-    """Look at every byte of a dataset, and name and count all that is wrong with it; the exit code is then 1."""
-    with work("stopped"):
-        from step3vl.workflows.corpora import verify_corpus
+    """Check every byte of a dataset, and list what is wrong with it; the exit code is then 1."""
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_commands import verify_corpus
 
-        verify_corpus(dataset, pictures=pictures, workers=workers)
+        verify_corpus(dataset, images=images, workers=workers)
 
 
 @corpus.command("doctor", epilog="Example:  step3vl corpus doctor runs/tiny/corpus --model runs/tiny/sft/export")
 def doctor(
-    dataset: Committed,
+    dataset: DatasetUrl,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="A model folder; without one, the tokenizer that counted the dataset."),
+        typer.Option(
+            metavar="MODEL", help="A model folder; by default, only the tokenizer that the dataset was counted with."
+        ),
     ] = None,
-    length: Annotated[int, typer.Option(min=1, help="Tokens of a pack, as a training run has them.")] = 4096,
-    split: Annotated[Side, typer.Option(help="Which split.")] = "train",
-    kind: Annotated[Kind | None, typer.Option(help="Only these: pretraining reads documents.")] = None,
+    length: Annotated[int, typer.Option(min=1, help="Tokens of a pack: the run's data.sequence_length.")] = 4096,
+    split: Annotated[Split, typer.Option(help="The split to check.")] = "train",
+    kind: Annotated[Kind | None, typer.Option(help="Only documents, or only conversations.")] = None,
     task: Task = None,
     oversize: Annotated[Oversize, typer.Option(help="What becomes of samples longer than a pack.")] = "drop",
-    packs: Annotated[int | None, typer.Option(min=1, help="Only the first packs of an epoch.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the order.")] = 0,
+    packs: Annotated[int | None, typer.Option(min=1, help="Check only the first packs of an epoch.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order.")] = 0,
 ) -> None:
-    """Take a dataset through a trainer's own plan, loader and collator, and tell what a run would lose or not learn.
+    """Run a dataset through the trainer's plan, loader and collator, and report what a run would lose or not learn.
 
-    When it would not train on everything, the exit code is 1.
+    If a run would not train on everything, the exit code is 1.
     """
-    with work("stopped"):
+    with command_context("interrupted"):
         from rich.console import Console
 
         from step3vl.training.doctor import diagnose, render
@@ -166,7 +180,7 @@ def doctor(
         diagnosis = diagnose(
             dataset,
             model,
-            capacity=length,
+            sequence_length=length,
             split=split,
             kind=kind,
             task=task,
@@ -182,49 +196,51 @@ def doctor(
 @corpus.command("diff", epilog="Example:  step3vl corpus diff runs/before/corpus runs/after/corpus")
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another dataset.")],
 ) -> None:
-    """Show what changed from A to B: samples by task, configuration and code. Differences make the exit code 1."""
-    with work("stopped"):
-        from step3vl.workflows.corpora import diff_corpora
+    """Show what changed from A to B: samples by task, configuration and code. If anything did, the exit code is 1."""
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_commands import diff_corpora
 
         diff_corpora(before, after)
 
 
-@corpus.command("merge", epilog="Example:  step3vl corpus merge runs/one runs/two runs/both")
+@corpus.command("merge", epilog="Example:  step3vl corpus merge runs/a runs/b runs/both")
 def merge(
     datasets: Annotated[
         list[str], typer.Argument(metavar="DATASET DATASET... OUT", help="Datasets, then the new one.")
     ],
     shards: Shards = None,
     name: Name = None,
+    force: Force = False,
 ) -> None:
-    """Merge datasets into OUT: every sample once, what was held out still held out, all ledgers added up."""
-    with work("stopped; nothing was committed"):
-        from step3vl.workflows.corpora import merge_corpora
+    """Merge datasets into OUT: each sample once, held-out samples still held out, all ledgers added up."""
+    with command_context("interrupted; nothing was committed"):
+        from step3vl.workflows.corpus_commands import merge_corpora
 
-        merge_corpora(datasets, name, shards)
+        merge_corpora(datasets, name, shards, force)
 
 
 @corpus.command("split", epilog="Example:  step3vl corpus split runs/corpus runs/resplit --heldout 0.1")
 def split(
-    dataset: Committed,
+    dataset: DatasetUrl,
     out: Out,
     heldout: Annotated[float, typer.Option(min=0, max=1, help="The fraction held out, by the hash of the id.")],
     shards: Shards = None,
     name: Name = None,
+    force: Force = False,
 ) -> None:
-    """Part a dataset anew into training and held-out samples."""
-    with work("stopped; nothing was committed"):
-        from step3vl.workflows.corpora import split_corpus
+    """Split a dataset again into training and held-out samples."""
+    with command_context("interrupted; nothing was committed"):
+        from step3vl.workflows.corpus_commands import split_corpus
 
-        split_corpus(dataset, out, heldout, name, shards)
+        split_corpus(dataset, out, heldout, name, shards, force)
 
 
 @corpus.command("schema", epilog="Example:  step3vl corpus schema > sample.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a sample."""
-    with work("stopped"):
-        from step3vl.data.schema import schema_text
+    with command_context("interrupted"):
+        from step3vl.data.sample import schema_text
 
         typer.echo(schema_text(), nl=False)

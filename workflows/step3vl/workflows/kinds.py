@@ -1,85 +1,117 @@
-"""The kinds of stages: what each imports, runs and leaves behind. Imports wait until a stage is loaded."""
+"""The kinds of stages, one entry each: what does the work, the version of its result, and what it leaves.
 
-from collections.abc import Callable
+Modules are named as ``module:attribute`` and imported when a stage of their kind is used.
+"""
+
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from step3vl.data.config import Config
-from step3vl.data.files import write_durably
+from step3vl.data.storage import write_durably
 from step3vl.workflows.config import to_yaml
-from step3vl.workflows.stages import Context, Kind
-
-Loaded = tuple[type[Config], Callable[[Any, Context], object]]
+from step3vl.workflows.stages import Kind, Work
 
 
-def training(stage: str) -> tuple[type[Config], Callable[[Any], None]]:
-    """The configuration class of ``pretrain``, ``sft`` or ``rl``, and what trains by such a configuration."""
-    config_class: type[Config]
-    match stage:
-        case "pretrain":
-            from step3vl.training.pretrain import PretrainConfig
-
-            module, config_class = "step3vl.training.pretrain", PretrainConfig
-        case "sft":
-            from step3vl.training.sft import SFTConfig
-
-            module, config_class = "step3vl.training.sft", SFTConfig
-        case "rl":
-            from step3vl.training.rl.config import RLConfig
-
-            module, config_class = "step3vl.training.rl.trainer", RLConfig
-        case _:
-            raise ValueError(f"no training stage is called {stage}")
-    return config_class, lambda config: _train(module, config)
+def _work(
+    config_class: str,
+    function: str,
+    changes: str | None = None,
+    versions: str | None = None,
+    full_context: bool = False,
+) -> Work:
+    """A function of the configuration and the output directory, or of the configuration and the context."""
+    run = resolve_name(function)
+    return Work(
+        resolve_name(config_class),
+        run if full_context else lambda config, context: run(config, context.out),
+        resolve_name(changes) if changes else None,
+        resolve_name(versions) if versions else None,
+    )
 
 
-def _train(module: str, config: Any) -> None:
-    """Runs a trainer in as many processes as its configuration asks for, on the resolved YAML beside its output."""
+def _training(config_class: str, module: str) -> Work:
+    """A trainer, run as ``python -m module`` in as many processes as its configuration asks for."""
+    return Work(resolve_name(config_class), lambda config, context: _launch(module, config))
+
+
+def _launch(module: str, config: Any) -> None:
     from step3vl.training.launch import launch
 
     resolved = Path(config.output) / "config.yaml"
     resolved.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(resolved, to_yaml(config).encode())  # under a cluster's launcher every rank comes by here
-    launch(module, resolved, config.processes)
+    write_durably(resolved, to_yaml(config).encode())  # under a cluster's launcher every rank comes here
+    launch(module, resolved, config.engine.processes)
 
 
-def _training_stage(stage: str) -> Loaded:
-    config_class, train = training(stage)
-    return config_class, lambda config, context: train(config)
+_DATA = ("step3vl.data", "step3vl.grading")
+_MODEL = (*_DATA, "step3vl.model")
+_TRAINING = (*_MODEL, "step3vl.training")
+_INFERENCE = (*_MODEL, "step3vl.inference")
+_FREE_IN_TRAINING = (
+    "engine.processes", "engine.micro_batch", "data.workers", "data.cache_mb", "data.store", "data.max_unreadable",
+    "checkpoint", "log", "evaluation",
+)  # fmt: skip
+"""As in ``step3vl.training.trainer``, which resumes with another value of these."""
+_CORPUS = "step3vl.pipelines.corpus"
+_SYNTHESIS = "step3vl.inference.synthesis_data"
+_EVALUATION = "step3vl.workflows.evaluation"
+_REPORT = "step3vl.workflows.report"
 
-
-def _corpus() -> Loaded:
-    from step3vl.pipelines.corpus import CorpusConfig, build_corpus
-
-    return CorpusConfig, lambda config, context: build_corpus(config, context.out)
-
-
-def _messages() -> Loaded:
-    from step3vl.inference.messages import MessagesConfig, cache_messages
-
-    return MessagesConfig, lambda config, context: cache_messages(config, context.out)
-
-
-def _evaluate() -> Loaded:
-    from step3vl.workflows.scores import EvaluateConfig, evaluate
-
-    return EvaluateConfig, lambda config, context: evaluate(config, context.out)
-
-
-def _report() -> Loaded:
-    from step3vl.workflows.report import ReportConfig, write_report
-
-    return ReportConfig, write_report
-
-
-_MODEL = ("step3vl.data", "step3vl.model")
-KINDS = {
-    "corpus": Kind(_corpus, "dataset.json", ("step3vl.data", "step3vl.pipelines")),
-    "pretrain": Kind(lambda: _training_stage("pretrain"), "export", (*_MODEL, "step3vl.training"), "output"),
-    "sft": Kind(lambda: _training_stage("sft"), "export", (*_MODEL, "step3vl.training"), "output"),
-    "messages": Kind(_messages, "dataset.json", (*_MODEL, "step3vl.inference")),
-    "rl": Kind(lambda: _training_stage("rl"), "export", (*_MODEL, "step3vl.inference", "step3vl.training"), "output"),
-    "evaluate": Kind(_evaluate, "scores.json", (*_MODEL, "step3vl.inference", "step3vl.workflows")),
-    "report": Kind(_report, "report.html", ("step3vl.data", "step3vl.workflows"), reads_all=True),
+KINDS: dict[str, Kind] = {
+    "corpus": Kind(
+        partial(
+            _work, f"{_CORPUS}:CorpusConfig", f"{_CORPUS}:build_corpus", f"{_CORPUS}:changes", f"{_CORPUS}:versions"
+        ),
+        version=1,
+        result="dataset.json",
+        packages=(*_DATA, "step3vl.pipelines"),
+        free_fields=("workers", "beam_options"),
+    ),
+    "pretrain": Kind(
+        partial(_training, "step3vl.training.pretrain:PretrainConfig", "step3vl.training.pretrain"),
+        version=1,
+        result="export",
+        packages=_TRAINING,
+        out_field="output",
+        free_fields=_FREE_IN_TRAINING,
+    ),
+    "sft": Kind(
+        partial(_training, "step3vl.training.sft:SFTConfig", "step3vl.training.sft"),
+        version=1,
+        result="export",
+        packages=_TRAINING,
+        out_field="output",
+        free_fields=_FREE_IN_TRAINING,
+    ),
+    "rl": Kind(
+        partial(_training, "step3vl.training.rl.config:RLConfig", "step3vl.training.rl.trainer"),
+        version=1,
+        result="export",
+        packages=(*_TRAINING, "step3vl.inference"),
+        out_field="output",
+        free_fields=("checkpoint", "rollout.device", "rollout.timeout", "data.max_unreadable"),
+    ),
+    "synthesis_data": Kind(
+        partial(_work, f"{_SYNTHESIS}:SynthesisDataConfig", f"{_SYNTHESIS}:build_synthesis_data"),
+        version=1,
+        result="dataset.json",
+        packages=_INFERENCE,
+        free_fields=("device",),
+    ),
+    "evaluate": Kind(
+        partial(_work, f"{_EVALUATION}:EvaluateConfig", f"{_EVALUATION}:evaluate"),
+        version=1,
+        result="scores.json",
+        packages=(*_INFERENCE, "step3vl.workflows"),
+        free_fields=("device",),
+    ),
+    "report": Kind(
+        partial(_work, f"{_REPORT}:ReportConfig", f"{_REPORT}:write_report", full_context=True),
+        version=1,
+        result="report.html",
+        packages=("step3vl.data", "step3vl.workflows"),
+        reads_all=True,
+    ),
 }
-"""Name of the kind, as ``run:`` in a workflow -> what it means."""
+"""Name of the kind, as ``run:`` in a workflow gives it -> what it means."""

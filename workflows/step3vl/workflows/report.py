@@ -14,25 +14,31 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import MANIFEST, Dataset
-from step3vl.data.files import write_durably
-from step3vl.data.tokens import split_answer
-from step3vl.workflows import plots, verdicts
-from step3vl.workflows.pictures import COLOURS, TRUTH, drawn, encoded
-from step3vl.workflows.show import duration
-from step3vl.workflows.stages import Context, read_state
+from step3vl.data.dataset import MANIFEST, Dataset, Manifest
+from step3vl.data.storage import write_durably
+from step3vl.grading import split_reply
+from step3vl.workflows import claims, curves
+from step3vl.workflows.claims import Claim
+from step3vl.workflows.example_images import MODEL_COLOURS, TRUTH_COLOUR, annotate_image, data_url
+from step3vl.workflows.records import read_record
+from step3vl.workflows.stages import Context
+from step3vl.workflows.tables import format_duration
 
-SHEET_WIDTH = 1600
+CONTACT_SHEET_WIDTH = 1600
 """Pixels to which the corpus's contact sheet is reduced."""
-RL_CURVES = (
+RL_METRICS = (
     ("reward_mean", "reward"),
     ("heldout/reward_mean", "held-out reward"),
     ("kl", "KL of the update"),
     ("entropy", "entropy"),
     ("length", "length, tokens"),
     ("value_loss", "value loss"),
-    ("explained_variance", "variance that the critic explains"),
+    ("explained_variance", "explained variance of the critic"),
 )
+"""Key in ``metrics.jsonl`` and title of each plot."""
+
+Metrics = Mapping[str, Any]
+"""A row of ``metrics.jsonl``."""
 
 
 class ReportConfig(Config):
@@ -40,26 +46,46 @@ class ReportConfig(Config):
 
 
 @dataclass(frozen=True)
-class Done:
-    """A stage that has run: where it wrote, and what its ``stage.json`` says."""
+class FinishedStage:
+    """A stage that has run: its output directory, and what its record says."""
 
     out: Path
     name: str
-    run: str
+    kind: str
     seconds: float
 
 
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What the page shows of a dataset."""
+
+    manifest: Manifest
+    contact_sheets: list[str]
+    samples: int
+    bytes: int
+    text_tokens: int
+    image_tokens: int
+
+
 def write_report(config: ReportConfig, context: Context) -> None:
-    """Writes ``report.html`` into the stage's output, whole or not at all."""
-    states = ((out, read_state(out)) for out in context.earlier)
-    done = [Done(out, state["name"], state["made_of"]["kind"], state["seconds"]) for out, state in states if state]
-    write_durably(context.out / "report.html", render(context.title, done).encode())
+    """Write ``report.html`` into the stage's output, atomically."""
+    records = ((out, read_record(out)) for out in context.earlier)
+    stages = [FinishedStage(out, record.name, record.kind, record.seconds) for out, record in records if record]
+    write_durably(context.out / "report.html", render_report(context.title, stages).encode())
 
 
-def render(title: str, stages: Sequence[Done]) -> str:
-    """The page. Each part of it is there when a stage of its kind is."""
+def render_report(title: str, stages: Sequence[FinishedStage]) -> str:
+    """Render the page. It has a section for each kind of stage that has run.
+
+    Args:
+        title: The title of the page.
+        stages: The stages that have run, in order.
+
+    Returns:
+        HTML that refers to no other file.
+    """
     training = [stage for stage in stages if (stage.out / "metrics.jsonl").is_file()]
-    curves = {stage.name: metrics(stage.out / "metrics.jsonl") for stage in training}
+    metrics = {stage.name: read_metrics(stage.out / "metrics.jsonl") for stage in training}
     evaluation = next((stage for stage in stages if (stage.out / "scores.json").is_file()), None)
     scores = json.loads((evaluation.out / "scores.json").read_text(encoding="utf-8")) if evaluation else None
     corpora = [stage for stage in stages if (stage.out / MANIFEST).is_file()]
@@ -70,39 +96,42 @@ def render(title: str, stages: Sequence[Done]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "count": lambda number: f"{number:,}"}
+    environment.filters |= {"duration": format_duration, "count": lambda number: f"{number:,}"}
     return environment.get_template("report.html.j2").render(
         title=title,
         date=datetime.datetime.now(datetime.UTC).strftime("%d %B %Y, %H:%M UTC"),
-        machine=machine(),
+        machine=machine_facts(),
         stages=stages,
         total=sum(stage.seconds for stage in stages),
-        verdicts=_verdicts(training, curves, scores),
+        claims=_claims(training, metrics, scores),
         losses=[
             (
                 stage,
-                curves[stage.name][-1]["step"],
-                plots.loss_curve(curves[stage.name]),
-                heldout_losses(curves[stage.name]),
+                metrics[stage.name][-1]["step"],
+                curves.loss_curve(metrics[stage.name]),
+                heldout_losses(metrics[stage.name]),
             )
             for stage in training
-            if stage.run != "rl" and curves[stage.name]
+            if stage.kind != "rl" and metrics[stage.name]
         ],
         rl=[
-            (stage, curves[stage.name][-1]["step"], plots.small_multiples(curves[stage.name], RL_CURVES))
+            (stage, metrics[stage.name][-1]["step"], curves.small_multiples(metrics[stage.name], RL_METRICS))
             for stage in training
-            if stage.run == "rl" and curves[stage.name]
+            if stage.kind == "rl" and metrics[stage.name]
         ],
         scores=scores,
         examples=_examples(scores, evaluation.out) if scores and evaluation else [],
-        corpora=[_corpus(stage) for stage in corpora],
-        truth_colour=TRUTH,
+        corpora=[_summarise_corpus(stage.out) for stage in corpora],
+        truth_colour=TRUTH_COLOUR,
     )
 
 
-def metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of ``metrics.jsonl`` by step, those of one step made one. Of a step that was repeated after an
-    interruption the last values count; a line that an interruption cut short does not."""
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read ``metrics.jsonl``: one row for each step, in order.
+
+    The rows of a step are merged. Of a step that was repeated after an interruption, the last values count; a line
+    that an interruption cut short is ignored.
+    """
     rows: dict[int, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -113,74 +142,76 @@ def metrics(path: Path) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
-def heldout_losses(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
-    """(task, first, last) of the held-out losses that a training run measured; empty where it measured none twice."""
+def heldout_losses(rows: Sequence[Metrics]) -> list[tuple[str, float, float]]:
+    """(task, first, last) of the held-out losses in a training run; empty where they were measured less than twice."""
     measured = [row["evaluation"]["tasks"] for row in rows if "evaluation" in row]
     if len(measured) < 2:
         return []
     return [(task, loss, measured[-1][task]) for task, loss in measured[0].items() if task in measured[-1]]
 
 
-def _verdicts(
-    training: Sequence[Done], curves: Mapping[str, list[dict[str, Any]]], scores: Mapping[str, Any] | None
-) -> list[verdicts.Verdict]:
-    found = [
-        verdicts.loss_fell(stage.name, [row["loss"] for row in curves[stage.name]])
+def _claims(
+    training: Sequence[FinishedStage], metrics: Mapping[str, Sequence[Metrics]], scores: Mapping[str, Any] | None
+) -> list[Claim]:
+    checked = [
+        claims.loss_fell(stage.name, [row["loss"] for row in metrics[stage.name]])
         for stage in training
-        if stage.run != "rl"
+        if stage.kind != "rl"
     ]
     if scores:
-        made = {
-            model["name"]: stage.run
+        kinds = {
+            model["name"]: stage.kind
             for model in scores["settings"]["models"]
             for stage in training
             if stage.out in Path(model["path"]).parents
         }
-        found += [verdicts.beats_chance(scores, model) for model, kind in made.items() if kind == "sft"]
-        found += [verdicts.rl_raised(scores, model) for model, kind in made.items() if kind == "rl"]
+        checked += [claims.beats_chance(scores, model) for model, kind in kinds.items() if kind == "sft"]
+        checked += [claims.rl_raised(scores, model) for model, kind in kinds.items() if kind == "rl"]
         if scores["pacore"]:
-            found.append(verdicts.pacore_helps(scores["pacore"]))
-    return found
+            checked.append(claims.pacore_helps(scores["pacore"]))
+    return checked
 
 
 def _examples(scores: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
-    """The kept prompts with their pictures drawn, and each answer parted from its thought."""
+    """The examples of ``scores.json`` with annotated images, and each reply split into reasoning and answer."""
     examples = []
     for example in scores["examples"]:
-        texts = [split_answer(answer["text"]) for answer in example["answers"]]
+        replies = [split_reply(answer["text"]) for answer in example["answers"]]
         answers = [
-            {**answer, "thought": thought, "said": said, "colour": COLOURS[number % len(COLOURS)]}
-            for number, (answer, (thought, said)) in enumerate(zip(example["answers"], texts, strict=True))
+            {
+                **answer,
+                "reasoning": reply.reasoning,
+                "answer": reply.answer,
+                "colour": MODEL_COLOURS[number % len(MODEL_COLOURS)],
+            }
+            for number, (answer, reply) in enumerate(zip(example["answers"], replies, strict=True))
         ]
-        pictures = [
-            drawn(out / picture, example["truth"], [said for _, said in texts]) for picture in example["pictures"]
-        ]
-        examples.append({**example, "answers": answers, "pictures": pictures})
+        files = example["images"] if "images" in example else example["pictures"]  # words: key of version 0.1
+        images = [annotate_image(out / file, example["truth"], [reply.answer for reply in replies]) for file in files]
+        examples.append({**example, "answers": answers, "images": images})
     return examples
 
 
-def _corpus(stage: Done) -> dict[str, Any]:
-    """The corpus card: totals, tasks, the ledger and the contact sheet."""
-    manifest = Dataset.open(stage.out).manifest
-    sheets = []
-    for path in sorted(stage.out.rglob("contact*.[pj][np]g")):
-        with Image.open(path) as picture:
-            sheet = picture.convert("RGB")
-        sheet.thumbnail((SHEET_WIDTH, 8 * SHEET_WIDTH))
-        sheets.append(encoded(sheet))
-    return {
-        "stage": stage,
-        "manifest": manifest,
-        "sheets": sheets,
-        "samples": sum(shard.samples for shard in manifest.shards),
-        "bytes": sum(shard.size for shard in manifest.shards),
-        "text_tokens": sum(shard.text_tokens for shard in manifest.shards),
-        "image_tokens": sum(shard.image_tokens for shard in manifest.shards),
-    }
+def _summarise_corpus(out: Path) -> CorpusSummary:
+    manifest = Dataset.open(out).manifest
+    contact_sheets = []
+    for path in sorted(out.rglob("contact*.[pj][np]g")):
+        with Image.open(path) as image:
+            contact_sheet = image.convert("RGB")
+        contact_sheet.thumbnail((CONTACT_SHEET_WIDTH, 8 * CONTACT_SHEET_WIDTH))
+        contact_sheets.append(data_url(contact_sheet))
+    return CorpusSummary(
+        manifest=manifest,
+        contact_sheets=contact_sheets,
+        samples=sum(shard.samples for shard in manifest.shards),
+        bytes=sum(shard.size for shard in manifest.shards),
+        text_tokens=sum(shard.text_tokens for shard in manifest.shards),
+        image_tokens=sum(shard.image_tokens for shard in manifest.shards),
+    )
 
 
-def machine() -> list[tuple[str, str]]:
-    """What the run ran on, for a reader who compares times."""
+def machine_facts() -> list[tuple[str, str]]:
+    """What the run ran on, for a reader who compares times: (name, value)."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = []
     for package in ("torch", "transformers", "deepspeed", "ray", "apache-beam"):

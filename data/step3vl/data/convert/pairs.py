@@ -1,6 +1,6 @@
-"""WebDataset tars of picture and text pairs, as img2dataset writes them: KEY.jpg with KEY.txt, KEY.json or both.
+"""WebDataset tars of image and text pairs, as img2dataset writes them: KEY.jpg with KEY.txt, KEY.json or both.
 
-A pair is a document: the picture, then its text. Neighbouring members with the same key are one pair.
+A pair is a document: the image, then its text. Adjacent members with the same key are one pair.
 """
 
 import json
@@ -10,85 +10,92 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from step3vl.data.convert.image_loader import MAX_IMAGE, ImageLoader
 from step3vl.data.convert.records import (
+    CONVERT_STEP,
     EXTRA,
-    LARGEST_PICTURE,
-    STEP,
-    About,
-    Pictures,
-    Record,
-    assemble,
-    convert,
-    extra,
+    RecordCodec,
+    RecordDefaults,
+    SourceRecord,
+    build_sample,
+    convert_records,
+    extra_fields,
     field,
-    files_of,
 )
-from step3vl.data.ledger import DeadLetter
-from step3vl.data.sample import EXTENSION, Image, ImagePart, Sample, text
+from step3vl.data.convert.source_files import files_of
+from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.sample.parts import EXTENSION, Image, ImagePart, text
+from step3vl.data.sample.sample import Sample
 
-_PICTURES = (*EXTENSION.values(), "jpeg", "tiff")
+_IMAGES = (*EXTENSION.values(), "jpeg", "tiff")
 _TEXTS = ("txt", "text", "caption")
 _CAPTIONS = ("caption", "text", "txt")
 
 
-def read(source: Path, about: About) -> Iterator[Sample | DeadLetter]:
-    """Samples and dead letters, in the order of the tars."""
-    return convert(_groups(source), lambda record: to_sample(record, about, Pictures(None)))
+def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
+    """Read a file or folder. Returns samples and dead letters in the order of the tars."""
+    return convert_records(_groups(source), lambda record: to_sample(record, defaults, ImageLoader(None)))
 
 
-def _groups(source: Path) -> Iterator[Record | DeadLetter]:
+def _groups(source: Path) -> Iterator[SourceRecord | DeadLetter]:
     for path in files_of(source, ".tar"):
         key = ""
         try:
             with tarfile.open(path, "r|") as archive:
                 for key, members in groupby(_members(archive), lambda member: member[0]):
-                    yield Record(f"{path.name}#{key}", {ending: data for _, ending, data in members})
+                    yield SourceRecord(f"{path.name}#{key}", {suffix: data for _, suffix, data in members})
         except (tarfile.TarError, OSError, EOFError) as error:
             reason = f"the archive is broken after {key or 'its beginning'}, so the rest is lost: {error}"
-            yield DeadLetter(step=STEP, error=type(error).__name__, reason=reason, source=path.name)
+            yield DeadLetter(step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=path.name)
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
-    """Key, ending and bytes of each file, as WebDataset splits names: at the first dot of the last part."""
+    """Key, suffix and bytes of each file, as WebDataset splits names: at the first dot of the last part."""
     for member in archive:
         folder, _, name = member.name.rpartition("/")
-        key, _, ending = name.partition(".")
+        key, _, suffix = name.partition(".")
         if member.isfile() and (file := archive.extractfile(member)):
-            yield f"{folder}/{key}" if folder else key, ending.lower(), file.read(LARGEST_PICTURE + 1)
+            yield f"{folder}/{key}" if folder else key, suffix.lower(), file.read(MAX_IMAGE + 1)
 
 
-def to_sample(record: Record, about: About, pictures: Pictures) -> Sample:
-    """Raises ValueError when there is no picture, more than one, or no text."""
+def to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
+    """Convert a pair. Raises ValueError when there is no image, more than one, or no text."""
     members = record.value
-    if any(len(data) > LARGEST_PICTURE for data in members.values()):
-        raise ValueError(f"a member has more than {LARGEST_PICTURE} bytes")
-    found = [ending for ending in members if ending in _PICTURES]
-    if len(found) != 1:
-        raise ValueError(f"a pair needs one picture; its members are {', '.join(sorted(members))}")
+    if any(len(data) > MAX_IMAGE for data in members.values()):
+        raise ValueError(f"a member has more than {MAX_IMAGE} bytes")
+    suffixes = [suffix for suffix in members if suffix in _IMAGES]
+    if len(suffixes) != 1:
+        raise ValueError(f"a pair needs one image; its members are {', '.join(sorted(members))}")
     meta = json.loads(members["json"]) if "json" in members else {}
-    said = next((members[ending].decode() for ending in _TEXTS if ending in members), None)
-    if said is None:
-        said = field(meta, *_CAPTIONS)
-    if not isinstance(said, str) or not said:
+    caption = next((members[suffix].decode() for suffix in _TEXTS if suffix in members), None)
+    if caption is None:
+        caption = field(meta, *_CAPTIONS)
+    if not isinstance(caption, str) or not caption:
         raise ValueError("it has no text: neither KEY.txt nor a caption in KEY.json")
-    shown = pictures.show({"bytes": members[found[0]], "path": record.where})
+    shown_image = loader.show({"bytes": members[suffixes[0]], "path": record.where})
     where = field(meta, "url") or record.where
-    return assemble(meta, about, str(where), pictures, made_by="webdataset", content=(shown, text(said)))
+    return build_sample(
+        meta, defaults, str(where), loader, format_name="webdataset", content=(shown_image, text(caption))
+    )
 
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
-    """The members but for the picture, which the writer adds: text and JSON."""
+    """The text and JSON members; the writer adds the image. Raises ValueError for a sample that is not a pair."""
     match sample.content:
-        case (ImagePart(), written) if not isinstance(written, ImagePart):
-            meta = {"caption": written.text, EXTRA: extra(sample)}
-            return {"txt": written.text, "json": meta}
-    raise ValueError("a pair is a document of one picture and the text after it")
+        case (ImagePart(), caption) if not isinstance(caption, ImagePart):
+            meta = {"caption": caption.text, EXTRA: extra_fields(sample)}
+            return {"txt": caption.text, "json": meta}
+    raise ValueError("a pair is a document of one image and the text after it")
 
 
-def read_back(record: Mapping[str, Any], known: Mapping[str, Image]) -> Sample:
+def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
+    """The sample of a written record, whose images have these names."""
     members = {
-        EXTENSION[known[""].format]: b"",
+        EXTENSION[images[""].format]: b"",
         "txt": record["txt"].encode(),
         "json": json.dumps(record["json"]).encode(),
     }
-    return to_sample(Record("", members), About(), Pictures(None, known))
+    return to_sample(SourceRecord("", members), RecordDefaults(), ImageLoader(None, images))
+
+
+CODEC = RecordCodec(to_record, read_back)

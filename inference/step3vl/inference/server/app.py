@@ -9,14 +9,16 @@ from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from step3vl.inference.backend import Backend
-from step3vl.inference.server.api import ChatBody, CompletionBody, TokenizeBody, refuse
+from step3vl.inference.client import Backend
 from step3vl.inference.server.config import ServerConfig
 from step3vl.inference.server.errors import ApiError
-from step3vl.inference.server.gate import Gate
+from step3vl.inference.server.middleware import RequestMiddleware
+from step3vl.inference.server.protocol import validation_error
+from step3vl.inference.server.responses import Json
 from step3vl.inference.server.service import Service
 
 PLAYGROUND = Path(__file__).with_name("playground")
@@ -27,14 +29,22 @@ CONTENT_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types dompurify",  # the playground's sanitiser alone makes elements of text
     )
 )
 
 
 def create_app(backends: Mapping[str, Backend], config: ServerConfig | None = None) -> FastAPI:
-    """The ASGI application. Each name is a model, with its PaCoRe levels; the backends are closed with the app.
+    """Create the ASGI application.
 
-    `app.state.service` counts what runs, and `drain()` on it refuses new work while what runs is finished.
+    Args:
+        backends: The backend of each model name; every name is also served at each PaCoRe level. The backends are
+            closed with the app.
+        config: The server's limits, by default those of `ServerConfig()`.
+
+    Returns:
+        The application. `app.state.service` is its `Service`, whose `drain()` refuses new requests.
     """
     config = config or ServerConfig()
     service = Service(backends, config)
@@ -46,59 +56,82 @@ def create_app(backends: Mapping[str, Backend], config: ServerConfig | None = No
 
     app = FastAPI(title="step3vl", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    app.add_middleware(Gate, config=config, metrics=service.metrics, guarded=is_guarded)
-    _add_errors(app)
-    _add_api(app, service)
-    _add_pages(app, service)
+    app.add_middleware(RequestMiddleware, config=config, metrics=service.metrics, requires_key=requires_key)
+    if (
+        config.cors_origins
+    ):  # added last, so around all else: refusals carry the headers too, and preflights need no key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("Retry-After", "X-Request-ID"),
+        )
+    _add_error_handlers(app)
+    _add_api_routes(app, service)
+    _add_other_routes(app, service)
     return app
 
 
-def is_guarded(path: str) -> bool:
-    """Whether a path asks for an API key: whatever reaches a model or names one."""
+def requires_key(path: str) -> bool:
+    """Whether a path needs an API key: whatever reaches a model or lists them."""
     return path.startswith(("/v1/", "/tokenize"))
 
 
-def _add_errors(app: FastAPI) -> None:
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is that of a JSON body."""
+    subtype = content_type.partition(";")[0].strip().lower().removeprefix("application/")
+    return subtype == "json" or subtype.endswith("+json")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
-    async def refused(request: HttpRequest, error: ApiError) -> Response:
+    async def api_error(request: HttpRequest, error: ApiError) -> Response:
         return error.response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: HttpRequest, error: RequestValidationError) -> Response:
-        return refuse(error.errors()).response()
+    async def invalid_request(request: HttpRequest, error: RequestValidationError) -> Response:
+        content_type = request.headers.get("content-type", "")
+        if not is_json(content_type):
+            seen = f"not {content_type[:100]!r}" if content_type else "and there is none"
+            return ApiError(400, f"the body needs the header Content-Type: application/json, {seen}").response()
+        return validation_error(error.errors()).response()
 
     @app.exception_handler(HTTPException)
-    async def unrouted(request: HttpRequest, error: HTTPException) -> Response:
+    async def http_error(request: HttpRequest, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path}: {error.detail}"
         response = ApiError(error.status_code, message).response()
         response.headers.update(error.headers or {})
         return response
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
+def _add_api_routes(app: FastAPI, service: Service) -> None:
+    # The routes take plain objects: which fields a body may have depends on the backend of its model.
     @app.post("/v1/chat/completions")
-    async def chat(body: ChatBody, request: HttpRequest) -> Response:
+    async def chat(body: Json, request: HttpRequest) -> Response:
         return await service.chat(body, request.state.key)
 
     @app.post("/v1/completions")
-    async def completions(body: CompletionBody, request: HttpRequest) -> Response:
-        return service.complete(body, request.state.key)
+    async def completions(body: Json, request: HttpRequest) -> Response:
+        return await service.complete(body, request.state.key)
 
     @app.post("/tokenize")
-    async def tokenize(body: TokenizeBody) -> Response:
-        return JSONResponse(await service.tokenize(body))
+    async def tokenize(body: Json, request: HttpRequest) -> Response:
+        return await service.tokenize(body, request.state.key)
 
     @app.get("/v1/models")
     async def models() -> Response:
-        return JSONResponse({"object": "list", "data": service.models()})
+        return JSONResponse({"object": "list", "data": await service.models()})
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> Response:
-        service.find(name)  # or it is a 404
-        return JSONResponse(next(model for model in service.models() if model["id"] == name))
+        entries = {entry["id"]: entry for entry in await service.models()}
+        if name not in entries:
+            await service.find(name)  # or it is a 404
+        return JSONResponse(entries.get(name, {"id": name, "object": "model"}))
 
 
-def _add_pages(app: FastAPI, service: Service) -> None:
+def _add_other_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health")
     async def health() -> Response:
         state, status = ("draining", 503) if service.draining else ("ok", 200)

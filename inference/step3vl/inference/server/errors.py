@@ -1,10 +1,10 @@
-"""What a client reads when it is refused: OpenAI's error object with the status that its clients understand."""
+"""What a refused client reads: OpenAI's error object, with the HTTP status that its clients understand."""
 
 from typing import Any
 
 from starlette.responses import JSONResponse
 
-KINDS = {
+ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     404: "not_found_error",
@@ -19,7 +19,15 @@ KINDS = {
 
 
 class ApiError(Exception):
-    """A refusal: its HTTP status, one clear sentence, the field it is about and a code for programs."""
+    """A refused or failed request.
+
+    Args:
+        status: The HTTP status.
+        message: One clear sentence for the client.
+        param: The request field that the error is about.
+        code: A short code for programs.
+        retry_after: Seconds for the `Retry-After` header.
+    """
 
     def __init__(
         self,
@@ -27,7 +35,7 @@ class ApiError(Exception):
         message: str,
         *,
         param: str | None = None,
-        code: str | None = None,
+        code: str | int | None = None,
         retry_after: int | None = None,
     ):
         super().__init__(message)
@@ -38,9 +46,9 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
     def body(self) -> dict[str, Any]:
-        """The error object, as a reply's body and as an event in the middle of a stream."""
-        kind = KINDS.get(self.status, "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        """The error object: the body of a response, or an event in the middle of a stream."""
+        error_type = ERROR_TYPES.get(self.status, "server_error")
+        return {"error": {"message": self.message, "type": error_type, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
@@ -49,5 +57,5 @@ class ApiError(Exception):
         return JSONResponse(self.body(), self.status, headers)
 
 
-class Left(Exception):
-    """The client has gone, or does not read; there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The client has disconnected or does not read; there is nobody to answer."""

@@ -1,8 +1,9 @@
-"""Running the server: uvicorn, and an end that lets what runs be finished."""
+"""Running the server: uvicorn, with a shutdown that lets running requests finish."""
 
 import asyncio
 import ipaddress
 import logging
+import resource
 import socket
 from collections.abc import Mapping
 from types import FrameType
@@ -10,19 +11,21 @@ from types import FrameType
 import uvicorn
 
 from step3vl.data.errors import UserError
-from step3vl.inference.backend import Backend
+from step3vl.inference.client import Backend
 from step3vl.inference.server.app import create_app
 from step3vl.inference.server.config import ServerConfig
-from step3vl.inference.server.protocol import patient
+from step3vl.inference.server.http_limits import head_limited_protocol
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096  # connections that may wait to be accepted; the kernel's own limit is often 4,096
+FILES_PER_CONNECTION = 2  # a gateway has one to its client and one to the server behind it
+OTHER_FILES = 256
 KEEP_ALIVE = 75  # seconds; longer than most proxies keep a connection, so that they close it first
 
 
-class Server(uvicorn.Server):
-    """The first signal starts the drain: no new work, what runs is finished. A second one ends at once."""
+class DrainingServer(uvicorn.Server):
+    """The first signal starts the drain: new requests are refused, running ones finish. A second one ends at once."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         app = self.config.app
@@ -40,23 +43,37 @@ def serve(
     port: int = 8000,
     drain: int = 60,
 ) -> None:
-    """Serve until a signal comes; then what runs has `drain` seconds to end. Raises UserError for a taken port."""
+    """Serve until a signal arrives.
+
+    Args:
+        backends: The backend of each model name.
+        config: The server's limits.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        drain: Seconds that running requests have to finish after the first signal.
+
+    Raises:
+        UserError: When the port is taken.
+    """
+    raise_file_limit(FILES_PER_CONNECTION * config.connections + OTHER_FILES)
     listener = listen(host, port, config.stall)
     server = make_server(backends, config, drain)
-    address, bound = listener.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
+    address, bound_port = listener.getsockname()[:2]
+    url_host = f"[{address}]" if ":" in address else address
     if not config.api_keys and not ipaddress.ip_address(address).is_loopback:
-        log.warning("no API keys are set and %s is open to others: whoever reaches the port may ask", shown)
-    log.info("serving %s at http://%s:%d; Ctrl-C ends it", ", ".join(backends), shown, bound)
+        log.warning(
+            "no API keys are set and %s is reachable by others: everyone who reaches the port is served", url_host
+        )
+    log.info("serving %s at http://%s:%d; press Ctrl-C to stop", ", ".join(backends), url_host, bound_port)
     asyncio.run(server.serve(sockets=[listener]))
 
 
-def make_server(backends: Mapping[str, Backend], config: ServerConfig, drain: int) -> Server:
+def make_server(backends: Mapping[str, Backend], config: ServerConfig, drain: int) -> DrainingServer:
     """uvicorn around the app, as `serve` runs it."""
-    return Server(
+    return DrainingServer(
         uvicorn.Config(
             create_app(backends, config),
-            http=patient(config.stall),
+            http=head_limited_protocol(config.stall),
             lifespan="on",
             log_config=None,
             access_log=False,
@@ -68,8 +85,16 @@ def make_server(backends: Mapping[str, Backend], config: ServerConfig, drain: in
     )
 
 
+def raise_file_limit(count: int) -> None:
+    """Let this process open `count` files, as far as the system allows; the usual limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
 def listen(host: str, port: int, stall: float) -> socket.socket:
-    """A listening socket whose connections the kernel drops when their other end has not read for `stall` seconds."""
+    """A listening socket; the kernel drops a connection whose client has not read for `stall` seconds."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -1,4 +1,4 @@
-"""Verifiable problems, as a picture of the question or as text.
+"""Verifiable problems, as an image of the question or as text.
 
 After the education data of the STEP3-VL-10B report, section 2.2, with problems from generators whose answers can be
 checked, in place of exam papers.
@@ -7,63 +7,62 @@ checked, in place of exam papers.
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from PIL import Image as PILImage
 from pydantic import Field
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Sample, Source
-from step3vl.data.truth import NumberTruth, OptionTruth, TextTruth, Truth, last_number
-from step3vl.pipelines.compose import DomainEntry, Range, compose, encode_jpeg
-from step3vl.pipelines.render.page import block_size, draw_lines, fit
-from step3vl.pipelines.render.style import Face, ink, paper
-from step3vl.pipelines.sources.files import expand
+from step3vl.data.sample import NumberTruth, OptionTruth, Sample, Source, TextTruth, Truth
+from step3vl.grading import last_number
+from step3vl.pipelines.core.domain import GeneratedEntry, IntRange, generated
+from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.steps import Dropped, Record, rng_for
+from step3vl.pipelines.render.page import block_size, fit, render_lines
+from step3vl.pipelines.render.style import FontFace, ink, paper
+from step3vl.pipelines.sources.files import match_files
 from step3vl.pipelines.sources.problems import (
     MATHGENERATOR,
     REASONING_GYM,
     Answer,
+    GeneratedProblem,
     Option,
-    Problem,
     family_of,
     load_generators,
     make_problem,
 )
-from step3vl.pipelines.steps import BuildNumbered, Dropped, Record, rng_for
 
 _YES_NO = ("Yes", "No")
-_NO_BREAK = "\u00a0"  # keeps a formula on one line
+_NO_BREAK = "\u00a0"  # keeps a formula on a single line
 
 
-class EducationEntry(DomainEntry):
-    """Problems of generator families.
-
-    families: name to the options of its generator, e.g. `{chain_sum: {max_terms: 2}, mathgenerator.addition: {}}`.
-    form: `picture` draws the question, `text` asks it in words.
-    picture: width and height in pixels. font: size in pixels.
-    """
+class EducationEntry(GeneratedEntry):
+    """Problems of generator families."""
 
     domain: Literal["education"]
-    count: int = Field(gt=0)
     families: dict[str, dict[str, Option]] = Field(min_length=1)
-    form: Literal["picture", "text"] = "picture"
-    picture: tuple[int, int] = (448, 448)
-    font: Range = (16, 40)
+    """Each family with the options of its generator: `{chain_sum: {max_terms: 2}, mathgenerator.addition: {}}`."""
+    modality: Literal["image", "text"] = "image"
+    """`image` renders the question, `text` asks it in words."""
+    image_size: tuple[int, int] = (448, 448)
+    """Width and height in pixels."""
+    font_size: IntRange = (16, 40)
+    """In pixels."""
     font_files: tuple[str, ...] = ("data/samples/fonts/DejaVu*.ttf",)
     licence: str = "Apache-2.0 AND MIT"
 
     def files(self) -> list[Path]:
-        """What the entry reads. Raises UserError when a family is unknown or a pattern matches nothing."""
         for name in self.families:
             try:
                 family_of(name)
             except KeyError:
-                known = [*REASONING_GYM, *(f"mathgenerator.{short}" for short in MATHGENERATOR)]
-                raise UserError(f"{self.name}: no family {name!r}; choose among {', '.join(known)}") from None
-        return expand(self.font_files, self.name)
+                families = [*REASONING_GYM, *(f"mathgenerator.{short}" for short in MATHGENERATOR)]
+                raise UserError(f"{self.name}: no family {name!r}; choose among {', '.join(families)}") from None
+        return match_files(self.font_files, self.name)
 
 
 def truth_of(answer: str, kind: Answer) -> Truth:
-    """Raises `Dropped` when an answer is not of the kind that its family promises."""
+    """The truth of an answer. Raises `Dropped` when it is not of the kind that its family promises."""
     if kind == "number":
         value = last_number(answer)
         if value is None:
@@ -79,7 +78,7 @@ def truth_of(answer: str, kind: Answer) -> Truth:
 class PoseProblems:
     """Worker: a number becomes a problem.
 
-    Problems are numbered on from a start that depends on the seed, so that neighbours share what a family loads.
+    Problems are numbered from a start that depends on the seed, so that neighbours share what a family loads.
     """
 
     def __init__(self, entry: EducationEntry, seed: int) -> None:
@@ -88,14 +87,14 @@ class PoseProblems:
 
     def setup(self) -> None:
         load_generators(list(self._entry.families))
-        self._faces = [Face(path) for path in expand(self._entry.font_files, self._entry.name)]
+        self._faces = [FontFace(path) for path in match_files(self._entry.font_files, self._entry.name)]
 
-    def process(self, record: Record, rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
         family = rng.choice(list(entry.families))
         problem = make_problem(family, entry.families[family], self._first + record.value, rng)
         truth = truth_of(problem.answer, family_of(family).answer)
-        images = [encode_jpeg(self._draw(problem, rng))] if entry.form == "picture" else []
+        images = [encode_jpeg(self._render(problem, rng))] if entry.modality == "image" else []
         yield compose(
             kind=entry.kind,
             domain="education",
@@ -107,27 +106,23 @@ class PoseProblems:
             source=Source(uri=f"{record.key}/{family}", licence=entry.licence, collected_by=f"step3vl/{entry.name}"),
         )
 
-    def _draw(self, problem: Problem, rng: random.Random) -> Any:
+    def _render(self, problem: GeneratedProblem, rng: random.Random) -> PILImage.Image:
         entry = self._entry
         text = problem.question if problem.formula is None else problem.formula.replace(" ", _NO_BREAK)
         faces = [face for face in self._faces if face.covers(text)]
         if not faces:
             raise Dropped("no_font_has_all_characters")
-        margin = max(2, min(entry.picture) // 24)
-        space = entry.picture[0] - 2 * margin, entry.picture[1] - 2 * margin
-        fitted = fit(text, rng.choice(faces), space, entry.font, rng)
+        margin = max(2, min(entry.image_size) // 24)
+        space = entry.image_size[0] - 2 * margin, entry.image_size[1] - 2 * margin
+        fitted = fit(text, rng.choice(faces), space, entry.font_size, rng)
         if fitted is None:
             raise Dropped("does_not_fit")
         lines, font = fitted
-        picture, dark = paper(rng.choice(("plain", "gradient")), entry.picture, None, rng)
+        image, dark = paper(rng.choice(("plain", "gradient")), entry.image_size, None, rng)
         block = block_size(lines, font)
-        at = tuple(margin + rng.randint(0, max(0, space[i] - block[i])) for i in (0, 1))
-        draw_lines(picture, lines, font, (at[0], at[1]), ink(dark, rng))
-        return picture
+        x, y = (margin + rng.randint(0, max(0, space[i] - block[i])) for i in (0, 1))
+        render_lines(image, lines, font, (x, y), ink(dark, rng))
+        return image
 
 
-class PoseVerifiedProblems(BuildNumbered):
-    """Education samples of one entry."""
-
-    def __init__(self, entry: EducationEntry, seed: int) -> None:
-        super().__init__(entry.name, entry.count, PoseProblems(entry, seed), seed)
+DOMAIN = generated(EducationEntry, version=1, worker=PoseProblems)

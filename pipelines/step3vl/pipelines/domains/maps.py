@@ -11,44 +11,41 @@ from typing import Literal
 
 from pydantic import Field
 
-from step3vl.data.geometry import Box
-from step3vl.data.sample import Sample, Source
-from step3vl.data.truth import BoxTruth, PointTruth, Truth, format_boxes, format_point
-from step3vl.pipelines.compose import DomainEntry, Share, compose, encode_jpeg
-from step3vl.pipelines.render.map import choose_view, draw_map
+from step3vl.data.sample import Box, BoxTruth, PointTruth, Sample, Source, Truth, format_boxes, format_point
+from step3vl.pipelines.core.domain import FractionRange, GeneratedEntry, generated
+from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.render.map import choose_view, render_map
 from step3vl.pipelines.sources.countries import load_countries
-from step3vl.pipelines.sources.files import expand
-from step3vl.pipelines.steps import BuildNumbered, Dropped, Record
+from step3vl.pipelines.sources.files import match_files
 
 Task = Literal["grounding.point", "grounding.box"]
 
 _SMALLEST = 8  # pixels of a country's shorter side; less cannot be pointed at
 
 
-class MapsEntry(DomainEntry):
-    """Questions about countries on a map.
-
-    tasks: relative weights. picture: width and height in pixels. zoom: share of the picture that the country takes.
-    continents: only countries of these; all when empty.
-    countries_file: JSON as `sources.countries.load_countries` reads it.
-    """
+class MapsEntry(GeneratedEntry):
+    """Questions about countries on a map."""
 
     domain: Literal["maps"]
-    count: int = Field(gt=0)
     tasks: dict[Task, float] = Field(default={"grounding.point": 1.0, "grounding.box": 1.0}, min_length=1)
-    picture: tuple[int, int] = (448, 448)
-    zoom: Share = (0.2, 0.7)
+    """Relative weights of the tasks."""
+    image_size: tuple[int, int] = (448, 448)
+    """Width and height in pixels."""
+    zoom: FractionRange = (0.2, 0.7)
+    """The share of the image that the country takes."""
     continents: tuple[str, ...] = ()
+    """Ask only about countries of these continents; about all when empty."""
     countries_file: str = "data/samples/maps/countries.json"
+    """JSON as `sources.countries.load_countries` reads it."""
     licence: str = "public domain (Natural Earth)"
 
     def files(self) -> list[Path]:
-        """What the entry reads. Raises UserError when the file is missing."""
-        return expand([self.countries_file], self.name)
+        return match_files([self.countries_file], self.name)
 
 
-class DrawMaps:
-    """Worker: a number becomes a map and a question about one country on it."""
+class RenderMaps:
+    """Worker: a number becomes a map and a question about a country on it."""
 
     def __init__(self, entry: MapsEntry) -> None:
         self._entry = entry
@@ -56,15 +53,17 @@ class DrawMaps:
     def setup(self) -> None:
         entry = self._entry
         self._countries = load_countries(Path(entry.countries_file))
-        self._asked = [one for one in self._countries if not entry.continents or one.continent in entry.continents]
+        self._asked = [
+            country for country in self._countries if not entry.continents or country.continent in entry.continents
+        ]
 
-    def process(self, record: Record, rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
         country = rng.choice(self._asked)
         west, south, east, north = country.bounds
         if east - west > 180:
             raise Dropped("spans_the_date_line")
-        view = choose_view(country, entry.picture, entry.zoom, rng)
+        view = choose_view(country, entry.image_size, entry.zoom, rng)
         box = Box.of_corners(view.point((west, north)), view.point((east, south)))
         if min(box.x2 - box.x1, box.y2 - box.y1) < _SMALLEST:
             raise Dropped("too_small")
@@ -82,13 +81,9 @@ class DrawMaps:
             question=question,
             answer=answer,
             truth=truth,
-            images=[encode_jpeg(draw_map(self._countries, view, rng))],
+            images=[encode_jpeg(render_map(self._countries, view, rng))],
             source=Source(uri=record.key, licence=entry.licence, collected_by=f"step3vl/{entry.name}"),
         )
 
 
-class GroundMaps(BuildNumbered):
-    """Grounding samples of one entry, on maps."""
-
-    def __init__(self, entry: MapsEntry, seed: int) -> None:
-        super().__init__(entry.name, entry.count, DrawMaps(entry), seed)
+DOMAIN = generated(MapsEntry, version=1, worker=lambda entry, _seed: RenderMaps(entry))

@@ -1,4 +1,4 @@
-"""Text drawn on a picture, to be read back: fonts, sizes, backgrounds and tilts vary, English and Chinese.
+"""Text rendered on an image, to be read back: fonts, sizes, backgrounds and tilts vary, English and Chinese.
 
 After the synthetic image-to-text data of the STEP3-VL-10B report, section 2.2.
 """
@@ -10,67 +10,70 @@ from typing import Literal
 
 from pydantic import Field
 
-from step3vl.data.sample import Sample, Source
-from step3vl.data.truth import TextTruth, TranscriptTruth
-from step3vl.pipelines.compose import DomainEntry, Range, compose, encode_jpeg
-from step3vl.pipelines.render.page import block_size, draw_lines, draw_tilted, fit
-from step3vl.pipelines.render.style import Background, Face, Photos, ink, paper
-from step3vl.pipelines.sources.files import expand
-from step3vl.pipelines.steps import BuildNumbered, Dropped, Record
+from step3vl.data.sample import Sample, Source, TextTruth, TranscriptTruth
+from step3vl.pipelines.core.domain import GeneratedEntry, IntRange, generated
+from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.render.page import block_size, fit, render_lines, render_tilted_lines
+from step3vl.pipelines.render.style import Background, FontFace, PhotoBackgrounds, ink, paper
+from step3vl.pipelines.sources.files import match_files
 
 Language = Literal["en", "zh"]
-Unit = Literal["digits", "letters", "words", "lines"]
+Unit = Literal["digits", "characters", "words", "lines"]
 
 _DIGITS = "0123456789"
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _QUESTIONS = {
     "digits": ("Read the number.",),
-    "letters": ("Read the text.",),
+    "characters": ("Read the text.",),
     "words": ("Read the text.",),
     "lines": ("Read the text.", "Transcribe the text."),
 }
 
 
-class SyntheticEntry(DomainEntry):
-    """Pictures of text.
-
-    text: `digits` and `letters` are random, `words` are consecutive words and `lines` whole lines of the texts.
-    characters: how long the text is; for `lines`, each line is kept whole and the bounds hold for all of it.
-    lines: how many lines of the texts one picture shows (`lines` only).
-    width, height: of the picture in pixels; font: size in pixels; tilt: greatest angle in degrees.
-    texts: the files of each language, one sentence a line.
-    """
+class SyntheticEntry(GeneratedEntry):
+    """Images of text."""
 
     domain: Literal["ocr.image_to_text"]
-    count: int = Field(gt=0)
     text: Unit = "lines"
+    """`digits` and `characters` are random; `words` are consecutive words, and `lines` whole lines, of the texts."""
     languages: tuple[Language, ...] = ("en", "zh")
-    characters: Range = (1, 400)
-    lines: Range = (1, 6)
-    width: Range = (448, 728)
-    height: Range = (448, 728)
-    font: Range = (16, 40)
+    characters: IntRange = (1, 400)
+    """The length of the text. With `text: lines` no line is cut, and the bounds hold for the sum."""
+    lines: IntRange = (1, 6)
+    """How many lines of the texts an image shows, with `text: lines`."""
+    width: IntRange = (448, 728)
+    """Of the image, in pixels."""
+    height: IntRange = (448, 728)
+    """Of the image, in pixels."""
+    font_size: IntRange = (16, 40)
+    """In pixels."""
     tilt: float = Field(default=0.0, ge=0, le=30)
+    """The greatest angle in degrees."""
     backgrounds: tuple[Background, ...] = ("plain", "gradient", "photo")
     texts: dict[Language, str] = Field(
         default={"en": "data/samples/text/en.txt", "zh": "data/samples/text/zh.txt"}, min_length=1
     )
+    """The file of each language, one sentence a line."""
     font_files: tuple[str, ...] = ("data/samples/fonts/*.ttf", "data/samples/fonts/*.otf")
     photo_files: tuple[str, ...] = ("data/samples/photos/*.jpg",)
     licence: str = "CC0-1.0"
 
     def files(self) -> list[Path]:
-        """What the entry reads. Raises UserError when a pattern matches nothing."""
-        texts = expand([self.texts[language] for language in self.languages], self.name)
-        return [*texts, *expand(self.font_files, self.name), *expand(self.photo_files, self.name)]
+        texts = match_files([self.texts[language] for language in self.languages], self.name)
+        return [*texts, *match_files(self.font_files, self.name), *match_files(self.photo_files, self.name)]
 
 
 def pick_text(unit: Unit, corpus: list[str], language: Language, entry: SyntheticEntry, rng: random.Random) -> str:
-    """A text of the unit within the bounds of the entry. Raises `Dropped` when the one chosen is out of bounds."""
+    """A random text within the bounds of the entry.
+
+    Raises:
+        Dropped: The text chosen is out of bounds.
+    """
     low, high = entry.characters
-    if unit in ("digits", "letters"):
+    if unit in ("digits", "characters"):
         chinese = sorted({character for line in corpus for character in line if character.isalpha()})
-        alphabet: list[str] | str = _DIGITS if unit == "digits" else (chinese if language == "zh" else _LETTERS)
+        alphabet: list[str] | str = _DIGITS if unit == "digits" else (chinese if language == "zh" else _CAPITALS)
         return "".join(rng.choice(alphabet) for _ in range(rng.randint(low, high)))
     start = rng.randrange(len(corpus))
     if unit == "words":
@@ -83,7 +86,7 @@ def pick_text(unit: Unit, corpus: list[str], language: Language, entry: Syntheti
 
 
 def _some_words(line: str, language: Language, target: int, low: int, rng: random.Random) -> str:
-    """A stretch of whole words, or of Chinese characters, of about `target` and at least `low` characters."""
+    """Consecutive words, or Chinese characters, of at most `target` and at least `low` characters."""
     pieces = list(line.strip("。？！，")) if language == "zh" else line.split()
     first = rng.randrange(len(pieces))
     glue = "" if language == "zh" else " "
@@ -98,22 +101,22 @@ def _some_words(line: str, language: Language, target: int, low: int, rng: rando
     return text
 
 
-class DrawText:
-    """Worker: a number becomes a picture of a text."""
+class RenderText:
+    """Worker: a number becomes an image of a text."""
 
     def __init__(self, entry: SyntheticEntry) -> None:
         self._entry = entry
 
     def setup(self) -> None:
         entry = self._entry
-        self._faces = [Face(path) for path in expand(entry.font_files, entry.name)]
-        self._photos = Photos(expand(entry.photo_files, entry.name))
+        self._faces = [FontFace(path) for path in match_files(entry.font_files, entry.name)]
+        self._photos = PhotoBackgrounds(match_files(entry.photo_files, entry.name))
         self._corpora = {
             language: [line for line in Path(entry.texts[language]).read_text("utf-8").splitlines() if line]
             for language in entry.languages
         }
 
-    def process(self, record: Record, rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
         language = rng.choice(entry.languages)
         text = pick_text(entry.text, self._corpora[language], language, entry, rng)
@@ -123,36 +126,32 @@ class DrawText:
         size = rng.randint(*entry.width), rng.randint(*entry.height)
         margin = max(2, min(size) // 24)
         space = size[0] - 2 * margin, size[1] - 2 * margin
-        fitted = fit(text, rng.choice(faces), space, entry.font, rng, one_line=entry.text != "lines")
+        fitted = fit(text, rng.choice(faces), space, entry.font_size, rng, single_line=entry.text != "lines")
         if fitted is None:
             raise Dropped("does_not_fit")
         lines, font = fitted
-        picture, dark = paper(rng.choice(entry.backgrounds), size, self._photos, rng)
+        image, dark = paper(rng.choice(entry.backgrounds), size, self._photos, rng)
         block = block_size(lines, font)
         x, y = (rng.randint(margin, max(margin, size[i] - margin - block[i])) for i in (0, 1))
         angle = rng.uniform(-entry.tilt, entry.tilt)
         if angle:
             centre = x + block[0] // 2, y + block[1] // 2
-            draw_tilted(picture, lines, font, centre, ink(dark, rng), angle)
+            render_tilted_lines(image, lines, font, centre, ink(dark, rng), angle)
         else:
-            draw_lines(picture, lines, font, (x, y), ink(dark, rng))
-        # What is seen is what was drawn: the lines as they were broken, not as the text had them.
-        seen = "\n".join(lines)
-        truth = TranscriptTruth(text=seen) if entry.text == "lines" else TextTruth(text=seen)
+            render_lines(image, lines, font, (x, y), ink(dark, rng))
+        # The answer is what the image shows: the lines as they were broken, not as the text had them.
+        answer = "\n".join(lines)
+        truth = TranscriptTruth(text=answer) if entry.text == "lines" else TextTruth(text=answer)
         yield compose(
             kind=entry.kind,
             domain="ocr",
             task="ocr.image_to_text",
             question=rng.choice(_QUESTIONS[entry.text]),
-            answer=seen,
+            answer=answer,
             truth=truth,
-            images=[encode_jpeg(picture)],
+            images=[encode_jpeg(image)],
             source=Source(uri=record.key, licence=entry.licence, collected_by=f"step3vl/{entry.name}"),
         )
 
 
-class ReadDrawnText(BuildNumbered):
-    """Image-to-text samples of one entry, drawn."""
-
-    def __init__(self, entry: SyntheticEntry, seed: int) -> None:
-        super().__init__(entry.name, entry.count, DrawText(entry), seed)
+DOMAIN = generated(SyntheticEntry, version=1, worker=lambda entry, _seed: RenderText(entry))

@@ -1,1 +1,1 @@
-"""Pictures that we draw: styles, pages of text, scenes of icons, maps."""
+"""Rendered images with exact boxes: styles, pages of text, scenes of icons, maps."""

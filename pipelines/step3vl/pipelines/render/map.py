@@ -8,7 +8,7 @@ from typing import NamedTuple
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from step3vl.data.geometry import Point, Size
+from step3vl.data.sample import Point, Size
 from step3vl.pipelines.render.style import Colour
 from step3vl.pipelines.sources.countries import Country, Position
 
@@ -21,7 +21,7 @@ LAND: tuple[tuple[Colour, ...], ...] = (
 _BORDER: Colour = (110, 100, 95)
 
 
-class View(NamedTuple):
+class MapView(NamedTuple):
     """A window of the map: its north-west corner and the pixels of a degree.
 
     The projection is equirectangular, with a degree of longitude shortened to its length at the window's middle.
@@ -40,26 +40,33 @@ class View(NamedTuple):
         return Point(*self.pixels(position), "pixels", self.size)
 
 
-def choose_view(country: Country, size: Size, zoom: tuple[float, float], rng: random.Random) -> View:
-    """A window in which the country is whole and takes `zoom` of the width or height, at a random place."""
+def choose_view(country: Country, size: Size, zoom: tuple[float, float], rng: random.Random) -> MapView:
+    """A random window that contains the whole country.
+
+    Args:
+        country: Whose largest ring the window contains.
+        size: Of the image in pixels.
+        zoom: Lowest and highest share of the image's width or height that the country takes.
+        rng: Chooses the share and the position.
+    """
     west, south, east, north = country.bounds
     middle = (south + north) / 2
     shorten = max(0.2, math.cos(math.radians(middle)))
     share = rng.uniform(*zoom)
-    # Pixels per degree of latitude, such that the tighter side of the country takes its share of the picture.
+    # Pixels per degree of latitude, such that the tighter side of the country takes its share of the image.
     scale = share * min(size[0] / max((east - west) * shorten, 1e-6), size[1] / max(north - south, 1e-6))
     width, height = size[0] / (scale * shorten), size[1] / scale
     left = east - width + rng.uniform(0.05, 0.95) * (width - (east - west))
     top = north + rng.uniform(0.05, 0.95) * (height - (north - south))
-    return View(left, min(top, 90.0), scale * shorten, scale, size)
+    return MapView(left, min(top, 90.0), scale * shorten, scale, size)
 
 
-def draw_map(countries: Sequence[Country], view: View, rng: random.Random) -> PILImage.Image:
-    """All countries in the window, drawn at twice the size and scaled down for smooth borders."""
+def render_map(countries: Sequence[Country], view: MapView, rng: random.Random) -> PILImage.Image:
+    """All countries in the window, rendered at twice the size and scaled down for smooth borders."""
     factor = 2
     width, height = view.size
-    picture = PILImage.new("RGB", (width * factor, height * factor), rng.choice(SEA))
-    draw = ImageDraw.Draw(picture)
+    image = PILImage.new("RGB", (width * factor, height * factor), rng.choice(SEA))
+    canvas = ImageDraw.Draw(image)
     palette = rng.choice(LAND)
     for country in countries:
         colour = rng.choice(palette)
@@ -67,8 +74,8 @@ def draw_map(countries: Sequence[Country], view: View, rng: random.Random) -> PI
             corners = [view.pixels(position) for position in ring]
             if not _in_view(corners, view.size):
                 continue
-            draw.polygon([(x * factor, y * factor) for x, y in corners], fill=colour, outline=_BORDER, width=factor)
-    return picture.resize(view.size, PILImage.Resampling.LANCZOS)
+            canvas.polygon([(x * factor, y * factor) for x, y in corners], fill=colour, outline=_BORDER, width=factor)
+    return image.resize(view.size, PILImage.Resampling.LANCZOS)
 
 
 def _in_view(corners: Sequence[tuple[float, float]], size: Size) -> bool:

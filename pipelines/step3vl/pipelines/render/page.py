@@ -1,12 +1,12 @@
-"""Text on a picture: breaking it into lines that fit, and drawing them."""
+"""Text on an image: breaking it into lines that fit, and rendering them."""
 
 import random
 
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from step3vl.data.geometry import Size
-from step3vl.pipelines.render.style import Colour, Face
+from step3vl.data.sample import Size
+from step3vl.pipelines.render.style import Colour, FontFace
 
 SPACING = 1.25  # distance of baselines, in font sizes
 
@@ -57,52 +57,61 @@ def _is_cjk_mark(character: str) -> bool:
 
 
 def block_size(lines: list[str], font: ImageFont.FreeTypeFont) -> Size:
-    """Width and height in pixels that the lines take when drawn by `draw_lines`."""
+    """Width and height in pixels that the lines take when rendered by `render_lines`."""
     width = max(font.getlength(line) for line in lines)
     return int(width + 1), round(font.size * SPACING) * len(lines)
 
 
-def draw_lines(
-    picture: PILImage.Image, lines: list[str], font: ImageFont.FreeTypeFont, at: tuple[int, int], colour: Colour
+def render_lines(
+    image: PILImage.Image, lines: list[str], font: ImageFont.FreeTypeFont, at: tuple[int, int], colour: Colour
 ) -> None:
-    """Draw lines from the top left corner `at` downwards, in place."""
-    draw = ImageDraw.Draw(picture)
+    """Render lines from the top left corner `at` downwards, in place."""
+    canvas = ImageDraw.Draw(image)
     step = round(font.size * SPACING)
     for number, line in enumerate(lines):
-        draw.text((at[0], at[1] + number * step), line, font=font, fill=colour)
+        canvas.text((at[0], at[1] + number * step), line, font=font, fill=colour)
 
 
-def draw_tilted(
-    picture: PILImage.Image,
+def render_tilted_lines(
+    image: PILImage.Image,
     lines: list[str],
     font: ImageFont.FreeTypeFont,
     centre: tuple[int, int],
     colour: Colour,
     degrees: float,
 ) -> None:
-    """Draw lines around `centre`, turned counter-clockwise, in place."""
+    """Render lines around `centre`, turned counter-clockwise by `degrees`, in place."""
     width, height = block_size(lines, font)
     stencil = PILImage.new("L", (width, height))
-    draw = ImageDraw.Draw(stencil)
+    canvas = ImageDraw.Draw(stencil)
     step = round(font.size * SPACING)
     for number, line in enumerate(lines):
-        draw.text((0, number * step), line, font=font, fill=255)
+        canvas.text((0, number * step), line, font=font, fill=255)
     turned = stencil.rotate(degrees, PILImage.Resampling.BICUBIC, expand=True)
-    picture.paste(colour, (centre[0] - turned.width // 2, centre[1] - turned.height // 2), turned)
+    image.paste(colour, (centre[0] - turned.width // 2, centre[1] - turned.height // 2), turned)
 
 
 def fit(
-    text: str, face: Face, size: Size, font_range: tuple[int, int], rng: random.Random, one_line: bool = False
+    text: str, face: FontFace, size: Size, font_size: tuple[int, int], rng: random.Random, single_line: bool = False
 ) -> tuple[list[str], ImageFont.FreeTypeFont] | None:
-    """Lines and font: at a random size of the range, or the largest below it at which the text fits into `size`.
+    """Break a text into lines and choose its font size, so that it fits.
 
-    None when it does not fit at the smallest size, or not without breaking although `one_line` asks for that.
+    Args:
+        text: To render.
+        face: The font.
+        size: Width and height in pixels that the text must fit into.
+        font_size: Smallest and largest size in pixels. A random one is tried first, then smaller ones.
+        rng: Chooses the first size.
+        single_line: Whether the text must fit without a line break.
+
+    Returns:
+        The lines and the font, or None when the text does not fit at the smallest size.
     """
-    low, high = font_range
+    low, high = font_size
     for points in range(rng.randint(low, high), low - 1, -1):
         font = face.at(points)
         lines = wrap(text, font, size[0])
-        if lines is None or (one_line and len(lines) > 1):
+        if lines is None or (single_line and len(lines) > 1):
             continue
         if block_size(lines, font)[1] <= size[1]:
             return lines, font

@@ -1,4 +1,4 @@
-"""Fonts, colours and backgrounds: what makes one drawn picture differ from the next."""
+"""Fonts, colours and backgrounds: what makes one rendered image differ from the next."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from typing import Literal
 from PIL import Image as PILImage
 from PIL import ImageFont
 
-from step3vl.data.geometry import Size
+from step3vl.data.errors import UserError
+from step3vl.data.sample import Size
+from step3vl.pipelines.core.image_cache import ImageCache
 
 Colour = tuple[int, int, int]
 Background = Literal["plain", "gradient", "photo"]
@@ -28,7 +30,7 @@ COLOURS: dict[str, Colour] = {
     "white": (250, 250, 250),
     "grey": (130, 130, 130),
 }
-_ABSENT = "\U0010ffff"  # a code point that no font draws: its glyph is the font's "missing" box
+_ABSENT = "\U0010ffff"  # a code point without a glyph in any font: its glyph is the font's "missing" box
 
 
 def luminance(colour: Colour) -> float:
@@ -36,7 +38,7 @@ def luminance(colour: Colour) -> float:
     return (0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]) / 255
 
 
-class Face:
+class FontFace:
     """A font file at any size."""
 
     def __init__(self, path: Path) -> None:
@@ -63,32 +65,42 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-class Photos:
-    """Photographs to cut backgrounds from, each scaled once for each picture size."""
+class PhotoBackgrounds:
+    """Photographs to crop backgrounds from. Those used last are kept, decoded and scaled, in bounded memory.
 
-    ZOOM = 1.6  # how much larger than the picture the photograph is, so that crops differ
+    Raises:
+        UserError: A file is no image.
+    """
+
+    ZOOM = 1.6  # how much larger than the image the photograph is, so that crops differ
+    CACHE = 256 << 20  # bytes
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._photos = []
-        for path in paths:
-            with PILImage.open(path) as photo:
-                self._photos.append(photo.convert("RGB"))
-        self._scaled: dict[tuple[int, Size], PILImage.Image] = {}
+        self._paths = list(paths)
+        for path in self._paths:
+            try:
+                PILImage.open(path).close()  # reads the header alone
+            except PILImage.UnidentifiedImageError:
+                raise UserError(f"{path} is not an image; remove it from the pattern") from None
+        self._cache = ImageCache(self.CACHE)
 
     def crop(self, size: Size, rng: random.Random) -> PILImage.Image:
         """A random window of a random photograph, of exactly `size`."""
-        number = rng.randrange(len(self._photos))
-        key = (number, size)
-        if key not in self._scaled:
-            photo = self._photos[number]
-            scale = max(size[0] / photo.width, size[1] / photo.height) * self.ZOOM
-            wide, high = max(size[0], round(photo.width * scale)), max(size[1], round(photo.height * scale))
-            if len(self._scaled) >= 512:  # picture sizes may vary endlessly
-                self._scaled.clear()
-            self._scaled[key] = photo.resize((wide, high), PILImage.Resampling.BILINEAR)
-        scaled = self._scaled[key]
+        path = self._paths[rng.randrange(len(self._paths))]
+        scaled = self._cache.get((path, size), lambda: self._scale(path, size))
         x, y = rng.randint(0, scaled.width - size[0]), rng.randint(0, scaled.height - size[1])
         return scaled.crop((x, y, x + size[0], y + size[1]))
+
+    def _scale(self, path: Path, size: Size) -> PILImage.Image:
+        photo = self._cache.get(path, lambda: _open_rgb(path))
+        scale = max(size[0] / photo.width, size[1] / photo.height) * self.ZOOM
+        wide, high = max(size[0], round(photo.width * scale)), max(size[1], round(photo.height * scale))
+        return photo.resize((wide, high), PILImage.Resampling.BILINEAR)
+
+
+def _open_rgb(path: Path) -> PILImage.Image:
+    with PILImage.open(path) as photo:
+        return photo.convert("RGB")
 
 
 def plain(size: Size, colour: Colour) -> PILImage.Image:
@@ -107,12 +119,14 @@ def pastel(rng: random.Random) -> Colour:
     return rng.randint(200, 255), rng.randint(200, 255), rng.randint(200, 255)
 
 
-def paper(kind: Background, size: Size, photos: Photos | None, rng: random.Random) -> tuple[PILImage.Image, bool]:
+def paper(
+    kind: Background, size: Size, photos: PhotoBackgrounds | None, rng: random.Random
+) -> tuple[PILImage.Image, bool]:
     """A background for text, and whether it is dark. Photographs are faded so that the text stays readable."""
     dark = rng.random() < 0.25
     if kind == "photo" and photos is not None:
-        veil = plain(size, (10, 10, 10) if dark else (250, 250, 250))
-        return PILImage.blend(photos.crop(size, rng), veil, rng.uniform(0.6, 0.75)), dark
+        overlay = plain(size, (10, 10, 10) if dark else (250, 250, 250))
+        return PILImage.blend(photos.crop(size, rng), overlay, rng.uniform(0.6, 0.75)), dark
     first, second = pastel(rng), pastel(rng)
     if dark:
         first, second = (tuple(255 - value for value in colour) for colour in (first, second))  # type: ignore[assignment]

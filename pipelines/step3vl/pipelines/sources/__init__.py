@@ -1,1 +1,1 @@
-"""Where records come from: files, PDF pages, icons, countries, problems."""
+"""What domains read or generate from: files, PDF pages, icons, countries, problems."""

@@ -1,4 +1,4 @@
-"""Outlines of countries, and where a finger would point to in each."""
+"""Outlines of countries, and a point inside each to point to."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def ring_area(ring: Ring) -> float:
 
 
 def spot_inside(ring: Ring) -> Position:
-    """The middle of the longest stretch of land along one of a few parallels: always inside, even in a crescent."""
+    """The middle of the longest segment of land along one of a few parallels: always inside, even in a crescent."""
     latitudes = [latitude for _, latitude in ring]
     low, high = min(latitudes), max(latitudes)
     best = (-1.0, ring[0])
@@ -46,7 +46,7 @@ def spot_inside(ring: Ring) -> Position:
                 crossings.append(x1 + (latitude - y1) / (y2 - y1) * (x2 - x1))
         crossings.sort()
         for west, east in zip(crossings[::2], crossings[1::2], strict=True):
-            # Stretches near the middle of the height count more: a spot at the tip of a country looks wrong.
+            # Segments near the middle of the height count more: a spot at the tip of a country looks wrong.
             weight = (east - west) * (1 - abs(step - 4) / 8)
             if weight > best[0]:
                 best = (weight, ((west + east) / 2, latitude))

@@ -1,4 +1,4 @@
-"""Problems from generators, kept only when their answers stand a second, independent look.
+"""Problems from generators, kept only when an independent check confirms their answers.
 
 reasoning-gym scores its own answer again; an answer of mathgenerator is compared with what math-verify computes from
 the problem's own formula. Both libraries are slow to import, so they are imported where they are used.
@@ -12,18 +12,18 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal, NamedTuple
 
-from step3vl.pipelines.steps import Dropped
+from step3vl.pipelines.core.steps import Dropped
 
 Option = int | float | bool | str
 Answer = Literal["number", "text", "yes_no"]
 
 _BLOCK = 1000  # items of one reasoning-gym dataset; some families load a dictionary for each dataset
-_LOCK = Lock()  # mathgenerator draws from a module-wide generator
+_LOCK = Lock()  # mathgenerator uses a module-wide random generator
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
-class Problem(NamedTuple):
-    """`question` in full; `formula` is what a picture shows when the question is a plain calculation."""
+class GeneratedProblem(NamedTuple):
+    """`question` in full; `formula` is what an image shows when the question is a plain calculation."""
 
     question: str
     formula: str | None
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What the answers of a family are, and under which key of its metadata a formula stands, if any.
+    """The kind of a family's answers, and the key of its metadata that holds a formula, if any.
 
     Only families whose answer is unique belong here: a truth compares with the one answer stored.
     """
@@ -57,7 +57,7 @@ REASONING_GYM: dict[str, Family] = {
     "largest_island": Family("number"),
     "lcm": Family("number"),
     "leg_counting": Family("number"),
-    "letter_counting": Family("number"),
+    "letter_counting": Family("number"),  # words: the name that reasoning-gym gives it
     "needle_haystack": Family("text"),
     "number_sequence": Family("number"),
     "products": Family("number", "expression"),
@@ -85,15 +85,26 @@ MATHGENERATOR: dict[str, Family] = {
 
 
 def family_of(name: str) -> Family:
-    """Raises KeyError for a family that is in neither table. Those of mathgenerator are `mathgenerator.NAME`."""
+    """A family by its name, which is `mathgenerator.NAME` for those of mathgenerator.
+
+    Raises:
+        KeyError: The family is in neither table.
+    """
     library, _, short = name.rpartition(".")
     return (MATHGENERATOR if library == "mathgenerator" else REASONING_GYM)[short if library else name]
 
 
-def make_problem(name: str, options: Mapping[str, Option], number: int, rng: random.Random) -> Problem:
-    """The problem of a family with this number (or, for mathgenerator, from these random numbers).
+def make_problem(name: str, options: Mapping[str, Option], number: int, rng: random.Random) -> GeneratedProblem:
+    """A problem of a family, its answer verified.
 
-    Raises `Dropped("unverified")` when its answer does not stand the second look.
+    Args:
+        name: Of the family.
+        options: Of the family's generator.
+        number: Which problem of a reasoning-gym family.
+        rng: What a mathgenerator family generates from.
+
+    Raises:
+        Dropped: `unverified`, when the independent check does not confirm the answer.
     """
     library, _, short = name.rpartition(".")
     if library == "mathgenerator":
@@ -116,7 +127,7 @@ def _gym(name: str, options: tuple[tuple[str, Option], ...], block: int) -> Any:
     return reasoning_gym.create_dataset(name, size=_BLOCK, seed=block * _BLOCK, **dict(options))
 
 
-def _reasoning_gym_problem(name: str, options: Mapping[str, Option], number: int) -> Problem:
+def _reasoning_gym_problem(name: str, options: Mapping[str, Option], number: int) -> GeneratedProblem:
     dataset = _gym(name, tuple(sorted(options.items())), number // _BLOCK)
     entry = dataset[number % _BLOCK]
     answer = str(entry["answer"]).strip()
@@ -126,10 +137,10 @@ def _reasoning_gym_problem(name: str, options: Mapping[str, Option], number: int
     formula = None if key is None else str(entry["metadata"][key])
     if formula is not None and "=" not in formula:
         formula += " ="
-    return Problem(str(entry["question"]).strip(), formula, answer)
+    return GeneratedProblem(str(entry["question"]).strip(), formula, answer)
 
 
-def _mathgenerator_problem(name: str, options: Mapping[str, Option], rng: random.Random) -> Problem:
+def _mathgenerator_problem(name: str, options: Mapping[str, Option], rng: random.Random) -> GeneratedProblem:
     import mathgenerator
 
     generator: Callable[..., tuple[str, str]] = getattr(mathgenerator, name)
@@ -143,7 +154,7 @@ def _mathgenerator_problem(name: str, options: Mapping[str, Option], rng: random
     if not _equal(expression, answer):
         raise Dropped("unverified")
     plain = plain_maths(answer)
-    return Problem(f"Calculate {plain_maths(expression)}.", f"{plain_maths(expression)} =", plain)
+    return GeneratedProblem(f"Calculate {plain_maths(expression)}.", f"{plain_maths(expression)} =", plain)
 
 
 def _equal(expression: str, answer: str) -> bool:

@@ -1,11 +1,12 @@
-"""Advantages: from rewards and values of response tokens to what the policy gradient multiplies.
+"""Advantages: from rewards and values of response tokens to the factor of the policy gradient.
 
 Everything is `(B, R)`: one row a rollout, one column a response token, right-padded; `mask` is True on these tokens.
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
+
+from step3vl.training.distributed import global_sums
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -20,9 +21,11 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: 
         values: `(B, R)` value of the state *before* each response token.
         mask: `(B, R)` bool. Tokens outside it (padding, or text between turns that the policy did not write) are
             stepped over: neither their reward nor their value, which may be anything, reaches a response token.
+        gamma: Discount of later rewards.
+        lam: Decay of later errors.
 
     Returns:
-        advantages and targets, both `(B, R)`, zero outside the mask, without gradient.
+        Advantages and targets, both `(B, R)`, zero outside the mask, without gradient.
     """
     with torch.no_grad():
         advantages = torch.zeros_like(values)
@@ -40,8 +43,11 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: 
 def normalise(advantages: Tensor, mask: Tensor, floor: float = 0.1) -> Tensor:
     """Advantages of zero mean and unit deviation over all response tokens of all ranks, zero outside the mask.
 
-    The deviation is never taken below `floor`: rewards lie in 0..1, and where all are alike, what still differs is the
-    critic's noise, which must not be blown up to the size of a signal (nor 0/0 to NaN).
+    Args:
+        advantages: `(B, R)`.
+        mask: `(B, R)` bool.
+        floor: The smallest deviation to divide by: rewards lie in 0..1, and where all are alike, what still differs is
+            the critic's noise, which must not be amplified to the size of a signal (nor 0/0 to NaN).
     """
     mean, std, _ = moments(advantages, mask)
     return torch.where(mask, (advantages - mean) / max(std, floor), 0.0)
@@ -49,12 +55,12 @@ def normalise(advantages: Tensor, mask: Tensor, floor: float = 0.1) -> Tensor:
 
 def moments(x: Tensor, mask: Tensor) -> tuple[float, float, int]:
     """Mean, population deviation and count of the masked elements over all ranks, in double precision."""
-    chosen = x.detach()[mask].double()
-    total, count = global_sums(chosen.sum().item(), chosen.numel())
+    values = x.detach()[mask].double()
+    total, count = global_sums(values.sum().item(), values.numel())
     if count == 0:
         return 0.0, 0.0, 0
     mean = total / count
-    (squares,) = global_sums((chosen - mean).square().sum().item())
+    (squares,) = global_sums((values - mean).square().sum().item())
     return mean, (squares / count) ** 0.5, int(count)
 
 
@@ -66,13 +72,3 @@ def explained_variance(values: Tensor, targets: Tensor, mask: Tensor) -> float:
     _, residual, _ = moments(targets - values, mask)
     _, spread, _ = moments(targets, mask)
     return 1.0 - (residual / spread) ** 2 if spread > 1e-6 else 0.0
-
-
-def global_sums(*numbers: float) -> list[float]:
-    """Each number summed over all ranks, in double precision; the numbers themselves where there is one process."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [float(number) for number in numbers]
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-    packed = torch.tensor(numbers, dtype=torch.float64, device=device)
-    dist.all_reduce(packed)
-    return packed.tolist()

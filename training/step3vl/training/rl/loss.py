@@ -1,4 +1,4 @@
-"""The two losses of PPO and the monitors beside them; pure functions of `(B, R)` tensors.
+"""The two losses of PPO and the metrics beside them; pure functions of `(B, R)` tensors.
 
 Three policies appear: `rollout`, whose engine sampled the tokens; `old`, the trainer's own probabilities of these
 tokens before the first update of the iteration; and the current one. In exact arithmetic the first two are equal.
@@ -14,15 +14,18 @@ from torch import Tensor
 
 from step3vl.training.rl.config import Importance
 
-MAX_LOG_RATIO = 20.0  # e^20 is far beyond every clip and cap, and still far from overflow
+MAX_LOG_RATIO = 20.0
+"""Log ratios are clamped to it: e^20 is far beyond every clip and cap, and still far from overflow."""
 
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """What to differentiate, and what to watch: all are sums over the response tokens seen here."""
+    """Sums over the response tokens of a micro-batch."""
 
     loss_sum: Tensor
+    """The scalar to differentiate."""
     sums: dict[str, float]
+    """Metrics."""
 
 
 def policy_loss(
@@ -41,13 +44,18 @@ def policy_loss(
     `importance="clip"`: -w min(rho A, clip(rho, 1 - clip, 1 + clip) A) with rho = pi / pi_old.
     `importance="none"`: -w A pi / stop_gradient(pi), the off-policy regime of the STEP3-VL-10B report (section 3.2.1)
     that omits the standard importance ratio.
-    In both w = min(pi_old / pi_rollout, tis_cap) (C = 8 in the report) is a constant: no gradient passes through it,
+    In both, w = min(pi_old / pi_rollout, tis_cap) (C = 8 in the report) is a constant: no gradient passes through it,
     and it is no part of the clipped ratio.
 
     Args:
         logprobs: `(B, R)` log-probabilities by the current policy, with gradient.
-        old_logprobs, rollout_logprobs, advantages: `(B, R)` constants.
+        old_logprobs: `(B, R)` log-probabilities by the trainer before the first update.
+        rollout_logprobs: `(B, R)` log-probabilities by the rollout engine.
+        advantages: `(B, R)`.
         mask: `(B, R)` bool; everything outside it may hold anything.
+        clip: Range of the ratio.
+        tis_cap: Cap of the weight.
+        importance: Which of the two objectives.
     """
     logprobs, old_logprobs, rollout_logprobs, advantages = (
         x.masked_fill(~mask, 0.0) for x in (logprobs, old_logprobs, rollout_logprobs, advantages)
@@ -85,7 +93,15 @@ def value_loss(
 ) -> Tensor:
     """Half the squared error of the values (report, section 3.2.1), summed over response tokens.
 
-    With `clip`, the larger of this and of the error of the values kept within `clip` of the old ones.
+    Args:
+        values: `(B, R)` values, with gradient.
+        old_values: `(B, R)` values before the first update.
+        targets: `(B, R)`.
+        mask: `(B, R)` bool.
+        clip: Take the larger of this error and that of the values kept within `clip` of the old ones.
+
+    Returns:
+        A scalar.
     """
     values, old_values, targets = (x.masked_fill(~mask, 0.0) for x in (values, old_values.detach(), targets.detach()))
     error = (values - targets).square()
@@ -96,14 +112,14 @@ def value_loss(
 
 
 def k1(log_ratio: Tensor, mask: Tensor) -> float:
-    """Sum over the mask of log p - log q of tokens drawn from p: unbiased for KL(p, q), of either sign.
+    """Sum over the mask of log p - log q of tokens sampled from p: unbiased for KL(p, q), of either sign.
 
-    A monitor only: as a loss its expected gradient is zero.
+    A metric only: as a loss its expected gradient is zero.
     """
     return log_ratio.masked_fill(~mask, 0.0).sum().item()
 
 
 def k3(log_ratio: Tensor, mask: Tensor) -> float:
-    """Sum over the mask of q/p - 1 - log(q/p) of tokens drawn from p: unbiased for KL(p, q), never negative."""
+    """Sum over the mask of q/p - 1 - log(q/p) of tokens sampled from p: unbiased for KL(p, q), never negative."""
     other = -log_ratio.masked_fill(~mask, 0.0)
     return (torch.expm1(other) - other).sum().item()

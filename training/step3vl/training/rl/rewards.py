@@ -1,48 +1,53 @@
-"""From the truth of a sample and a sampled response to a reward for each response token."""
+"""From sampled responses to rewards: of whole responses by their truth, and of each response token."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from step3vl.data.truth import Truth
-
-VERDICTS = ("correct", "wrong", "unparsable", "truncated")
-GradedVerdict = Literal["correct", "wrong", "unparsable", "truncated"]
+from step3vl.data.sample import Sample
+from step3vl.grading import Grade, grade_reply
+from step3vl.training.rl.rollout import PolicyRollout
 
 
 @dataclass(frozen=True)
-class Graded:
-    """A reward in 0..1 and what kind of response earned it."""
+class PromptGrades:
+    """The grades of the responses to one prompt."""
 
-    value: float
-    verdict: GradedVerdict
+    sample: str
+    """Id of the sample."""
+    task: str
+    """Task of the sample."""
+    grades: tuple[Grade, ...]
+    """One for each response; its value is the reward."""
+
+    @property
+    def reward(self) -> float:
+        """Mean reward of the responses, 0 to 1."""
+        return sum(grade.value for grade in self.grades) / len(self.grades)
 
 
-def grade(truth: Truth, answer: str | None, stopped: bool) -> Graded:
-    """Reward of one response.
+def grade_rollouts(samples: Sequence[Sample], rollouts: Sequence[Sequence[PolicyRollout]]) -> list[PromptGrades]:
+    """Grade the responses to each sample's prompt.
+
+    A response that reached the limit of tokens earns nothing, whatever it says, and has a verdict of its own: a rising
+    share of truncated responses means too low a limit, not wrong answers.
 
     Args:
-        answer: what stands after the thought; None where the thought was never closed, so that there is no answer.
-        stopped: the response ended its turn. One that was cut off earns nothing, whatever it says, and is counted
-            by itself: a rising share of truncated responses is no wrong answer but too short a limit.
+        samples: Samples with a truth.
+        rollouts: Responses to each of them.
+
+    Raises:
+        ValueError: A sample has no truth.
     """
-    if not stopped:
-        return Graded(0.0, "truncated")
-    if answer is None:
-        return Graded(0.0, "unparsable")
-    score = truth.score(answer)
-    return Graded(score.value, score.verdict)
-
-
-def verdict_shares(graded: Iterable[Graded]) -> dict[str, float]:
-    """The share of each verdict; the shares of a non-empty batch add up to 1."""
-    counts: Counter[str] = Counter(one.verdict for one in graded)
-    total = max(counts.total(), 1)
-    return {verdict: counts[verdict] / total for verdict in VERDICTS}
+    graded = []
+    for sample, group in zip(samples, rollouts, strict=True):
+        if sample.truth is None:
+            raise ValueError(f"sample {sample.id} has no truth")
+        grades = tuple(grade_reply(sample.truth, rollout.text, rollout.finish_reason) for rollout in group)
+        graded.append(PromptGrades(sample.id, sample.task, grades))
+    return graded
 
 
 def token_rewards(values: Tensor, lengths: Tensor, width: int) -> Tensor:
@@ -51,7 +56,7 @@ def token_rewards(values: Tensor, lengths: Tensor, width: int) -> Tensor:
     Args:
         values: `(B,)` rewards.
         lengths: `(B,)` number of response tokens, at least 1 each.
-        width: the padded number of response tokens R.
+        width: The padded number of response tokens R.
 
     Returns:
         `(B, R)`.

@@ -1,128 +1,139 @@
-"""Rollouts: Ray actors that hold a copy of the policy and sample responses with the inference engine."""
+"""Rollouts: the policy's responses to prompts, and the worker that samples them with the inference engine."""
 
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from step3vl.data.sample import Image, Message
-from step3vl.data.tokens import TokenIds
+from step3vl.data.errors import UserError
+from step3vl.data.sample import Image
+
+if TYPE_CHECKING:
+    from step3vl.inference.client import Request
+
+SHARED_GPU = 0.3
+"""Share of a GPU's free memory for the keys and values of a worker: the trainer needs the rest."""
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A question as a rollout worker takes it: messages without the answer, and their encoded pictures."""
+class RolloutPrompt:
+    """A prompt as a rollout worker takes it, encoded as the trainer sees it."""
 
-    messages: tuple[Message, ...]
+    sample: str
+    """Id of the sample."""
+    token_ids: tuple[int, ...]
+    """Its tokens up to the answer's first, those of images included."""
     images: tuple[Image, ...]
+    """Its encoded images, in the order of their tokens."""
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """One sampled response.
-
-    `logprobs` are those of the distribution that each token was truly drawn from, fp32. `answer` stands after the
-    thought, None where the thought was never closed. `version` counts the weight updates of the policy that spoke.
-    """
+class PolicyRollout:
+    """One response sampled from the policy."""
 
     token_ids: tuple[int, ...]
+    """The sampled tokens, the end of turn included."""
     logprobs: tuple[float, ...]
-    answer: str | None
-    stopped: bool
+    """Log-probability of each token by the distribution that it was sampled from, fp32."""
+    text: str
+    """The response with its reasoning."""
+    finish_reason: str
+    """`stop` where the response ended its turn, `length` where it reached the limit."""
     version: int
+    """Weight updates of the policy before it was sampled."""
 
 
 class RolloutWorker:
-    """A policy that answers; runs as a Ray actor, see `start_worker`."""
+    """A policy that samples responses; runs as a Ray actor, see `rollout_actor`. Call `load` first.
 
-    def __init__(self, model: str, precision: str = "fp32", threads: int = 1) -> None:
-        # Imported here: the process of a Ray actor first sets its threads, then loads torch's heavy users.
-        torch.set_num_threads(threads)
-        from step3vl.inference.engine import Engine
-        from step3vl.model.checkpoint import load_model
+    Args:
+        model: Folder of an exported model.
+        precision: `bf16`, or anything else for float32.
+        threads: Threads of torch.
+        device: Where it runs.
+    """
 
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._engine = Engine(*load_model(model, dtype=dtype))
-        self._ids = TokenIds.of(self._engine.tokenizer)
+    def __init__(self, model: str, precision: str = "fp32", threads: int = 1, device: str = "cpu") -> None:
+        self._model, self._precision, self._threads, self._device = model, precision, threads, device
         self._version = 0
 
+    def load(self) -> int:
+        """Load the model. Returns the number of this process.
+
+        Raises:
+            UserError: The model or the device cannot be used.
+        """
+        # Imported here: the process of a Ray actor first sets its threads, then loads torch's heavy users.
+        torch.set_num_threads(self._threads)
+        from step3vl.inference.engine import Engine
+        from step3vl.model.checkpoint import load_model
+        from step3vl.model.devices import resolve_device
+
+        device = resolve_device(self._device)
+        dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
+        model, processor = load_model(self._model, dtype=dtype, device=device)
+        memory = int(SHARED_GPU * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+        self._engine = Engine(model, processor, device, memory)
+        return os.getpid()
+
     def load_weights(self, weights: dict[str, Tensor], version: int) -> int:
-        """Take over the named weights (those that training changes; the rest stay). Returns the version."""
+        """Replace some of the weights.
+
+        Args:
+            weights: Those that training changes, by name; the others stay.
+            version: Number of weight updates.
+
+        Returns:
+            The version.
+        """
         self._engine.load_state({**self._engine.model.state_dict(), **weights})
         self._version = version
         return version
 
-    def generate(
-        self, prompts: Sequence[Prompt], n: int, max_new_tokens: int, temperature: float, seed: int
-    ) -> list[list[Rollout]]:
-        """`n` responses to each prompt, all tokens drawn from the whole distribution (top-p 1, no top-k)."""
-        from step3vl.inference.engine import Request, Sampling
+    def check(self, prompts: Sequence[RolloutPrompt], max_new_tokens: int) -> list[Exception | None]:
+        """For each prompt the error with which it cannot be answered: an image is damaged, or it does not fit."""
+        from PIL.Image import DecompressionBombError
 
-        requests = [Request(prompt.messages, prompt.images) for prompt in prompts]
+        from step3vl.inference.client import Sampling
+
+        errors: list[Exception | None] = []
+        for prompt in prompts:
+            try:
+                self._engine.check(_request(prompt), Sampling(max_new_tokens=max_new_tokens))
+            except (UserError, ValueError, OSError, SyntaxError, DecompressionBombError) as error:
+                errors.append(error)
+            else:
+                errors.append(None)
+        return errors
+
+    def generate(
+        self, prompts: Sequence[RolloutPrompt], n: int, max_new_tokens: int, temperature: float, seed: int
+    ) -> list[list[PolicyRollout]]:
+        """Sample `n` responses to each prompt from the full distribution (top-p 1, no top-k)."""
+        from step3vl.inference.client import Sampling
+
+        requests = [_request(prompt) for prompt in prompts]
         sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
         answers = self._engine.generate(requests, n=n, sampling=sampling, return_logprobs=True)
-        return [[self._rollout(completion) for completion in completions] for completions in answers]
-
-    def _rollout(self, completion: Any) -> Rollout:
-        closed = self._ids.end_think in completion.token_ids
-        return Rollout(
-            token_ids=tuple(completion.token_ids),
-            logprobs=tuple(completion.logprobs),
-            answer=completion.answer if closed else None,
-            stopped=completion.finish_reason == "stop",
-            version=self._version,
-        )
-
-
-@contextmanager
-def ray_session(cpus: int) -> Iterator[None]:
-    """A Ray cluster for the time of the block, the same one on every rank.
-
-    The cluster that `RAY_ADDRESS` names is joined and left running; else rank 0 starts one on this machine with `cpus`
-    slots, tells the other ranks its address, and ends it with the block, also after an error.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    # Without this Ray warns once a process about a change of default that does not concern processes without GPUs.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    several = dist.is_initialized() and dist.get_world_size() > 1
-    first = not several or dist.get_rank() == 0
-    shared = os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        if shared:
-            ray.init(address=shared, **quiet)
-        elif first:
-            # A local address asks for a new cluster even where another one runs on this machine.
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
-        if several and not shared:
-            address = [ray.get_runtime_context().gcs_address if first else None]
-            dist.broadcast_object_list(address, src=0)
-            if not first:
-                ray.init(address=address[0], **quiet)
-        # Ray's own handler prints a stack, as if being asked to end were a crash.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        yield
-        if several:
-            dist.barrier()  # nobody pulls the cluster away from a rank that still uses it
-    finally:
-        # After a Ctrl-C, which reaches every rank, the launcher's signal comes as a second one; this must be finished.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, before)
+        return [
+            [
+                PolicyRollout(
+                    token_ids=tuple(completion.token_ids),
+                    logprobs=tuple(completion.logprobs or ()),
+                    text=completion.text,
+                    finish_reason=completion.finish_reason,
+                    version=self._version,
+                )
+                for completion in completions
+            ]
+            for completions in answers
+        ]
 
 
-def start_worker(model: str, precision: str, threads: int = 1) -> Any:
-    """A rollout worker as a Ray actor that holds one CPU slot; it ends with this process."""
-    import ray
+def _request(prompt: RolloutPrompt) -> "Request":
+    from step3vl.inference.client import Request
 
-    return ray.remote(num_cpus=1)(RolloutWorker).remote(model, precision, threads)
+    return Request(images=prompt.images, token_ids=prompt.token_ids)

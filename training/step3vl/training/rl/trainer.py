@@ -1,17 +1,17 @@
 """The RL stage: `python -m step3vl.training.rl.trainer CONFIG`, in each rank (see `step3vl.training.launch`).
 
 An iteration: each rank takes its stride of the prompts, its Ray actor samples responses, their truths reward them, the
-trainer scores them, and critic and actor are updated; then the actor's new weights go back to the Ray actor. All that
-is random is drawn from (seed, iteration, rank), so an iteration is a function of the weights, the optimizers and its
-number, and a run that was killed goes on as if nothing had happened.
+trainer scores them, and critic and actor are updated; then the actor's new weights are sent to the Ray actor. All
+random numbers depend on (seed, iteration, rank), so an iteration is a function of the weights, the optimizers and its
+number, and a killed run resumes to the same result.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,191 +19,279 @@ import torch.distributed as dist
 
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
-from step3vl.data.files import write_durably
-from step3vl.data.sample import Sample
+from step3vl.data.storage import write_durably
 from step3vl.data.tokens import TokenIds, fingerprint
-from step3vl.model.checkpoint import load_model, unspoken
+from step3vl.model.checkpoint import load_model, suppressed_token_ids
 from step3vl.model.modeling import Step3VLForConditionalGeneration
 from step3vl.training import checkpoint
-from step3vl.training.config import OptimizerConfig, read_config
-from step3vl.training.engine import gathered, join, leave, parameter_groups, start_engine
+from step3vl.training.config import read_config
+from step3vl.training.dead_letters import DeadLetterLog, check_unreadable
+from step3vl.training.distributed import gather_interleaved, global_sums
+from step3vl.training.engine import (
+    DeepSpeedEngine,
+    check_finite,
+    gathered,
+    join,
+    leave,
+    parameter_groups,
+    start_engine,
+)
 from step3vl.training.launch import run_rank
-from step3vl.training.rl.collect import all_ranks, experience_of, reward, rollout_metrics
 from step3vl.training.rl.config import RLConfig
-from step3vl.training.rl.evaluate import summary
-from step3vl.training.rl.experience import partition
+from step3vl.training.rl.experience import Experience, gather, partition
+from step3vl.training.rl.image_inputs import encode_images, preprocess_images
+from step3vl.training.rl.metrics import prompt_rewards, rollout_metrics, summarize, summarize_by_task
+from step3vl.training.rl.monitor import RLMonitor, Stopwatch
 from step3vl.training.rl.networks import critic_of, trainable_weights
-from step3vl.training.rl.prompts import PromptPool, prompt_of
-from step3vl.training.rl.record import Clock, Record
-from step3vl.training.rl.rollout import Rollout, ray_session, start_worker
+from step3vl.training.rl.prompt_source import PreparedPrompts, PromptSource
+from step3vl.training.rl.prompts import PromptPool
+from step3vl.training.rl.rewards import PromptGrades, grade_rollouts
+from step3vl.training.rl.rollout import PolicyRollout, RolloutPrompt
+from step3vl.training.rl.rollout_actor import RolloutActor, ray_cluster_of_ranks, start_worker
 from step3vl.training.rl.update import Networks, score, update_actor, update_critic
 
 logger = logging.getLogger(__name__)
 
-_ROLLOUTS, _ORDER, _HELDOUT = range(3)  # what a seed is for
-# What may differ between a run and its resumption without changing what an iteration learns.
-_FREE = {"output", "init", "iterations", "checkpoint_every", "eval_every", "heldout_prompts", "heldout_samples"}
+_ROLLOUTS, _ORDER, _HELDOUT = range(3)  # purposes of a seed; their numbers are part of it
+_NOT_IN_PROVENANCE: Mapping[str, bool | set[str]] = {
+    **dict.fromkeys(("output", "init", "iterations", "checkpoint", "evaluation"), True),
+    "rollout": {"device", "timeout"},
+    "data": {"max_unreadable"},
+    "engine": {"gradient_checkpointing", "attention"},
+}
+"""What may change between a run and its resumption, because it does not change what an iteration learns."""
 
 
 def main(config_path: str) -> None:
-    """Run the stage in this rank, from its last checkpoint if it has one. Raises UserError."""
-    config = read_config(config_path, RLConfig)
-    device = join()
-    if dist.get_world_size() != config.processes:
-        raise UserError(f"{config_path}: processes is {config.processes}, but {dist.get_world_size()} were started")
-    with ray_session(cpus=config.processes):
-        # A rank waits while its worker samples, so the worker may use the rank's share of the cores.
-        worker = start_worker(config.init, config.precision, torch.get_num_threads())
-        Trainer(config, worker, device).run()
+    """Run the stage in this rank, from its last checkpoint if it has one.
+
+    Raises:
+        UserError: Something is wrong in the configuration, the data or the checkpoint.
+    """
+    config, device = read_config(config_path, RLConfig), join()
+    config = config.with_processes(dist.get_world_size())
+    with ray_cluster_of_ranks(cpus=config.engine.processes):
+        RLTrainer(config, start_actor(config, device), device).run()
     leave()
 
 
-class Trainer:
-    """One rank of a run: its prompts, its rollout worker, and its share of the two DeepSpeed engines."""
+def start_actor(config: RLConfig, device: torch.device) -> RolloutActor:
+    """Start the rollout worker of this rank, inside `ray_cluster_of_ranks`.
 
-    def __init__(self, config: RLConfig, worker: Any, device: torch.device) -> None:
+    Args:
+        config: The run.
+        device: Where this rank trains.
+    """
+    name = config.rollout.device
+    if name == "auto" or (name == "cuda" and device.type == "cuda"):
+        name = str(device)
+    # A rank waits while its worker samples, so the worker may use the rank's share of the cores.
+    start = partial(start_worker, config.init, config.engine.precision, torch.get_num_threads(), name)
+    traceback = Path(config.output) / f"rollout_error_{dist.get_rank()}.txt"
+    return RolloutActor(start, config.rollout.timeout, traceback)
+
+
+class RLTrainer:
+    """One rank of a run: its prompts, its rollout worker, and its share of the two DeepSpeed engines.
+
+    Args:
+        config: The run.
+        worker: This rank's rollout worker; see `start_actor`.
+        device: Where this rank computes.
+
+    Raises:
+        UserError: Something is wrong in the configuration or the data.
+    """
+
+    def __init__(self, config: RLConfig, worker: RolloutActor, device: torch.device) -> None:
         self.config, self.worker = config, worker
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.output = Path(config.output)
         self.folder = self.output / checkpoint.FOLDER
-        dataset = Dataset.open(config.dataset)
-        self.prompts = PromptPool(dataset, "train", config.tasks, config.seed)
-        self.heldout = PromptPool(dataset, "heldout", config.tasks, config.seed)
+        dataset = Dataset.open(config.data.dataset)
+        self.prompts = PromptPool(dataset, "train", config.data.tasks, config.seed)
+        self.heldout = PromptPool(dataset, "heldout", config.data.tasks, config.seed)
         model, self.processor = load_model(config.init, dtype=torch.float32)
+        check_finite(model, config.init)
         self.tokenizer = self.processor.plain_tokenizer()
         ids = TokenIds.of(self.tokenizer)
-        self.made_with = {
-            "configuration": config.model_dump(mode="json", exclude=_FREE),
-            "dataset": dataset.fingerprint,
-            "tokenizer": fingerprint(self.tokenizer),
-            "model": model.config.to_json_string(),
-            "zero_stage": config.zero_stage,
-        }
+        self.provenance = checkpoint.Provenance(
+            zero_stage=config.engine.zero_stage,
+            model=model.config.to_json_string(),
+            tokenizer=fingerprint(self.tokenizer),
+            dataset={dataset.url: dataset.fingerprint},
+            configuration=config.model_dump(mode="json", exclude=_NOT_IN_PROVENANCE),
+        )
         if self.rank == 0:
             checkpoint.describe_model(model, self.processor, self.folder)
         critic = critic_of(model, keep_vision=not config.shares_features)
-        suppress = torch.tensor(unspoken(ids), device=device)
+        suppress = torch.tensor(suppressed_token_ids(ids), device=device)
         self.networks = Networks(self._engine(model.to(device)), self._engine(critic.to(device)), suppress, ids.pad)
+        self.source = PromptSource(worker, self.tokenizer, self.processor.spec, config.rollout.max_new_tokens)
         self.iteration = 0  # how many are done; also the version of the policy
+        self.unreadable = 0  # prompts that could not be used, over all ranks
 
-    def _engine(self, model: Step3VLForConditionalGeneration) -> Any:
-        config = self.config
-        optimizer = OptimizerConfig(weight_decay=0.0, grad_clip=config.grad_clip, lr_scale=config.lr_scale)
+    def _engine(self, model: Step3VLForConditionalGeneration) -> DeepSpeedEngine:
+        settings, optimizer = self.config.engine, self.config.optimizer
         engine = start_engine(
             model,
             parameter_groups(model, optimizer),
             optimizer,
-            zero_stage=config.zero_stage,
-            precision=config.precision,
-            micro_batch=config.micro_batch,
+            settings,
         )
         engine.train()
         return engine
 
     @property
-    def _engines(self) -> dict[str, Any]:
+    def _engines(self) -> dict[str, DeepSpeedEngine]:
         return {checkpoint.MODEL: self.networks.actor, "critic": self.networks.critic}
 
     def run(self) -> None:
-        """All iterations that are left, with an evaluation before the first and after the last, and the export."""
+        """All remaining iterations, with an evaluation before the first and after the last, and the export."""
         config = self.config
-        restored = checkpoint.load(self.folder, self._engines, self.made_with)
+        restored = checkpoint.load(self.folder, self._engines, self.provenance)
         if restored:
-            self.iteration = restored["iteration"]
-            logger.info("rl goes on from iteration %d", self.iteration)
-        self._sync()
-        record = None
+            self.iteration = int(str(restored["iteration"]))
+            self.unreadable = int(str(restored.get("unreadable", 0)))
+            logger.info("rl resumes from iteration %d", self.iteration)
+        self.dead_letters = DeadLetterLog(self.output, self.iteration)
+        self._sync(self.iteration)
+        monitor = None
         if self.rank == 0:
-            record = Record(self.output, self.iteration if restored else None, config.iterations)
-        with record or nullcontext():
+            monitor = RLMonitor(self.output, self.iteration if restored else None, config.iterations)
+        with monitor or nullcontext():
             if not restored:
-                self._evaluate(record, "eval_start.json")
+                self._evaluate(monitor, "eval_start.json")
             while self.iteration < config.iterations:
                 metrics = self._iterate()
                 self.iteration += 1
-                if record:
-                    record.iteration(self.iteration, metrics)
+                if monitor:
+                    monitor.iteration(self.iteration, metrics)
                 last = self.iteration == config.iterations
-                if not last and config.eval_every and self.iteration % config.eval_every == 0:
-                    self._evaluate(record)
-                if last or self.iteration % config.checkpoint_every == 0:
+                if not last and config.evaluation.every and self.iteration % config.evaluation.every == 0:
+                    self._evaluate(monitor)
+                if last or self.iteration % config.checkpoint.every == 0:
                     self._save()
-            self._evaluate(record, "eval_end.json")
+            self._evaluate(monitor, "eval_end.json")
         checkpoint.export(self.networks.actor, self.processor, self.output / "export")
 
-    def _iterate(self) -> dict[str, Any]:
-        """Sample, reward, score, update, and hand over the new weights. Returns the metrics."""
-        config, networks, clock = self.config, self.networks, Clock()
-        rows = self.prompts.rows(self.iteration * config.prompts_per_iteration, config.prompts_per_iteration)
-        samples = [self.prompts.read(row) for row in rows[self.rank :: self.world]]
-        with clock("generate"):
-            rollouts = self._ask(samples, config.rollouts_per_prompt, self._seed(_ROLLOUTS, self.iteration))
-        results = reward(samples, rollouts)
-        metrics = rollout_metrics(results, rollouts)
-        metrics["staleness"] = self.iteration - min(one.version for group in rollouts for one in group)
-        with clock("score"):
-            experience = experience_of(
-                networks.actor.module,
-                self.processor,
-                self.tokenizer,
-                samples,
-                rollouts,
-                results,
-                share_features=config.shares_features,
-                leave_out_truncated=config.truncated == "mask",
-            )
+    def _iterate(self) -> dict[str, float]:
+        """Sample, reward, score, update, and send the new weights. Returns the metrics."""
+        config, networks, stopwatch = self.config, self.networks, Stopwatch()
+        with stopwatch("prompts"):
+            selected = self._select()
+        with stopwatch("generate"):
+            seed = self._seed(_ROLLOUTS, self.iteration)
+            rollouts = self._sample(selected.prompts, config.rollout.rollouts_per_prompt, seed)
+        graded = grade_rollouts(selected.samples, rollouts)
+        metrics = rollout_metrics(graded, rollouts)
+        metrics["unreadable_samples"] = self.unreadable
+        metrics["staleness"] = self.iteration - min(rollout.version for group in rollouts for rollout in group)
+        with stopwatch("score"):
+            experience = self._experience(selected.prompts, rollouts, graded)
             order = torch.Generator().manual_seed(self._seed(_ORDER, self.iteration))
-            parts = partition(experience, config.actor_minibatches, config.micro_batch, order)
-            critic_parts = partition(experience, config.critic_minibatches, config.micro_batch, order)
-            rewards = torch.tensor([one.value for result in results for one in result.graded])
-            scored, measured = score(networks, experience, parts, rewards, config)
-        metrics |= measured
-        with clock("update_critic"):
-            metrics |= update_critic(networks, experience, scored, critic_parts, config)
-        if self.iteration >= config.critic_warmup:
-            with clock("update_actor"):
-                metrics |= update_actor(networks, experience, scored, parts, config)
-        with clock("sync"):
+            micro_batch = config.engine.micro_batch
+            actor_parts = partition(experience, config.actor.minibatches, micro_batch, order)
+            critic_parts = partition(experience, config.critic.minibatches, micro_batch, order)
+            rewards = torch.tensor([grade.value for prompt in graded for grade in prompt.grades])
+            scores, score_metrics = score(networks, experience, actor_parts, rewards, config)
+        metrics |= score_metrics
+        if not metrics["trained_tokens"] and self.rank == 0:
+            logger.warning("rl: no response of iteration %d is trained, all were truncated", self.iteration + 1)
+        with stopwatch("update_critic"):
+            metrics |= update_critic(networks, experience, scores, critic_parts, config)
+        if self.iteration >= config.critic.warmup_iterations:
+            with stopwatch("update_actor"):
+                metrics |= update_actor(networks, experience, scores, actor_parts, config)
+        with stopwatch("sync"):
             self._sync(self.iteration + 1)
-        return metrics | clock.seconds()
+        return metrics | stopwatch.seconds()
 
-    # Ray is imported late, for `ray_session` must set its environment first.
-    def _ask(self, samples: Sequence[Sample], n: int, seed: int) -> list[list[Rollout]]:
-        """Responses by this rank's worker, n to each sample's prompt."""
-        import ray
-
-        prompts = [prompt_of(sample) for sample in samples]
+    def _select(self) -> PreparedPrompts:
+        """The prompts of this rank in this iteration. Those that cannot be used are counted over all ranks."""
         config = self.config
-        return ray.get(self.worker.generate.remote(prompts, n, config.max_new_tokens, config.temperature, seed))
+        count = config.rollout.prompts_per_iteration
+        selected = self.source.select(self.prompts, self.iteration * count, count, self.rank, self.world)
+        (unreadable,) = global_sums(len(selected.dead_letters))
+        if unreadable:
+            self.unreadable += int(unreadable)
+            self.dead_letters.append(self.iteration + 1, selected.dead_letters)
+            tried = (self.iteration + 1) * count + self.unreadable
+            check_unreadable(self.unreadable, tried, config.data.max_unreadable, self.dead_letters.last)
+        return selected
 
-    def _sync(self, version: int | None = None) -> None:
-        """Give the policy's present weights to the rollout worker."""
-        import ray
+    def _experience(
+        self,
+        prompts: Sequence[RolloutPrompt],
+        rollouts: Sequence[Sequence[PolicyRollout]],
+        graded: Sequence[PromptGrades],
+    ) -> Experience:
+        """Prompts, images and responses of this rank as tensors."""
+        images, processor = [prompt.images for prompt in prompts], self.processor.image_processor
+        if self.config.shares_features:
+            image_inputs = encode_images(self.networks.actor.module, processor, images)
+        else:
+            image_inputs = preprocess_images(processor, images)
+        prompt_ids = [torch.tensor(prompt.token_ids) for prompt in prompts]
+        masks_truncated = self.config.algorithm.truncated == "mask"
+        grades = [grade for prompt in graded for grade in prompt.grades]
+        trained = [not (masks_truncated and grade.verdict == "truncated") for grade in grades]
+        return gather(prompt_ids, image_inputs, rollouts, trained)
 
+    def _sample(self, prompts: Sequence[RolloutPrompt], n: int, seed: int) -> list[list[PolicyRollout]]:
+        """Sample n responses to each prompt with this rank's worker. All ranks call it.
+
+        Where a worker was replaced, the weights are sent again by all ranks together.
+        """
+        rollouts, settings = None, self.config.rollout
+        while True:
+            if rollouts is None and not self.worker.needs_weights:
+                rollouts = self.worker.generate(prompts, n, settings.max_new_tokens, settings.temperature, seed)
+            (lost,) = global_sums(self.worker.needs_weights)
+            if not lost and rollouts is not None:
+                return rollouts
+            self._sync(self.iteration)
+
+    def _sync(self, version: int) -> None:
+        """Send the policy's current weights to the rollout worker."""
         with gathered(self.networks.actor):
             weights = {name: tensor.cpu() for name, tensor in trainable_weights(self.networks.actor.module).items()}
-        ray.get(self.worker.load_weights.remote(weights, self.iteration if version is None else version))
+        self.worker.load_weights(weights, version)
 
-    def _evaluate(self, record: Record | None, name: str | None = None) -> None:
-        """Mean reward on held-out prompts, always the same ones with the same seeds; kept as `output/name`."""
-        rows = self.heldout.first_of_each_task(self.config.heldout_prompts)[self.rank :: self.world]
-        samples = [self.heldout.read(row) for row in rows]
-        rollouts = self._ask(samples, self.config.heldout_samples, self._seed(_HELDOUT, 0)) if samples else []
-        result = summary(all_ranks(reward(samples, rollouts)))
-        if record:
-            record.heldout(self.iteration, result)
+    def _evaluate(self, monitor: RLMonitor | None, name: str | None = None) -> None:
+        """Measure the reward on held-out prompts, always the same ones with the same seeds; write it to `name`."""
+        config = self.config.evaluation
+        rows = self.heldout.first_of_each_task(config.prompts_per_task)[self.rank :: self.world]
+        prepared = self.source.prepare(self.heldout, rows)
+        (unreadable,) = global_sums(len(prepared.dead_letters))
+        if unreadable and not self.iteration:  # listed once, for every evaluation meets them again
+            self.dead_letters.append(0, prepared.dead_letters)
+        rollouts = self._sample(prepared.prompts, config.rollouts_per_prompt, self._seed(_HELDOUT, 0))
+        graded = gather_interleaved(grade_rollouts(prepared.samples, rollouts))
+        if not graded:
+            raise UserError(f"none of the held-out prompts of {self.heldout.url} can be used; see dead_letters.jsonl")
+        if monitor:
+            total, tasks = summarize(graded), summarize_by_task(graded)
+            monitor.heldout(self.iteration, total, tasks)
             if name:
-                found = json.dumps({"iteration": self.iteration, **result}, indent=1)
-                write_durably(self.output / name, found.encode())
+                counts = {"iteration": self.iteration, "unreadable_samples": int(unreadable)}
+                result = {**counts, **total, "tasks": tasks, "results": prompt_rewards(graded)}
+                write_durably(self.output / name, json.dumps(result, indent=1).encode())
         dist.barrier()
 
     def _save(self) -> None:
         """Iteration and engines are all of the state: prompts, order and seeds follow from the iteration."""
-        progress = {"iteration": self.iteration}
-        checkpoint.save(self.folder, self.iteration, self._engines, progress, self.made_with, keep=2)
+        checkpoint.save(
+            self.folder,
+            self.iteration,
+            self._engines,
+            {"iteration": self.iteration, "unreadable": self.unreadable},
+            self.provenance,
+            self.config.checkpoint.keep,
+        )
 
     def _seed(self, purpose: int, number: int) -> int:
-        """A seed of its own for each purpose, iteration and rank."""
+        """A seed for one purpose in one iteration of this rank."""
         sequence = np.random.SeedSequence([self.config.seed, purpose, number, self.rank])
         return int(sequence.generate_state(1)[0])
 

@@ -1,4 +1,4 @@
-// The server's own OpenAI-compatible interface, as any other client would use it.
+// A client of the server's OpenAI-compatible API.
 
 function headers(key) {
   return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
@@ -18,7 +18,7 @@ export async function listModels(key) {
   return (await response.json()).data;
 }
 
-// Every event of a streamed reply, parsed.
+// The parsed events of a streamed reply.
 export async function* ask(body, key, signal) {
   const response = await fetch("/v1/chat/completions", {
     method: "POST",
@@ -28,12 +28,12 @@ export async function* ask(body, key, signal) {
   });
   if (!response.ok) throw await failure(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
+  let buffer = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) throw new Error("the connection ended before the reply did");
-    const lines = (held + value).split("\n");
-    held = lines.pop();
+    const lines = (buffer + value).split("\n");
+    buffer = lines.pop();
     for (const line of lines) {
       if (!line.startsWith("data: ")) continue;
       const data = line.slice(6);

@@ -1,12 +1,12 @@
-// Points and boxes that an answer names, drawn on the picture it was asked about. Coordinates run from 0 to 1000.
+// The points and boxes of an answer, rendered on the image of the question. Coordinates range from 0 to 1000.
 import { element } from "./text.js";
 
-const COLOURS = ["#e03131", "#1971c2", "#2f9e44", "#e8590c", "#9c36b5", "#0c8599", "#c2255c", "#5f3dc4"];
+const COLOURS = ["#c92a2a", "#1864ab", "#237032", "#b8420a", "#862e9c", "#0b6478", "#a61e4d", "#5f3dc4"]; // white text is readable on each
 const OBJECT = /\{[^{}]*"(?:point_2d|bbox_2d)"[^{}]*\}/g;
 
 // [{kind: "point" | "box", at: [x, y] | [x1, y1, x2, y2], label}] in the order of the text.
 export function findMarks(text) {
-  const found = [];
+  const marks = [];
   for (const [candidate] of text.matchAll(OBJECT)) {
     let object;
     try {
@@ -16,48 +16,48 @@ export function findMarks(text) {
     }
     for (const [key, kind, size] of [["point_2d", "point", 2], ["bbox_2d", "box", 4]]) {
       const value = object[key];
-      const several = Array.isArray(value?.[0]) ? value : [value];
-      for (const at of several) {
-        if (Array.isArray(at) && at.length === size && at.every((one) => Number.isFinite(one))) {
+      const positions = Array.isArray(value?.[0]) ? value : [value];
+      for (const at of positions) {
+        if (Array.isArray(at) && at.length === size && at.every(Number.isFinite)) {
           const label = String(object.label ?? object.text ?? object.name ?? "");
-          found.push({ kind, at: at.map((one) => Math.min(1000, Math.max(0, one))), label });
+          marks.push({ kind, at: at.map((coordinate) => Math.min(1000, Math.max(0, coordinate))), label });
         }
       }
     }
   }
-  return found;
+  return marks;
 }
 
-// The picture with its marks, a legend that picks one out, and a button that saves both as one picture.
-export function markedPicture(pictures, marks) {
+// The image with its marks, a legend that picks one out, and a button that saves both as one image.
+export function markedImage(images, marks) {
   const canvas = element("div", { className: "canvas" });
   const legend = element("figcaption");
   const figure = element("figure", { className: "marks" }, canvas, legend);
   const show = (source) => {
-    canvas.replaceChildren(element("img", { src: source, alt: "The picture with the marks of the answer" }));
-    const drawn = marks.map((mark, index) => draw(mark, COLOURS[index % COLOURS.length], index));
-    canvas.append(...drawn.flat());
+    canvas.replaceChildren(element("img", { src: source, alt: "The image with the marks of the answer" }));
+    const rendered = marks.map((mark, index) => renderMark(mark, COLOURS[index % COLOURS.length], index));
+    canvas.append(...rendered.flat());
     legend.replaceChildren(
       ...marks.map((mark, index) => {
         const pick = element("button", { className: "legend", type: "button" }, name(mark, index));
         pick.style.setProperty("--mark", COLOURS[index % COLOURS.length]);
         const only = (chosen) =>
-          drawn.forEach((parts, other) => parts.forEach((part) => part.classList.toggle("dim", chosen && other !== index)));
+          rendered.forEach((parts, other) => parts.forEach((part) => part.classList.toggle("dim", chosen && other !== index)));
         for (const event of ["pointerenter", "focus"]) pick.addEventListener(event, () => only(true));
         for (const event of ["pointerleave", "blur"]) pick.addEventListener(event, () => only(false));
         return pick;
       }),
-      element("button", { type: "button", className: "save", onclick: () => save(source, marks) }, "Save picture"),
+      element("button", { type: "button", className: "save", onclick: () => save(source, marks) }, "Save image"),
     );
-    if (pictures.length > 1) {
+    if (images.length > 1) {
       legend.prepend(
-        ...pictures.map((other, index) =>
-          element("button", { type: "button", disabled: other === source, onclick: () => show(other) }, `Picture ${index + 1}`),
+        ...images.map((other, index) =>
+          element("button", { type: "button", disabled: other === source, onclick: () => show(other) }, `Image ${index + 1}`),
         ),
       );
     }
   };
-  show(pictures[0]);
+  show(images[0]);
   return figure;
 }
 
@@ -68,7 +68,7 @@ function corners(mark) {
   return { left: Math.min(x, right), top: Math.min(y, bottom), right: Math.max(x, right), bottom: Math.max(y, bottom) };
 }
 
-function draw(mark, colour, index) {
+function renderMark(mark, colour, index) {
   const { left, top, right, bottom } = corners(mark);
   const percent = (value) => `${value / 10}%`;
   const shape = element("div", { className: mark.kind, style: { left: percent(left), top: percent(top) } });
@@ -81,14 +81,14 @@ function draw(mark, colour, index) {
   return [shape, tag];
 }
 
-// The picture at its own size with the marks in it, as a PNG.
+// The image at its own size with the marks in it, as a PNG.
 async function save(source, marks) {
-  const picture = element("img", { src: source });
-  await picture.decode();
-  const { naturalWidth: width, naturalHeight: height } = picture;
+  const image = element("img", { src: source });
+  await image.decode();
+  const { naturalWidth: width, naturalHeight: height } = image;
   const canvas = element("canvas", { width, height });
   const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
+  pen.drawImage(image, 0, 0);
   const stroke = Math.max(2, Math.round(Math.max(width, height) / 300));
   pen.font = `600 ${stroke * 6}px system-ui, sans-serif`;
   marks.forEach((mark, index) => {

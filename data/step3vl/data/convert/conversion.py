@@ -1,0 +1,215 @@
+"""Complete conversions: records to a committed dataset, and a dataset or records to another format."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from step3vl.data.config import Config
+from step3vl.data.convert.formats import FORMATS
+from step3vl.data.convert.records import CONVERT_STEP, RECORD_ERRORS, RecordDefaults
+from step3vl.data.dataset.dataset import DamagedSample, Dataset
+from step3vl.data.dataset.dead_letters import DEAD_LETTERS, DeadLetterWriter
+from step3vl.data.dataset.ledger import DeadLetter, LedgerStep
+from step3vl.data.dataset.manifest import Counting, Split
+from step3vl.data.dataset.provenance import code_version
+from step3vl.data.dataset.sharding import split_of
+from step3vl.data.dataset.sorter import SampleSorter, duplicate_rank
+from step3vl.data.dataset.writer import commit, refuse_existing_dataset
+from step3vl.data.errors import UserError, infrastructure_errors
+from step3vl.data.sample.crops import ImageSpec
+from step3vl.data.sample.sample import Sample
+from step3vl.data.storage.files import require_local, write_durably
+from step3vl.data.tokens.encoding import count_tokens
+from step3vl.data.tokens.vocabulary import fingerprint, load_tokenizer, save_tokenizer
+
+LEDGER_FOLDER = "_account"  # beside what was written; readers of data folders skip such names
+LEDGER = "ledger.json"
+LEDGER_VERSION = 2  # version 1 was the list of steps alone, with `dead` in place of `failed`
+COUNT_STEP = "tokens"
+WRITE_STEP = "write"
+DATASET = "dataset"
+
+SampleStream = Iterator[Sample | DeadLetter]
+
+
+class DatasetConfig(Config):
+    """The dataset that records are converted to."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    """Name of the dataset."""
+
+    tokenizer: str = "qwen3"
+    """The tokenizer that counts tokens; a file or folder is copied into the dataset."""
+
+    image: ImageSpec = ImageSpec()
+    """Sizes and limits of images."""
+
+    shards: int = Field(default=16, ge=1, le=99_999)
+    """Shards of each split. Memory is bounded by one shard's rows."""
+
+    heldout: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the samples that is held out."""
+
+
+class ConversionResult(NamedTuple):
+    """The ledger of a conversion, and its first dead letter."""
+
+    steps: tuple[LedgerStep, ...]
+    first: DeadLetter | None
+
+
+def read_records(source: Path, format_name: str, defaults: RecordDefaults) -> SampleStream:
+    """Read the records of a file or folder.
+
+    Args:
+        source: The file or folder.
+        format_name: A key of `FORMATS`.
+        defaults: Fields that the records do not have.
+
+    Returns:
+        Samples and dead letters in the order of the records.
+
+    Raises:
+        UserError: There is nothing to read.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; give the source of the conversion")
+    try:
+        yield from FORMATS[format_name].read(source, defaults)
+    except ValueError as error:
+        raise UserError(f"{error}; give a file or folder in the format {format_name}") from None
+
+
+def read_dataset(dataset: Dataset, split: Split | None = None, task: str | None = None) -> SampleStream:
+    """Read the samples of a dataset in the order of its shards; damaged ones become dead letters.
+
+    Args:
+        dataset: The dataset.
+        split: Only this split.
+        task: Only tasks that match this shell pattern.
+    """
+    for batch in dataset.index_batches(["id", "offset", "size"], split=split, task=task):
+        for row in batch.to_pylist():
+            try:
+                yield dataset.read(row["shard"], row["offset"], row["size"])
+            except DamagedSample as error:
+                yield DeadLetter.from_error(error, step=CONVERT_STEP, source=row["id"])
+
+
+def to_dataset(samples: SampleStream, out: Path, config: DatasetConfig, origin: dict[str, Any]) -> ConversionResult:
+    """Commit samples as a dataset.
+
+    Args:
+        samples: Samples and dead letters.
+        out: Folder of the dataset.
+        config: The dataset to make.
+        origin: What the samples were converted from, for the dataset's recorded configuration.
+
+    Raises:
+        UserError: `out` holds a dataset, or no record could be converted.
+        InfrastructureError: The machine caused an error, such as a full disk.
+    """
+    refuse_existing_dataset(out)
+    with infrastructure_errors(f"converting to {out}"):
+        return _to_dataset(samples, out, config, origin)
+
+
+def _to_dataset(samples: SampleStream, out: Path, config: DatasetConfig, origin: dict[str, Any]) -> ConversionResult:
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(config.tokenizer)
+    dead_letters = DeadLetterWriter(out / DEAD_LETTERS)
+    read = counted = 0
+    with SampleSorter(config.shards) as sorter:
+        for sample in samples:
+            if isinstance(sample, DeadLetter):
+                dead_letters.add(sample)
+                continue
+            read += 1
+            try:
+                tokens = count_tokens(sample, tokenizer, config.image)
+                images = tuple(sorter.stage(image) for image in sample.images)
+            except RECORD_ERRORS as error:
+                dead_letters.add(DeadLetter.from_error(error, step=COUNT_STEP, source=sample.source.uri))
+                continue
+            counted += 1
+            row = sample.model_copy(update={"tokens": tokens, "images": images}).to_row()
+            sorter.add(sample.id, split_of(sample.id, config.heldout), duplicate_rank(row), row)
+        dead_letters.close()
+        steps = [dead_letters.ledger_step(CONVERT_STEP, read), dead_letters.ledger_step(COUNT_STEP, counted)]
+        _require_some(counted, dead_letters)
+        infos, written = sorter.write(out, config.name)
+    name = save_tokenizer(config.tokenizer, tokenizer, out)
+    recorded = config.model_dump(mode="json", exclude={"tokenizer", "image"})
+    commit(
+        out,
+        name=config.name,
+        shards=infos,
+        ledger=[*steps, written],
+        counting=Counting(tokenizer=name, tokenizer_sha256=fingerprint(tokenizer), image=config.image),
+        config={"convert": {**recorded, **origin}},
+        code_version=code_version("step3vl.data"),
+    )
+    return ConversionResult((*steps, written), dead_letters.first)
+
+
+def to_files(samples: SampleStream, out: Path, format_name: str) -> ConversionResult:
+    """Write samples into a new folder, with the ledger and the dead letters; the folder appears when it is complete.
+
+    Args:
+        samples: Samples and dead letters.
+        out: The new folder.
+        format_name: A key of `FORMATS`.
+
+    Raises:
+        UserError: `out` exists, or no sample could be written.
+        InfrastructureError: The machine caused an error, such as a full disk.
+    """
+    require_local(out)
+    if out.exists():
+        raise UserError(f"{out} exists already; give a new folder")
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    account = temporary / LEDGER_FOLDER
+    try:
+        with infrastructure_errors(f"converting to {out}"):
+            account.mkdir(parents=True)
+            result = _write(samples, temporary, account, format_name)
+            temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # it was moved unless something failed
+    return result
+
+
+def _write(samples: SampleStream, folder: Path, account: Path, format_name: str) -> ConversionResult:
+    dead_letters = DeadLetterWriter(account / DEAD_LETTERS)
+    writer = FORMATS[format_name].write(folder)
+    read = kept = 0
+    for sample in samples:
+        if isinstance(sample, DeadLetter):
+            dead_letters.add(sample)
+            continue
+        read += 1
+        try:
+            writer.add(sample)
+        except RECORD_ERRORS as error:
+            dead_letters.add(DeadLetter.from_error(error, step=WRITE_STEP, source=sample.id))
+        else:
+            kept += 1
+    writer.close()
+    dead_letters.close()
+    steps = (dead_letters.ledger_step(CONVERT_STEP, read), dead_letters.ledger_step(WRITE_STEP, kept))
+    _require_some(kept, dead_letters)
+    ledger = {"version": LEDGER_VERSION, "steps": [step.model_dump() for step in steps]}
+    write_durably(account / LEDGER, json.dumps(ledger, indent=1).encode())
+    return ConversionResult(steps, dead_letters.first)
+
+
+def _require_some(kept: int, dead_letters: DeadLetterWriter) -> None:
+    if not kept:
+        first = dead_letters.first
+        example = f"; the first, {first.source}: {first.reason}" if first else ""
+        raise UserError(f"no record could be converted{example}; check that the format is the right one")

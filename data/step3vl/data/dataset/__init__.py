@@ -1,0 +1,66 @@
+"""A committed set of shards with its manifest, index, ledger and dead letters."""
+
+from step3vl.data.dataset.dataset import DamagedSample, Dataset
+from step3vl.data.dataset.dead_letters import (
+    DEAD_LETTERS,
+    DeadLetterWriter,
+    example_dead_letters,
+    read_dead_letters,
+    write_dead_letters,
+)
+from step3vl.data.dataset.image_parts import ImagePartWriter
+from step3vl.data.dataset.index import INDEX_VERSION, SCHEMA
+from step3vl.data.dataset.ledger import DROPPED, DeadLetter, Ledger, LedgerStep
+from step3vl.data.dataset.manifest import MANIFEST, MANIFEST_VERSION, Counting, Manifest, ShardInfo, Split
+from step3vl.data.dataset.provenance import code_version
+from step3vl.data.dataset.sharding import ShardTarget, archived_size, shard_name, shard_of, split_of
+from step3vl.data.dataset.sorter import (
+    DUPLICATE,
+    SHARDS_STEP,
+    RankedRow,
+    SampleSorter,
+    WrittenShards,
+    duplicate_rank,
+    write_distinct,
+)
+from step3vl.data.dataset.writer import commit, refuse_existing_dataset, require_samples, write_shard
+
+__all__ = [
+    "DEAD_LETTERS",
+    "DROPPED",
+    "DUPLICATE",
+    "INDEX_VERSION",
+    "MANIFEST",
+    "MANIFEST_VERSION",
+    "SCHEMA",
+    "SHARDS_STEP",
+    "Counting",
+    "DamagedSample",
+    "Dataset",
+    "DeadLetter",
+    "DeadLetterWriter",
+    "ImagePartWriter",
+    "Ledger",
+    "LedgerStep",
+    "Manifest",
+    "RankedRow",
+    "SampleSorter",
+    "ShardInfo",
+    "ShardTarget",
+    "Split",
+    "WrittenShards",
+    "archived_size",
+    "code_version",
+    "commit",
+    "duplicate_rank",
+    "example_dead_letters",
+    "read_dead_letters",
+    "refuse_existing_dataset",
+    "require_samples",
+    "shard_name",
+    "shard_of",
+    "split_of",
+    "write_dead_letters",
+    "write_distinct",
+    "write_shard",
+]

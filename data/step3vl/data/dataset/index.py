@@ -1,0 +1,88 @@
+"""The Parquet index of a shard: one row for each sample, enough to plan and to read without opening the tar."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from step3vl.data.sample.sample import Sample
+from step3vl.data.storage.tar import TarEntry
+
+INDEX_VERSION = 1
+"""Version of the columns below; `dataset.json` records it."""
+
+_ROW_GROUP = 1 << 16  # rows that a reader in batches holds at once
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # also the key in the tar
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # document or conversation
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),  # of the sample's first header
+        pa.field("size", pa.int64(), nullable=False),  # headers and padding included
+        pa.field("xxh3", pa.uint64(), nullable=False),  # XXH3 (64 bits) of those bytes, checked on every read
+        pa.field("json_size", pa.int64(), nullable=False),
+        pa.field("image_offsets", pa.list_(pa.int64()), nullable=False),  # of the encoded bytes
+        pa.field("image_sizes", pa.list_(pa.int64()), nullable=False),
+        pa.field("image_widths", pa.list_(pa.int32()), nullable=False),
+        pa.field("image_heights", pa.list_(pa.int32()), nullable=False),
+        pa.field("text_tokens", pa.int32(), nullable=False),
+        pa.field("image_tokens", pa.int32(), nullable=False),
+    ]
+)
+
+
+def index_row(sample: Sample, entry: TarEntry) -> dict[str, Any]:
+    """The index row of a sample.
+
+    Args:
+        sample: A sample whose tokens were counted.
+        entry: Where it is in the shard.
+
+    Raises:
+        ValueError: The tokens were not counted.
+    """
+    if sample.tokens is None:
+        raise ValueError(f"sample {sample.id} ({sample.task}) reached the shard writer without a token count")
+    return {
+        "id": sample.id,
+        "domain": sample.domain,
+        "task": sample.task,
+        "kind": sample.kind,
+        "source": sample.source.uri,
+        "licence": sample.source.licence,
+        "offset": entry.offset,
+        "size": entry.size,
+        "xxh3": entry.xxh3,
+        "json_size": entry.json_size,
+        "image_offsets": entry.image_offsets,
+        "image_sizes": entry.image_sizes,
+        "image_widths": [image.width for image in sample.images],
+        "image_heights": [image.height for image in sample.images],
+        "text_tokens": sample.tokens.text,
+        "image_tokens": sample.tokens.image,
+    }
+
+
+def row_json(row: dict[str, Any]) -> bytes:
+    """The JSON member of a sample with this row, without the pointers to its images."""
+    if "images" in row:
+        images = [{name: value for name, value in image.items() if name != "at"} for image in row["images"]]
+        row = {**row, "images": images}
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def index_bytes(rows: list[dict[str, Any]]) -> bytes:
+    """The rows as a Parquet file, whose page checksums reveal damage in whichever columns are read."""
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    pq.write_table(table, sink, compression="zstd", row_group_size=_ROW_GROUP, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def open_index(source: pa.NativeFile) -> pq.ParquetFile:
+    """Open an index, whose page checksums are verified on reading."""
+    return pq.ParquetFile(source, page_checksum_verification=True)

@@ -1,0 +1,112 @@
+"""What became of every record: for each step, read = kept + dropped by reason + failed by error."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+
+from step3vl.data.config import Config, explain_validation_error
+from step3vl.data.errors import InfrastructureError, describe_error, is_infrastructure_error
+
+DROPPED = "dropped"  # the `error` of a dead letter whose record was filtered out rather than broken
+_MAX_REASON = 1000  # characters
+
+
+class DeadLetter(Config):
+    """A record that a step failed on, or filtered out."""
+
+    step: str
+    """The step."""
+
+    error: str
+    """Type of the error, or `dropped`."""
+
+    reason: str
+    """What is wrong, in one line."""
+
+    source: str
+    """What identifies the record."""
+
+    @classmethod
+    def from_error(cls, error: BaseException, *, step: str, source: str) -> Self:
+        """The dead letter of a record that an error stopped; a long message is truncated.
+
+        This is the one place that tells failed records from failures of the machine.
+
+        Args:
+            error: What was raised.
+            step: The step that raised it.
+            source: What identifies the record.
+
+        Raises:
+            InfrastructureError: The machine caused the error, see `is_infrastructure_error`.
+        """
+        if is_infrastructure_error(error):
+            raise InfrastructureError(f"step {step} stopped at {source}: {describe_error(error)}") from error
+        reason = explain_validation_error(error) if isinstance(error, ValidationError) else str(error)
+        return cls(step=step, error=type(error).__name__, reason=reason[:_MAX_REASON], source=source)
+
+
+class LedgerStep(Config):
+    """The counts of one step."""
+
+    name: str
+    """Name of the step."""
+
+    read: int
+    """Records that came in."""
+
+    kept: int
+    """Records that went out."""
+
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Records that were filtered out, by reason."""
+
+    failed: dict[str, int] = Field(default_factory=dict, validation_alias=AliasChoices("failed", "dead"))
+    """Records that failed, by type of the error. Manifests of format 1 call the field `dead`."""
+
+    @field_validator("dropped", "failed")
+    @classmethod
+    def _sort(cls, counts: dict[str, int]) -> dict[str, int]:
+        """In one order, so that equal counts are equal bytes however the records arrived."""
+        return dict(sorted(counts.items()))
+
+    @property
+    def balance(self) -> int:
+        """Records that are unaccounted for; 0 in a sound step."""
+        return self.read - self.kept - sum(self.dropped.values()) - sum(self.failed.values())
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            name=self.name,
+            read=self.read + other.read,
+            kept=self.kept + other.kept,
+            dropped=Counter(self.dropped) + Counter(other.dropped),
+            failed=Counter(self.failed) + Counter(other.failed),
+        )
+
+
+class Ledger(Config):
+    """The counts of all steps of a build."""
+
+    steps: tuple[LedgerStep, ...] = ()
+    """The steps."""
+
+    @classmethod
+    def merge(cls, steps: Iterable[LedgerStep]) -> Self:
+        """Add up the steps of equal name; sorted by name, so the order of arrival does not matter."""
+        total: dict[str, LedgerStep] = {}
+        for step in steps:
+            total[step.name] = total[step.name] + step if step.name in total else step
+        return cls(steps=tuple(total[name] for name in sorted(total)))
+
+    def check(self) -> None:
+        """Raises ValueError naming every step whose counts do not reconcile."""
+        wrong = [f"{step.name} ({step.balance:+d} of {step.read})" for step in self.steps if step.balance]
+        if wrong:
+            raise ValueError(f"the counts do not reconcile in {', '.join(wrong)}: records were lost or invented")
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The steps as JSON-able dicts."""
+        return [step.model_dump(mode="json") for step in self.steps]

@@ -1,0 +1,116 @@
+"""A dataset as tables, for the terminal and for pages."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.inspect.summary import Distribution, Summary, summarise
+
+_RIGHT_ALIGNED = {
+    "samples", "bytes", "tokens", "text tokens", "image tokens", "read", "kept", "images", "number", "a", "b",
+}  # fmt: skip
+_MAX_SHARDS = 20  # listed individually
+_BAR_WIDTH = 40  # characters
+
+
+class TableSection(NamedTuple):
+    """A titled table: the names of its columns, and the cells of each row."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def bar(number: int, largest: int) -> str:
+    """A bar of proportional length, at least one character for a positive number."""
+    return "█" * max(round(_BAR_WIDTH * number / largest), 1) if number else ""
+
+
+def totals_table(dataset: Dataset) -> TableSection:
+    """Samples and tokens of each split and task."""
+    tasks = dataset.manifest.tasks
+    rows: list[Sequence[object]] = [
+        (total.split, total.task, total.kind, total.samples, total.text_tokens, total.image_tokens) for total in tasks
+    ]
+    sums = (sum(getattr(total, field) for total in tasks) for field in ("samples", "text_tokens", "image_tokens"))
+    columns = ("split", "task", "kind", "samples", "text tokens", "image tokens")
+    return TableSection("Samples and tokens", columns, [*rows, ("total", "", "", *sums)])
+
+
+def ledger_table(steps: Iterable[LedgerStep]) -> TableSection:
+    """What became of every record, step by step."""
+
+    def listed(counts: dict[str, int]) -> str:
+        return ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.items())) or "-"
+
+    rows = [(step.name, step.read, step.kept, listed(step.dropped), listed(step.failed)) for step in steps]
+    columns = ("step", "read", "kept", "dropped", "failed")
+    return TableSection("Ledger: read = kept + dropped + failed", columns, rows)
+
+
+def shards_table(dataset: Dataset) -> TableSection:
+    """The first shards with their totals."""
+    rows: list[Sequence[object]] = [
+        (
+            shard.path,
+            shard.split,
+            shard.samples,
+            shard.size,
+            shard.text_tokens + shard.image_tokens,
+            shard.blake3[:12],
+        )
+        for shard in dataset.manifest.shards[:_MAX_SHARDS]
+    ]
+    if (more := len(dataset.manifest.shards) - len(rows)) > 0:
+        rows.append((f"and {more:,} more", "", "", "", "", ""))
+    columns = ("shard", "split", "samples", "bytes", "tokens", "BLAKE3")
+    return TableSection(f"{dataset.manifest.name}: shards", columns, rows)
+
+
+def summary_tables(summary: Summary) -> list[TableSection]:
+    """Domains, licences and distributions, with a bar for each row."""
+    domains = summary.domains
+    largest = max((total.text_tokens + total.image_tokens for total in domains.values()), default=1)
+    columns = ("domain", "samples", "images", "text tokens", "image tokens", "bytes", "share of tokens")
+    rows = [(name, *total, bar(total.text_tokens + total.image_tokens, largest)) for name, total in domains.items()]
+    most = max(summary.licences.values(), default=1)
+    licences = [(name, count, bar(count, most)) for name, count in summary.licences.items()]
+    return [
+        TableSection("Domains", columns, rows),
+        TableSection("Licences", ("licence", "samples", ""), licences),
+        *(_distribution_table(distribution) for distribution in summary.distributions if distribution.bins),
+    ]
+
+
+def _distribution_table(distribution: Distribution) -> TableSection:
+    largest = max(count for _, count in distribution.bins)
+    rows = [(name, count, bar(count, largest)) for name, count in distribution.rows()]
+    name = distribution.name
+    return TableSection(name[0].upper() + name[1:], (name, "number", ""), rows)
+
+
+def cell(value: object) -> str:
+    """A value as the text of a cell: thousands are separated, and white space is collapsed."""
+    return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
+
+
+def print_sections(sections: Iterable[TableSection], console: Console) -> None:
+    """Print tables to a terminal."""
+    for title, columns, rows in sections:
+        table = Table(title=escape(title), title_justify="left")
+        for column in columns:
+            table.add_column(column, justify="right" if column in _RIGHT_ALIGNED else "left")
+        for row in rows:
+            table.add_row(*(escape(cell(value)) for value in row))
+        console.print(table)
+
+
+def print_dataset(dataset: Dataset, console: Console) -> None:
+    """Print shards, tasks, the ledger, and the summary of the samples."""
+    sections = [shards_table(dataset), totals_table(dataset), ledger_table(dataset.manifest.ledger)]
+    print_sections([*sections, *summary_tables(summarise(dataset))], console)

@@ -1,0 +1,141 @@
+"""What a sample consists of: texts, and images as encoded bytes in memory or in a file."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from PIL import Image as PILImage
+from pydantic import Field
+
+from step3vl.data.config import Config
+from step3vl.data.errors import InfrastructureError
+from step3vl.data.sample.crops import ImageError, ImageSpec
+from step3vl.data.sample.images import open_image, to_rgb, upright
+
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
+EXTENSION: dict[str, str] = {
+    "jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "tiff": "tif",
+}  # fmt: skip
+# From Pillow's names. Phones write MPO, a JPEG followed by further images, of which the first is used.
+FORMAT: dict[str, str] = {
+    "JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff",
+}  # fmt: skip
+_MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
+
+
+class Pointer(Config):
+    """A slice of a file."""
+
+    path: str
+    """Path of the file."""
+
+    offset: int = Field(ge=0)
+    """First byte of the slice."""
+
+    size: int = Field(ge=0)
+    """Bytes of the slice."""
+
+    def read(self) -> bytes:
+        """Read the slice.
+
+        Raises:
+            InfrastructureError: The file is gone, cannot be read, or is shorter than it was.
+        """
+        try:
+            with Path(self.path).open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise InfrastructureError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        if len(data) != self.size:
+            raise InfrastructureError(
+                f"{self.path} ends before {self.offset}+{self.size} bytes; the file was truncated"
+            )
+        return data
+
+
+class Image(Config):
+    """An encoded image."""
+
+    format: ImageFormat
+    """Format of the encoded bytes."""
+
+    width: int = Field(ge=1)
+    """Pixels, after the EXIF orientation is applied."""
+
+    height: int = Field(ge=1)
+    """Pixels, after the EXIF orientation is applied."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the encoded bytes."""
+
+    at: Pointer | None = None
+    """Where the bytes are stored, unless `data` holds them."""
+
+    data: bytes | None = Field(default=None, repr=False, exclude=True)
+    """The encoded bytes; never part of a row."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Probe and fully decode the bytes once.
+
+        Args:
+            data: An encoded image, kept as it is.
+
+        Raises:
+            ImageError: The bytes are not a complete image of a known format and a size within the limits.
+        """
+        pixels = open_image(data)
+        name = FORMAT.get(pixels.format or "")
+        if name is None:
+            raise ImageError(f"a {pixels.format} image is not one of {', '.join(EXTENSION)}: save it as PNG")
+        width, height = pixels.size
+        if width * height > _MAX_PIXELS:
+            raise ImageError(f"{width} x {height} pixels are more than {_MAX_PIXELS}; shrink or cut it")
+        width, height = to_rgb(pixels).size
+        fields = {"format": name, "width": width, "height": height, "sha256": hashlib.sha256(data).hexdigest()}
+        return cls.model_validate({**fields, "data": data})
+
+    def stored_at(self, pointer: Pointer) -> Self:
+        """The same image with a pointer in place of its bytes."""
+        return self.model_copy(update={"at": pointer, "data": None})
+
+    def read(self) -> bytes:
+        """The encoded bytes, from memory or from the file. Raises as `Pointer.read` does."""
+        if self.data is not None:
+            return self.data
+        if self.at is None:
+            raise ValueError(f"image {self.sha256[:12]} has neither bytes nor a pointer to them")
+        return self.at.read()
+
+    def open(self) -> PILImage.Image:
+        """The decoded, upright RGB image."""
+        return upright(self.read())
+
+
+class TextPart(Config):
+    """A text in a document or a message."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ImagePart(Config):
+    """An image in a document or a message. `image` is an index into the sample's images."""
+
+    type: Literal["image"] = "image"
+    image: int = Field(ge=0)
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Parts = tuple[Part, ...]
+
+
+def text(value: str) -> TextPart:
+    """A part that holds a text."""
+    return TextPart(text=value)
+
+
+def image(index: int) -> ImagePart:
+    """A part that shows the image with this index."""
+    return ImagePart(image=index)

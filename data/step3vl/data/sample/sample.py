@@ -1,0 +1,299 @@
+"""One training example: parts of text and images, what makes it verifiable, and where it comes from.
+
+A `Sample` is a document (parts without roles, for pretraining) or a conversation (messages with roles). It names its
+images by index; an image is encoded bytes as they came, held in memory or pointed to on disk.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from step3vl.data.config import Config, explain_validation_error
+from step3vl.data.sample.parts import Image, ImagePart, Parts, TextPart
+from step3vl.data.sample.truth import Truth
+
+SAMPLE_VERSION = 1
+"""Version of a row's fields. Fields may be added within a version, but none changes its meaning."""
+
+Kind = Literal["document", "conversation"]
+
+
+def _absent(value: object) -> bool:
+    """Fields that a sample does not use are left out of rows and ids, so that a new field changes no old id."""
+    return value is None or value == ()
+
+
+def _parse_object(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _dump_object(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a JSON object: {error}") from None
+    return value
+
+
+# A JSON object whose order of keys the model sees: rows keep it as JSON text, as OpenAI's `arguments` are kept.
+JsonObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_parse_object),
+    AfterValidator(_is_json),
+    PlainSerializer(_dump_object, return_type=str, when_used="json"),
+]
+
+
+class ToolCall(Config):
+    """A function call that the assistant requests."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]+$")
+    """Name of the function."""
+
+    arguments: JsonObject
+    """Its arguments."""
+
+
+class Message(Config):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    """The speaker. A `tool` turn carries the result of a call, or the next screen of a GUI trajectory."""
+
+    content: Parts
+    """Texts and images in reading order."""
+
+    name: Literal["observation"] | None = Field(default=None, exclude_if=_absent)
+    """Marks a system turn as an observation of the environment between turns."""
+
+    reasoning_content: str | None = None
+    """The reasoning before an assistant's answer, named as in chat templates."""
+
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=_absent)
+    """The calls that an assistant requests."""
+
+    loss_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False, exclude_if=_absent)
+    """Weight of an assistant's turn in the loss. None: 1 after the last user turn, 0 before it."""
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        assistant_fields = {
+            "reasoning_content": self.reasoning_content is not None,
+            "tool_calls": bool(self.tool_calls),
+            "loss_weight": self.loss_weight is not None,
+        }
+        wrong = [name for name, is_set in assistant_fields.items() if is_set and self.role != "assistant"]
+        if wrong:
+            raise ValueError(f"a {self.role} message has {wrong[0]}; only an assistant message may have it")
+        if self.name is not None and self.role != "system":
+            raise ValueError(f"a {self.role} message has the name {self.name}; only a system message may have it")
+        return self
+
+
+class Source(Config):
+    """Provenance of a sample."""
+
+    uri: str
+    """What was read."""
+
+    licence: str
+    """Its licence, as an SPDX identifier where there is one."""
+
+    collected_by: str
+    """The builder that made the sample."""
+
+    parents: tuple[str, ...] = ()
+    """Ids of the samples that it was made from."""
+
+
+class TokenCount(Config):
+    """Tokens of a sample for one tokenizer and one set of image sizes."""
+
+    text: int = Field(ge=0)
+    """Text tokens, markup included."""
+
+    image: int = Field(ge=0)
+    """Image tokens, wrappers included."""
+
+    @property
+    def total(self) -> int:
+        """Tokens of text and images together."""
+        return self.text + self.image
+
+
+class Sample(Config):
+    """One training example. `Sample.make` derives the id from the content."""
+
+    version: int = Field(default=SAMPLE_VERSION, exclude_if=lambda version: version == 1)
+    """Version of these fields; left out where it is 1."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """Hash of the content, see `content_id`."""
+
+    domain: str = Field(pattern=r"^[a-z0-9_]+$")
+    """The domain that built the sample."""
+
+    task: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$")
+    """Dotted name of the task, such as `grounding.point`."""
+
+    content: Parts | None = None
+    """The parts of a document."""
+
+    messages: tuple[Message, ...] | None = None
+    """The turns of a conversation."""
+
+    tools: tuple[JsonObject, ...] = Field(default=(), exclude_if=_absent)
+    """Signatures of the functions that a conversation may call, as in OpenAI's API."""
+
+    images: tuple[Image, ...] = ()
+    """The images in the order in which the parts show them."""
+
+    truth: Truth | None = None
+    """What makes the answer verifiable."""
+
+    source: Source
+    """Provenance."""
+
+    scores: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Scores of filters and judges by name."""
+
+    tokens: TokenCount | None = None
+    """Token counts, once they are known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_version(cls, values: Any) -> Any:
+        version = values.get("version", 1) if isinstance(values, Mapping) else 1
+        if isinstance(version, int) and version > SAMPLE_VERSION:
+            raise ValueError(f"the row has version {version}; this step3vl reads up to {SAMPLE_VERSION}: upgrade it")
+        return values
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.content is None) == (self.messages is None):
+            raise ValueError("a sample has either content (a document) or messages (a conversation)")
+        if not self.parts():
+            raise ValueError("a sample needs at least one part")
+        if self.messages is not None:
+            if self.messages[-1].role != "assistant":
+                raise ValueError(f"messages must end with an assistant turn, not with a {self.messages[-1].role} turn")
+            if not any(message.role == "user" for message in self.messages):
+                raise ValueError("messages need at least one user turn")
+            for previous, message in pairwise(self.messages):
+                if message.role == "tool" and previous.role not in ("assistant", "tool"):
+                    raise ValueError(f"a tool turn must follow an assistant or tool turn, not a {previous.role} turn")
+            if self.messages[0].role == "tool":
+                raise ValueError("messages cannot begin with a tool turn")
+        elif self.tools:
+            raise ValueError("tools belong to a conversation; a document has none")
+        indices = [part.image for part in self.parts() if isinstance(part, ImagePart)]
+        if indices != list(range(len(self.images))):
+            raise ValueError(
+                f"image parts must name the {len(self.images)} images once each, in order; found {indices}"
+            )
+        return self
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        domain: str,
+        task: str,
+        source: Source,
+        content: Parts | None = None,
+        messages: tuple[Message, ...] | None = None,
+        tools: tuple[dict[str, Any], ...] = (),
+        images: tuple[Image, ...] = (),
+        truth: Truth | None = None,
+        scores: dict[str, float] | None = None,
+    ) -> Self:
+        """Build a validated sample whose id is a hash of its canonical content.
+
+        Source and scores are not content: two builds of the same example have the same id.
+
+        Args:
+            domain: The domain that builds the sample.
+            task: Dotted name of the task.
+            source: Provenance.
+            content: The parts of a document; or else `messages`.
+            messages: The turns of a conversation; or else `content`.
+            tools: Signatures of the functions that a conversation may call.
+            images: The images in the order in which the parts show them.
+            truth: What makes the answer verifiable.
+            scores: Scores of filters and judges by name.
+
+        Raises:
+            pydantic.ValidationError: A field is wrong.
+        """
+        sample = cls(
+            id="0" * 32,
+            domain=domain,
+            task=task,
+            content=content,
+            messages=messages,
+            tools=tools,
+            images=images,
+            truth=truth,
+            source=source,
+            scores=scores or {},
+        )
+        return sample.model_copy(update={"id": sample.content_id()})
+
+    def content_id(self) -> str:
+        """32 hexadecimal digits of the canonical content: domain, task, parts, tools, images' hashes and truth."""
+        content = self.model_dump(mode="json", include={"domain", "task", "content", "messages", "tools", "truth"})
+        content["images"] = [image.sha256 for image in self.images]
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the sample is a document or a conversation."""
+        return "document" if self.messages is None else "conversation"
+
+    def parts(self) -> Parts:
+        """Every part in reading order, over all messages."""
+        if self.messages is None:
+            return self.content or ()
+        return tuple(part for message in self.messages for part in message.content)
+
+    def prompt(self) -> tuple[Message, ...]:
+        """The conversation without its final answer. Raises ValueError for a document."""
+        if self.messages is None:
+            raise ValueError(f"sample {self.id} is a document and has no prompt")
+        return self.messages[:-1]
+
+    def answer(self) -> str:
+        """The text of the final assistant turn. Raises ValueError for a document."""
+        if self.messages is None:
+            raise ValueError(f"sample {self.id} is a document and has no answer")
+        return "".join(part.text for part in self.messages[-1].content if isinstance(part, TextPart))
+
+    def to_row(self) -> dict[str, Any]:
+        """The sample as a JSON-able dict, with pointers to images and never their bytes."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        """The inverse of `to_row`. Raises ValueError naming the sample, the field and what is wrong with it."""
+        try:
+            return cls.model_validate(row)
+        except ValidationError as error:
+            name = row.get("id") if isinstance(row, dict) else None
+            raise ValueError(f"sample {name or 'without an id'}: {explain_validation_error(error)}") from None

@@ -1,0 +1,98 @@
+"""Atomic durable writes, and reading of slices of local files."""
+
+import os
+import re
+from pathlib import Path
+from threading import Lock
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from step3vl.data.errors import UserError
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # `Path` makes one slash of two
+
+
+def require_local(path: str | Path) -> None:
+    """Refuse a URL as the place of a result: only local folders are written to.
+
+    Raises:
+        UserError: `path` is a URL; as a path it would become a folder such as `./s3:`.
+    """
+    match = _URL.match(str(path))
+    if match:
+        url = f"{match[1]}://{str(path)[match.end() :]}"
+        raise UserError(
+            f"{url} is not a local path, and results are only written to local folders; write to a folder and copy "
+            "it to the store, from where it can be read"
+        )
+
+
+def _local(path: str) -> str:
+    try:
+        require_local(path)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_local)]
+"""The type of a configuration's field that says where a result is written: a local path, never a URL."""
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file atomically: it exists complete or not at all, even when the process is killed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class _Handle:
+    """An open file, closed when the last reference to it is gone."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+class SliceReader:
+    """Reads slices of local files and keeps up to `max_open` of them open. Threads may share it."""
+
+    def __init__(self, max_open: int = 64) -> None:
+        self._max_open = max_open
+        self._open: dict[str, _Handle] = {}
+        self._lock = Lock()
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes `start` to `stop`, fewer where the file ends. Raises OSError."""
+        handle = self._open.get(path) or self._add(path)
+        data = os.pread(handle.number, stop - start, start)
+        while len(data) < stop - start and (
+            more := os.pread(handle.number, stop - start - len(data), start + len(data))
+        ):
+            data += more  # Linux returns at most 2 GiB at once
+        return data
+
+    def _add(self, path: str) -> _Handle:
+        handle = _Handle(path)
+        with self._lock:
+            while len(self._open) >= self._max_open:
+                del self._open[next(iter(self._open))]
+            self._open[path] = handle
+        return handle

@@ -1,1 +1,0 @@
-"""Labels that a model makes, on Ray."""

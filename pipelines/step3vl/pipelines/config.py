@@ -1,0 +1,64 @@
+"""The configuration of a corpus."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Field, field_validator
+
+from step3vl.data.config import Config
+from step3vl.data.dataset import ShardTarget
+from step3vl.data.sample import ImageSpec
+from step3vl.pipelines.core.domain import DomainEntry
+from step3vl.pipelines.domains import DOMAINS
+
+if TYPE_CHECKING:
+    Entry = DomainEntry
+else:
+    Entry = Annotated[Union[tuple(domain.entry for domain in DOMAINS.values())], Field(discriminator="domain")]  # noqa: UP007
+
+
+class TrainedTokenizer(Config):
+    """A BPE tokenizer trained on the corpus' own text."""
+
+    train: int = Field(gt=0)
+    """The number of ids, added tokens included."""
+
+
+class TokensConfig(Config):
+    """How tokens are counted."""
+
+    tokenizer: str | TrainedTokenizer = "qwen3"
+    """`qwen3`, a path to a tokenizer, or one to train: `{train: 1024}`."""
+    image: ImageSpec = ImageSpec()
+    """The sizes of images and crops, by which image tokens are counted."""
+
+
+class CorpusConfig(Config):
+    """A corpus."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Begins the names of the shards."""
+    seed: int = 0
+    shards: Annotated[int, Field(gt=0, le=99999)] | ShardTarget = 4
+    """Of each split: a number, or how large they should be."""
+    heldout: float = Field(default=0.05, ge=0, lt=1)
+    """The fraction of samples held out of training."""
+    tokens: TokensConfig = TokensConfig()
+    workers: int = Field(default=2, gt=0)
+    """Ray actors that run models."""
+    beam_options: tuple[str, ...] = ()
+    """Beam's own command-line options, such as `--direct_num_workers=2`."""
+    domains: tuple[Entry, ...] = Field(min_length=1)
+    """Where samples come from. The fields of an entry depend on its `domain`."""
+
+    @field_validator("domains")
+    @classmethod
+    def _names_differ(cls, domains: tuple[DomainEntry, ...]) -> tuple[DomainEntry, ...]:
+        names = [entry.name for entry in domains]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two entries are named {name!r}; give each its own name")
+        return domains
+
+    def content(self) -> dict[str, Any]:
+        """The configuration as JSON without what cannot change the result: workers and runner."""
+        return self.model_dump(mode="json", exclude={"workers", "beam_options"})

@@ -1,0 +1,1 @@
+"""Annotators: models that label the rows of a domain's model step."""

@@ -1,0 +1,71 @@
+"""Merging and splitting of datasets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from step3vl.data.dataset.combine import merge, split
+from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.sharding import split_of
+from step3vl.data.errors import UserError
+from step3vl.data.inspect.verify import verify
+from step3vl.data.sample.sample import Sample
+
+Build = Callable[..., Dataset]
+
+Make = Callable[..., Sample]
+
+
+def held_out(dataset: Dataset) -> set[str]:
+    return set(dataset.index(["id"], split="heldout")["id"].to_pylist())
+
+
+def test_merge_has_every_sample_once_and_adds_up_the_ledgers(
+    build_dataset: Build, make_sample: Make, tmp_path: Path
+) -> None:
+    first = build_dataset(tmp_path / "one", [make_sample(number) for number in range(40)])
+    second = build_dataset(
+        tmp_path / "two", [make_sample(number, with_images=number % 2 == 0) for number in range(30, 60)]
+    )
+    both = merge([first, second], tmp_path / "both", "both", shards=3)
+    ids = [set(dataset.index(["id"])["id"].to_pylist()) for dataset in (first, second, both)]
+    assert ids[2] == ids[0] | ids[1]
+    assert held_out(both) == held_out(first) | held_out(second)
+    assert not verify(tmp_path / "both").problems
+    for sample in both.samples():
+        origin = first if sample.id in ids[0] else second
+        assert sample == next(other for other in origin.samples() if other.id == sample.id)
+    accounts = {step.name: step for step in both.manifest.ledger}
+    assert (accounts["build"].read, accounts["merge"].read, accounts["merge"].kept) == (70, 70, len(ids[2]))
+    assert accounts["merge"].dropped == {"duplicate": len(ids[0] & ids[1])}
+    assert both.tokenizer.startswith(str(tmp_path / "both")), "it has a copy of the tokenizer"
+
+
+def test_merge_keeps_heldout_samples_held_out(build_dataset: Build, make_sample: Make, tmp_path: Path) -> None:
+    first = build_dataset(tmp_path / "one", [make_sample(number) for number in range(40)])
+    all_held = split(first, tmp_path / "held", "held", heldout=1.0)
+    for order in ([first, all_held], [all_held, first]):
+        both = merge(order, tmp_path / f"both-{order[0].manifest.name}", "both")
+        assert len(held_out(both)) == 40 and not len(both.index(["id"], split="train"))
+
+
+def test_split_follows_the_hash_of_the_id(dataset: Dataset, tmp_path: Path) -> None:
+    halved = split(dataset, tmp_path / "out", "out", heldout=0.5)
+    ids = halved.index(["id"])["id"].to_pylist()
+    assert sorted(ids) == sorted(dataset.index(["id"])["id"].to_pylist())
+    assert held_out(halved) == {id_ for id_ in ids if split_of(id_, 0.5) == "heldout"}
+    assert held_out(dataset) < held_out(halved), "a larger fraction includes the smaller one"
+    again = split(halved, tmp_path / "again", "out", heldout=0.2, shards=1)
+    assert held_out(again) == held_out(dataset)
+    with pytest.raises(UserError, match="already holds a dataset"):
+        split(dataset, tmp_path / "out", "out", heldout=0.1)
+
+
+def test_merge_refuses_datasets_with_different_token_counts(
+    build_dataset: Build, make_sample: Make, dataset: Dataset, tmp_path: Path
+) -> None:
+    counting = dataset.manifest.counting.model_copy(update={"tokenizer_sha256": "0" * 64})
+    other = Dataset(dataset.url, dataset.manifest.model_copy(update={"counting": counting}))
+    with pytest.raises(UserError, match="token counts for another tokenizer"):
+        merge([dataset, other], tmp_path / "out", "out")

@@ -1,0 +1,73 @@
+"""The dead-letter table: streamed, counted and read back."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from step3vl.data.dataset.dead_letters import (
+    DeadLetterWriter,
+    example_dead_letters,
+    read_dead_letters,
+    write_dead_letters,
+)
+from step3vl.data.dataset.ledger import DROPPED, DeadLetter, LedgerStep
+from step3vl.data.sample.crops import ImageSpec
+
+
+def rows(count: int, error: str = "ValueError", step: str = "read") -> list[DeadLetter]:
+    return [DeadLetter(step=step, error=error, reason=f"reason {n}", source=f"file#{n}") for n in range(count)]
+
+
+def test_table_is_read_back_across_batches(tmp_path: Path) -> None:
+    path = tmp_path / "dead_letters.parquet"
+    written = rows(25_000)
+    write_dead_letters(path, iter(written))
+    assert list(read_dead_letters(path)) == written
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_ledger_step_counts_by_error(tmp_path: Path) -> None:
+    with DeadLetterWriter(tmp_path / "table.parquet") as writer:
+        for row in [*rows(3), *rows(2, "OSError"), *rows(1, step="other")]:
+            writer.add(row)
+        assert writer.ledger_step("read", kept=10) == LedgerStep(
+            name="read", read=15, kept=10, failed={"OSError": 2, "ValueError": 3}
+        )
+    assert writer.first == rows(1)[0]
+
+
+def test_empty_table_is_written_only_on_request(tmp_path: Path) -> None:
+    with DeadLetterWriter(tmp_path / "absent.parquet"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert list(read_dead_letters(tmp_path / "absent.parquet")) == []
+    write_dead_letters(tmp_path / "empty.parquet", [])
+    assert (tmp_path / "empty.parquet").is_file()
+    assert list(read_dead_letters(tmp_path / "empty.parquet")) == []
+
+
+def test_failed_writer_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), DeadLetterWriter(tmp_path / "table.parquet") as writer:
+        for row in rows(10_001):
+            writer.add(row)
+        raise RuntimeError("the source broke")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_are_limited_by_reason_for_drops_and_by_type_for_errors() -> None:
+    dropped = [DeadLetter(step="read", error=DROPPED, reason=f"too {n % 2}", source="x") for n in range(10)]
+    examples = example_dead_letters([*rows(10), *dropped], per_reason=2)
+    assert [(row.error, row.reason) for row in examples] == [
+        ("ValueError", "reason 0"),
+        ("ValueError", "reason 1"),
+        *[(DROPPED, "too 0"), (DROPPED, "too 1")] * 2,
+    ]
+
+
+def test_error_becomes_one_line_of_bounded_length() -> None:
+    with pytest.raises(ValidationError) as refused:
+        ImageSpec(crop_size=0)
+    row = DeadLetter.from_error(refused.value, step="read", source="file#1")
+    assert (row.error, row.reason) == ("ValidationError", "crop_size: Input should be greater than 0; found 0")
+    assert len(DeadLetter.from_error(OSError("x" * 5000), step="read", source="file#1").reason) == 1000

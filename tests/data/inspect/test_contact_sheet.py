@@ -1,0 +1,86 @@
+"""Contact sheets: the truth in red, the answer in green."""
+
+import io
+import time
+
+from PIL import Image as PILImage
+
+from step3vl.data.inspect.contact_sheet import contact_sheet, render_truth
+from step3vl.data.sample.action import Action
+from step3vl.data.sample.answers import format_boxes
+from step3vl.data.sample.conversations import GuiStep, conversation, trajectory
+from step3vl.data.sample.geometry import Box
+from step3vl.data.sample.parts import Image, image, text
+from step3vl.data.sample.sample import Sample, Source
+from step3vl.data.sample.truth import ActionTruth, BoxTruth
+
+SOURCE = Source(uri="test:1", licence="CC0-1.0", collected_by="tests")
+
+RED, GREEN, WHITE = (220, 0, 0), (0, 170, 0), (255, 255, 255)
+
+
+def blank() -> Image:
+    buffer = io.BytesIO()
+    PILImage.new("RGB", (200, 100), "white").save(buffer, "PNG")
+    return Image.from_bytes(buffer.getvalue())
+
+
+def boxed() -> Sample:
+    answer = format_boxes([Box(500, 500, 900, 900, "milli", (1000, 1000))], ["cat"])
+    return Sample.make(
+        domain="d",
+        task="grounding.box",
+        source=SOURCE,
+        messages=conversation((image(0), text("Where?")), answer),
+        images=(blank(),),
+        truth=BoxTruth(boxes=((100, 100, 400, 400),), labels=("cat",)),
+    )
+
+
+def test_boxes_are_rendered_at_their_coordinates() -> None:
+    rendered = render_truth(boxed())
+    assert rendered.getpixel((20, 25)) == RED, "the left edge, at 100 of 1000 of 200 pixels"
+    assert rendered.getpixel((100, 70)) == GREEN
+    assert rendered.getpixel((50, 25)) == WHITE
+
+
+def test_action_is_rendered_on_its_screen() -> None:
+    click = Action(action="click", point_2d=(500, 500))
+    steps = [GuiStep(0, "", Action(action="wait")), GuiStep(1, "", click)]
+    screens = (blank(), blank())
+    sample = Sample.make(
+        domain="gui",
+        task="gui.trajectory",
+        source=SOURCE,
+        messages=trajectory("Go.", steps),
+        images=screens,
+        truth=ActionTruth(action=click, boxes=((400, 400, 600, 600),)),
+    )
+    rendered = render_truth(sample)
+    assert rendered.getpixel((100, 50)) == GREEN
+    assert rendered.getpixel((80, 45)) == RED
+
+
+def test_sheet_has_a_row_for_each_task_with_images() -> None:
+    sample = boxed()
+    plain = Sample.make(domain="d", task="text.plain", source=SOURCE, content=(text("No image."),))
+    page = Sample.make(
+        domain="d", task="ocr.page", source=SOURCE, content=(image(0), text("A page.")), images=(blank(),)
+    )
+    width, height = contact_sheet([sample, sample, plain]).size
+    assert contact_sheet([sample, sample, plain, page]).size == (width, 2 * height)
+
+
+def test_captions_take_time_that_does_not_grow_with_the_text() -> None:
+    page = Sample.make(
+        domain="d",
+        task="ocr.page",
+        source=SOURCE,
+        content=(image(0), text("All the text of a page. " * 40_000)),
+        images=(blank(),),
+    )
+    turns = conversation((image(0), text("word " * 200_000)), "answer " * 150_000)
+    dialogue = Sample.make(domain="d", task="ocr.turn", source=SOURCE, messages=turns, images=(blank(),))
+    start = time.process_time()
+    contact_sheet([page] * 6 + [dialogue] * 6)
+    assert time.process_time() - start < 2, "cutting a character at a time took minutes"

@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from step3vl.data.errors import UserError
+from step3vl.data.sample import Sample
+from step3vl.grading import grade_answer
+from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.domains.education import EducationEntry, PoseProblems, truth_of
+from step3vl.pipelines.sources.problems import MATHGENERATOR, REASONING_GYM
+
+FAMILIES = [*REASONING_GYM, *(f"mathgenerator.{name}" for name in MATHGENERATOR)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_answers_of_a_family_are_graded_correct(generate: Callable[..., list[Sample]], family: str) -> None:
+    entry = EducationEntry(domain="education", name="t", count=1, families={family: {}}, modality="text")
+    samples = generate(PoseProblems(entry, seed=5), 3)
+    assert samples
+    for sample in samples:
+        assert sample.truth is not None
+        assert grade_answer(sample.truth, sample.answer()).verdict == "correct", sample.answer()
+        assert not sample.images
+
+
+def test_a_formula_is_rendered_on_a_single_line(generate: Callable[..., list[Sample]]) -> None:
+    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    fields: dict[str, Any] = {"families": {"chain_sum": options}, "image_size": (112, 112), "font_size": (12, 40)}
+    entry = EducationEntry(domain="education", name="t", count=1, **fields)
+    samples = generate(PoseProblems(entry, seed=1), 15)
+    assert len(samples) == 15
+    assert {sample.task for sample in samples} == {"education.chain_sum"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [("many", "number", "answer_is_no_number"), ("Maybe", "yes_no", "answer_is_no_option")],
+)
+def test_an_answer_of_another_kind_is_dropped(answer: str, kind: Any, reason: str) -> None:
+    with pytest.raises(Dropped, match=reason):
+        truth_of(answer, kind)
+
+
+def test_an_unknown_family_is_named() -> None:
+    entry = EducationEntry(domain="education", name="t", count=1, families={"alchemy": {}})
+    with pytest.raises(UserError, match="alchemy"):
+        entry.files()

@@ -1,0 +1,42 @@
+"""Every configuration of a corpus in the repository is valid, and its input files exist."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from step3vl.pipelines.config import CorpusConfig
+from step3vl.pipelines.domains import DOMAINS
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/how-to/build-a-corpus.md"
+FILES = [
+    path.relative_to(ROOT)
+    for folder in ("workflows", "tests/workflows")
+    for path in ROOT.glob(f"{folder}/*/corpus.yaml")
+]
+
+
+def check(text: str) -> CorpusConfig:
+    config = CorpusConfig.model_validate(yaml.safe_load(text))
+    for entry in config.domains:
+        assert all(path.is_file() for path in entry.files())
+    return config
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_corpus_of_the_workflows_is_valid(path: Path) -> None:
+    check((ROOT / path).read_text("utf-8"))
+
+
+def test_the_how_to_page_shows_every_domain() -> None:
+    match = re.search(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert match
+    assert {entry.domain for entry in check(match[1]).domains} == set(DOMAINS)
+
+
+def test_the_entry_union_is_the_registry() -> None:
+    union, _ = get_args(get_args(CorpusConfig.model_fields["domains"].annotation)[0])
+    assert set(get_args(union)) == {domain.entry for domain in DOMAINS.values()}

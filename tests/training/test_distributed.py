@@ -1,0 +1,67 @@
+"""Work that ranks share, and waiting for each other with a limit."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from step3vl.data.errors import UserError
+from step3vl.training import checkpoint
+from step3vl.training.launch import launch
+
+FILES = [
+    "critic/zero_pp_rank_0_mp_rank_00_optim_states.pt",
+    "model/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt",
+    "model/mp_rank_00_model_states.pt",
+    "model/zero_pp_rank_10_mp_rank_00_model_states.pt",
+    "model/zero_pp_rank_2_mp_rank_00_optim_states.pt",
+    "random-0.pt",
+    "random-3.pt",
+]
+
+
+@pytest.mark.parametrize(
+    ("world", "shares"),
+    [
+        (1, [[0, 1, 2, 3, 4, 5, 6]]),
+        (2, [[0, 2, 3, 4, 5], [1, 6]]),
+        (16, [[0, 2, 5], [1], [4], [6], *[[]] * 6, [3], *[[]] * 5]),
+    ],
+)
+def test_every_file_of_a_checkpoint_is_hashed_by_the_rank_that_wrote_it(
+    monkeypatch: pytest.MonkeyPatch, world: int, shares: list[list[int]]
+) -> None:
+    monkeypatch.setattr(checkpoint.dist, "get_world_size", lambda: world)
+    for rank, share in enumerate(shares):
+        monkeypatch.setattr(checkpoint.dist, "get_rank", lambda rank=rank: rank)
+        assert checkpoint._files_of_rank(FILES) == [FILES[index] for index in share]
+
+
+@pytest.mark.slow
+def test_a_rank_that_does_not_arrive_in_time_ends_the_run_with_what_it_was_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rank_waits.py").write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from datetime import timedelta
+            import torch.distributed as dist
+            from step3vl.training.distributed import wait_for_all
+            from step3vl.training.launch import run_rank
+
+            def work(path):
+                dist.init_process_group("gloo")
+                wait_for_all("starting")
+                if os.environ["RANK"] == "1":
+                    time.sleep(600)
+                wait_for_all("exporting the model", timedelta(seconds=1))
+
+            run_rank(work)
+            """
+        )
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    with pytest.raises(UserError, match=r"not all ranks finished exporting the model in 0:00:01: .*[Rr]ank"):
+        launch("rank_waits", tmp_path, 2)
