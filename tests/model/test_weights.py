@@ -22,6 +22,7 @@ from step3vl.model import (
     load_model,
     save_checkpoint,
 )
+from step3vl.model.logprobs import LanguageHead
 from step3vl.model.weights import dequantise
 
 FLOAT8 = torch.float8_e4m3fn
@@ -206,7 +207,7 @@ def test_eight_bit_checkpoints_are_dequantised(eight_bits, tmp_path, dtype, proc
     for name, tensor in model.state_dict().items():
         assert tensor.dtype == expected_dtype
         assert torch.equal(tensor, values[name].to(expected_dtype)), name
-    assert type(model.lm_head) is torch.nn.Linear
+    assert type(model.lm_head) is LanguageHead
     save_checkpoint(model, processor, tmp_path / "plain")
     assert "quantization_config" not in json.loads((tmp_path / "plain" / "config.json").read_text())
     again, _ = load_model(tmp_path / "plain")

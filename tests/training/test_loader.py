@@ -173,7 +173,7 @@ def test_a_batch_describes_its_contents(loader_of: Any) -> None:
         assert batch.tokens == int((batch.inputs["sequence_ids"] > 0).sum())
         assert not batch.unreadable
         assert batch.weight == pytest.approx(float(batch.inputs["loss_weights"].sum()))
-        assert [len(tasks) for tasks in batch.tasks] == batch.inputs["sequence_ids"].amax(dim=1).tolist()
+        assert [len(items) for items in batch.items] == batch.inputs["sequence_ids"].amax(dim=1).tolist()
         assert batch.inputs["num_patches"].sum() == len(batch.inputs["patch_pixel_values"])
 
 
@@ -212,8 +212,8 @@ def test_a_damaged_sample_leaves_its_pack_shorter_on_every_rank_alike(
     assert lost
     ranks = [loader_of(rank, world, 6 // world, dataset=root) for rank in range(world)]
     batches = [list(islice(loader.batches(), 2)) for loader in ranks]
-    tasks = [row for number in (0, 1) for rank in batches for row in rank[number].tasks]
-    assert tasks == [tuple(item.task for item in items if item not in lost) for items in packs]
+    rows = [row for number in (0, 1) for rank in batches for row in rank[number].items]
+    assert rows == [tuple(item for item in items if item not in lost) for items in packs]
     of_all_ranks = [batch for rank in batches for batch in rank]
     dead_letters = [dead_letter for batch in of_all_ranks for dead_letter in batch.unreadable]
     offsets = {int(dead_letter.source.rpartition(" ")[2]) for dead_letter in dead_letters}
@@ -232,7 +232,7 @@ def test_a_pack_may_lose_all_of_its_samples(
     shard.write_bytes(shard.read_bytes()[:10])
     batch = next(loader_of(dataset=broken).batches())
     assert batch.tokens == batch.weight == 0
-    assert batch.tasks == ((), ())
+    assert batch.items == ((), ())
     assert "train-00000-of-00001.tar at byte" in batch.unreadable[0].source
     tokenizer = load_tokenizer(corpus)
     config = tiny_config(

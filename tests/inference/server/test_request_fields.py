@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import pytest
 from openai import BadRequestError
@@ -51,7 +52,6 @@ def last_request(server):
         ("thinking_token_budget", 5),
         ("reasoning_effort", "low"),
         ("include_reasoning", False),
-        ("parallel_tool_calls", False),
         ("skip_special_tokens", False),
         ("include_stop_str_in_output", True),
         ("use_beam_search", True),
@@ -155,6 +155,42 @@ def test_a_tool_with_a_strange_name_is_answered(scripted):
     history = [{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [call]}]
     assert post(scripted, messages=history).status_code == 200
     assert "look at it" in last_request(scripted)[0].messages[1].content[0].text
+
+
+def test_a_stream_has_one_tool_call_a_chunk(ScriptedBackend, run_server):
+    """Clients such as LlamaIndex read only the first call of a chunk."""
+    texts = "\n".join(f'<tool_call>\n{{"name": "look", "arguments": {{"x": {x}}}}}\n</tool_call>' for x in range(3))
+    backend = ScriptedBackend(lambda request, index: f"why</think>\n<tool_calls>\n{texts}\n</tool_calls>", 100_000)
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    messages = [{"role": "user", "content": "Look."}]
+    with run_server(backend) as server:
+        for pacore in ({}, {"pacore": {"rounds": [2]}}):
+            stream = server.openai().chat.completions.create(
+                model="m", messages=messages, tools=tools, stream=True, extra_body=pacore
+            )
+            choices = [choice for chunk in stream for choice in chunk.choices]
+            sent = [choice.delta.tool_calls for choice in choices if choice.delta.tool_calls]
+            assert [[(call.index, call.function.arguments) for call in calls] for calls in sent] == [
+                [(x, f'{{"x": {x}}}')] for x in range(3)
+            ]
+            assert choices[-1].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(("parallel", "names"), [(False, ["a"]), (True, ["a", "b"]), (None, ["a", "b"])])
+def test_without_parallel_tool_calls_only_the_first_call_is_returned(ScriptedBackend, run_server, parallel, names):
+    calls = "\n".join(f'<tool_call>\n{{"name": "{name}", "arguments": {{}}}}\n</tool_call>' for name in "ab")
+    backend = ScriptedBackend(lambda request, index: f"why</think><tool_calls>\n{calls}\n</tool_calls>", 100_000)
+    tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+    with run_server(backend) as server:
+        for fields in ({}, {"pacore": {"rounds": [2]}}):
+            fields |= {"tools": tools, "parallel_tool_calls": parallel}
+            choice = post(server, **fields).json()["choices"][0]
+            assert choice["finish_reason"] == "tool_calls"
+            assert [call["function"]["name"] for call in choice["message"]["tool_calls"]] == names
+            events = [line[6:] for line in post(server, **fields, stream=True).text.splitlines() if line]
+            deltas = [json.loads(event)["choices"][0]["delta"] for event in events if event != "[DONE]"]
+            streamed = [call["function"]["name"] for delta in deltas for call in delta.get("tool_calls", ())]
+            assert streamed == names
 
 
 def test_tool_results_are_matched_by_their_ids(scripted, data_url, png):

@@ -31,12 +31,14 @@ class ChoiceStream:
         index: The index of the choice.
         tools: Whether the request has tools, so that the reply may hold calls.
         counter: Receives the completion and reasoning tokens.
+        calls: The most tool calls that are returned, None for all.
     """
 
-    def __init__(self, envelope: Envelope, index: int, tools: bool, counter: UsageCounter):
+    def __init__(self, envelope: Envelope, index: int, tools: bool, counter: UsageCounter, calls: int | None = None):
         self.envelope = envelope
         self.index = index
         self.counter = counter
+        self.calls = calls
         self._splitter = ReplySplitter(tools)
         self._logprobs: list[TokenLogprob] = []
 
@@ -60,8 +62,9 @@ class ChoiceStream:
         return chunks
 
     def _finish(self, reason: str) -> list[bytes]:
-        calls = self._splitter.tool_calls
-        chunks = [self._chunk({"tool_calls": tool_call_objects(calls, indexed=True)})] if calls else []
+        calls = self._splitter.tool_calls[: self.calls]
+        # One call a chunk, as OpenAI sends them: LlamaIndex reads only the first of a chunk.
+        chunks = [self._chunk({"tool_calls": [call]}) for call in tool_call_objects(calls, indexed=True)]
         return [*chunks, self._chunk({}, finish="tool_calls" if calls else reason)]
 
     def _chunk(self, delta: Json, finish: str | None = None) -> bytes:
@@ -72,10 +75,16 @@ class ChoiceStream:
 
 
 async def stream_chat(
-    backend: Backend, request: Request, sampling: Sampling, n: int, envelope: Envelope, counter: UsageCounter
+    backend: Backend,
+    request: Request,
+    sampling: Sampling,
+    n: int,
+    envelope: Envelope,
+    counter: UsageCounter,
+    calls: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of n choices as they come, without the usage; `counter` receives the tokens."""
-    choices = [ChoiceStream(envelope, index, bool(request.tools), counter) for index in range(n)]
+    choices = [ChoiceStream(envelope, index, bool(request.tools), counter, calls) for index in range(n)]
     started = False
     deltas = backend.stream(request, sampling, n)
     async with aclosing(deltas):
@@ -92,7 +101,8 @@ async def stream_chat(
 class ChoiceBuilder:
     """Collects the deltas of one rollout for a response that is not streamed: what its stream would join to."""
 
-    def __init__(self, tools: bool) -> None:
+    def __init__(self, tools: bool, calls: int | None = None) -> None:
+        self.calls = calls
         self.rollout = RolloutBuilder()
         self.reasoning_tokens = 0
         self.texts: dict[PieceKind, str] = {"reasoning": "", "content": ""}
@@ -114,7 +124,7 @@ class ChoiceBuilder:
 
     def choice(self, index: int, logprobs: bool) -> Json:
         """OpenAI's choice object."""
-        calls = self._splitter.tool_calls
+        calls = self._splitter.tool_calls[: self.calls]
         message: Json = {
             "role": "assistant",
             "content": self.texts["content"],
@@ -132,10 +142,16 @@ class ChoiceBuilder:
 
 
 async def complete_chat(
-    backend: Backend, request: Request, sampling: Sampling, n: int, envelope: Envelope, counter: UsageCounter
+    backend: Backend,
+    request: Request,
+    sampling: Sampling,
+    n: int,
+    envelope: Envelope,
+    counter: UsageCounter,
+    calls: int | None = None,
 ) -> Json:
     """The complete response with n choices."""
-    builders = [ChoiceBuilder(bool(request.tools)) for _ in range(n)]
+    builders = [ChoiceBuilder(bool(request.tools), calls) for _ in range(n)]
     deltas = backend.stream(request, sampling, n)
     async with aclosing(deltas):
         async for delta in deltas:

@@ -59,6 +59,7 @@ class PaCoReGeneration:
         options: The request's own settings.
         envelope: The fields that all chunks share.
         counter: Receives all tokens.
+        calls: The most tool calls of the answer, None for all.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PaCoReGeneration:
         options: PaCoReOptions,
         envelope: Envelope,
         counter: UsageCounter,
+        calls: int | None = None,
     ):
         settings = options.model_dump(exclude_none=True, exclude={"rounds", "events", "trace"})
         if sampling.seed is not None:
@@ -80,13 +82,14 @@ class PaCoReGeneration:
         self.options = options
         self.envelope = envelope
         self.counter = counter
+        self.calls = calls
         self._progress = RoundProgress(0)
         self._answer_counter = UsageCounter()
         self._result: PaCoReResult | None = None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the chunks, without the usage."""
-        answer = ChoiceStream(self.envelope, 0, bool(self.request.tools), self._answer_counter)
+        answer = ChoiceStream(self.envelope, 0, bool(self.request.tools), self._answer_counter, self.calls)
         events = self.pacore.stream(self.request)
         started = False
         async with aclosing(events):
@@ -107,13 +110,13 @@ class PaCoReGeneration:
 
     async def complete(self) -> Json:
         """The complete response."""
-        answer, reasoning = ChoiceBuilder(bool(self.request.tools)), ""
+        answer, reasoning = ChoiceBuilder(bool(self.request.tools), self.calls), ""
         events = self.pacore.stream(self.request)
         async with aclosing(events):
             async for event in events:
                 reasoning += self._follow(event)
                 if isinstance(event, RolloutsRestarted) and event.round == len(self.pacore.config.rounds):
-                    answer = ChoiceBuilder(bool(self.request.tools))
+                    answer = ChoiceBuilder(bool(self.request.tools), self.calls)
                 if isinstance(event, AnswerDelta):
                     answer.feed(event.delta)
         self._answer_counter.completion, self._answer_counter.reasoning = answer.tokens, answer.reasoning_tokens

@@ -127,6 +127,8 @@ class ChatCompletionRequest(GenerationRequest):
     top_logprobs: int = Field(default=0, ge=0, le=MAX_LOGPROBS)
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: Any = "auto"
+    parallel_tool_calls: bool = True
+    """False cuts a reply's calls after the first, as in vLLM."""
     pacore: PaCoReOptions | None = None
 
     @model_validator(mode="after")

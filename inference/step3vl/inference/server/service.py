@@ -138,6 +138,7 @@ class Service:
         if model.backend_name is not None:
             extra["model"] = model.backend_name
         envelope, counter = Envelope(chat.model, chat=True), UsageCounter()
+        calls = None if chat.parallel_tool_calls else 1
 
         async def request() -> list[Request]:
             images = await self.image_loader.load(chat.images())
@@ -148,9 +149,9 @@ class Service:
                 # Without the token ids: the messages are rewritten from round to round.
                 plain = replace(encoded[0], token_ids=None)
                 options = chat.pacore or PaCoReOptions()
-                pacore = PaCoReGeneration(model.backend, plain, sampling, rounds, options, envelope, counter)
+                pacore = PaCoReGeneration(model.backend, plain, sampling, rounds, options, envelope, counter, calls)
                 return Generation(envelope, counter, pacore.stream, pacore.complete)
-            arguments = (model.backend, encoded[0], sampling, chat.n, envelope, counter)
+            arguments = (model.backend, encoded[0], sampling, chat.n, envelope, counter, calls)
             return Generation(envelope, counter, lambda: stream_chat(*arguments), lambda: complete_chat(*arguments))
 
         return self._respond(model, request, chat, key, generation)
