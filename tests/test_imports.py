@@ -37,7 +37,10 @@ LIGHT = {
     "step3vl.inference.pacore": ("torch", "transformers", "ray", "apache_beam"),
     "step3vl.inference.server": ("torch", "transformers", "ray", "apache_beam"),
     "step3vl.grading": ("torch", "transformers", "ray", "apache_beam", "sympy"),
-    "step3vl.workflows.cli": ("torch", "transformers", "ray", "apache_beam", "pydantic", "numpy", "PIL", "yaml"),
+    "step3vl.workflows.cli": (
+        *("torch", "apache_beam", "transformers", "ray", "deepspeed"),
+        *("pydantic", "pyarrow", "numpy", "PIL", "yaml"),
+    ),
 }
 """Module -> what importing it must not import."""
 

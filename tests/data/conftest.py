@@ -15,7 +15,7 @@ from step3vl.data.dataset.writer import commit, write_shard
 from step3vl.data.sample.conversations import conversation
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.parts import Image, image, text
-from step3vl.data.sample.sample import Sample, Source
+from step3vl.data.sample.sample import Sample, Source, TokenCount
 from step3vl.data.sample.truth import CountTruth
 from step3vl.data.tokens.encoding import count_tokens
 from step3vl.data.tokens.vocabulary import fingerprint, train_bpe
@@ -46,6 +46,20 @@ def make_sample(number: int, with_images: bool = True) -> Sample:
 @pytest.fixture(scope="session", name="make_sample")
 def make_sample_fixture() -> Callable[..., Sample]:
     return make_sample
+
+
+@pytest.fixture(scope="session")
+def counted_samples() -> Callable[[int], list[Sample]]:
+    """counted_samples(number): in the order of a shard, every third of text only, all of the same token counts."""
+
+    def make(number: int) -> list[Sample]:
+        samples = (make_sample(index, with_images=index % 3 != 0) for index in range(number))
+        return sorted(
+            (sample.model_copy(update={"tokens": TokenCount(text=9, image=2)}) for sample in samples),
+            key=lambda sample: sample.id,
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +97,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..
     """120 samples, every third of text only."""
     samples = [make_sample(number, with_images=number % 3 != 0) for number in range(120)]
     return build_dataset(tmp_path_factory.mktemp("data") / "set", samples)
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Dataset]) -> Dataset:
+    """A dataset of 40 samples to read, copy or scan; nothing writes to it."""
+    samples = [make_sample(number, with_images=number % 3 != 0) for number in range(40)]
+    return build_dataset(tmp_path_factory.mktemp("verify") / "set", samples)

@@ -306,7 +306,6 @@ def test_the_head_is_called_once_whatever_the_number_of_chunks(fresh_model, monk
 @torch.inference_mode()
 def test_packs_that_need_a_mask_beyond_8k_tokens_are_refused_with_the_remedy(fresh_model, monkeypatch) -> None:
     monkeypatch.setattr("step3vl.model.modeling.MAX_DENSE_MASK_TOKENS", 16)
-    monkeypatch.setattr("step3vl.model.masks.MAX_DENSE_MASK_TOKENS", 16)
     ids = torch.randint(0, 256, (1, 20))
     fresh_model(ids)
     fresh_model(ids, attention_mask=torch.ones(1, 20, dtype=torch.long))

@@ -4,7 +4,7 @@ import io
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from step3vl.data.dataset import Counting, LedgerStep, ShardInfo, Split, commit, shard_name, write_shard
+from step3vl.data.dataset import Counting, Dataset, LedgerStep, ShardInfo, Split, commit, shard_name, write_shard
 from step3vl.data.sample import Image, ImageSpec, Sample, Source, TextTruth, conversation, image, text
 from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer, train_bpe
 from step3vl.training.engine import join
@@ -69,6 +69,57 @@ def make_samples(count: int, seed: int) -> list[Sample]:
     return samples
 
 
+def commit_dataset(root: Path, name: str, splits: Mapping[Split, Sequence[Sample]]) -> None:
+    """Commit a shard of each split, counted for SPEC with the tokenizer that is in the folder already."""
+    tokenizer = load_tokenizer(root)
+    shards: list[ShardInfo] = []
+    for split, samples in splits.items():
+        counted = [
+            sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, SPEC)})
+            for sample in sorted(samples, key=lambda sample: sample.id)
+        ]
+        shards.append(write_shard(root, shard_name(name, split, 0, 1), split, counted))
+    total = sum(map(len, splits.values()))
+    commit(
+        root,
+        name=name,
+        shards=shards,
+        ledger=[LedgerStep(name="render", read=total, kept=total)],
+        counting=Counting(tokenizer="tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC),
+        config={},
+        code_version="test",
+    )
+
+
+@pytest.fixture(scope="session", name="commit_dataset")
+def commit_dataset_fixture() -> Callable[[Path, str, Mapping[Split, Sequence[Sample]]], None]:
+    return commit_dataset
+
+
+def damage(root: Path, rows: slice, split: Split = "train", **selection: str) -> list[int]:
+    """Flip a byte in some samples of a split of a dataset with one shard each; returns their offsets.
+
+    Args:
+        root: The dataset.
+        rows: Which of the selected samples, in the order of the index.
+        split: Their split.
+        **selection: Further restrictions, as of `Dataset.index`.
+    """
+    index = Dataset.open(root).index(["offset", "size"], split=split, **selection)
+    shard = next((root / "shards").glob(f"*{split}*.tar"))
+    data = bytearray(shard.read_bytes())
+    offsets, sizes = (index[name].to_pylist()[rows] for name in ("offset", "size"))
+    for offset, size in zip(offsets, sizes, strict=True):
+        data[offset + size // 2] ^= 1
+    shard.write_bytes(data)
+    return offsets
+
+
+@pytest.fixture(scope="session", name="damage")
+def damage_fixture() -> Callable[..., list[int]]:
+    return damage
+
+
 @pytest.fixture(scope="session")
 def image_spec() -> ImageSpec:
     return SPEC
@@ -79,25 +130,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """150 samples to train on and 30 held out, with their own `tokenizer.json` beside the shards."""
     root = tmp_path_factory.mktemp("corpus")
     train_bpe(["red green blue black disc Colour I look."], 320).save(str(root / "tokenizer.json"))
-    tokenizer = load_tokenizer(root)
-    shards: list[ShardInfo] = []
-    splits: list[tuple[Split, int, int]] = [("train", 150, 0), ("heldout", 30, 1)]
-    for split, count, seed in splits:
-        samples = [
-            sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, SPEC)})
-            for sample in make_samples(count, seed)
-        ]
-        samples.sort(key=lambda sample: sample.id)
-        shards.append(write_shard(root, shard_name("discs", split, 0, 1), split, samples))
-    commit(
-        root,
-        name="discs",
-        shards=shards,
-        ledger=[LedgerStep(name="render", read=180, kept=180)],
-        counting=Counting(tokenizer="tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC),
-        config={},
-        code_version="test",
-    )
+    commit_dataset(root, "discs", {"train": make_samples(150, seed=0), "heldout": make_samples(30, seed=1)})
     return root
 
 

@@ -6,25 +6,16 @@ from typing import Any
 
 import pytest
 
-from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
 from step3vl.training.monitor import read_metrics
 
 pytestmark = pytest.mark.usefixtures("single_rank")
 
 
-def damage(root: Path, every: int) -> None:
-    """Flip a byte in some samples of the training shard."""
-    index = Dataset.open(root).index(["offset", "size"], split="train")
-    shard = next((root / "shards").glob("*train*.tar"))
-    data = bytearray(shard.read_bytes())
-    for offset, size in list(zip(index["offset"].to_pylist(), index["size"].to_pylist(), strict=True))[::every]:
-        data[offset + size // 2] ^= 1
-    shard.write_bytes(data)
-
-
-def test_unreadable_samples_are_counted_and_each_has_a_dead_letter(run_on_copy: Any, tmp_path: Path) -> None:
-    damage(tmp_path / "corpus", every=9)
+def test_unreadable_samples_are_counted_and_each_has_a_dead_letter(
+    run_on_copy: Any, damage: Any, tmp_path: Path
+) -> None:
+    damage(tmp_path / "corpus", slice(None, None, 9))
     output = run_on_copy({"data": {"max_unreadable": 0.01}})
     rows = read_metrics(output / "metrics.jsonl")
     dead_letters = read_metrics(output / "dead_letters.jsonl")
@@ -41,8 +32,8 @@ def test_unreadable_samples_are_counted_and_each_has_a_dead_letter(run_on_copy: 
     assert read_metrics(output / "metrics.jsonl")[-1]["unreadable_samples"] == len(dead_letters)
 
 
-def test_a_run_that_loses_too_many_samples_stops_with_one_line(run_on_copy: Any, tmp_path: Path) -> None:
-    damage(tmp_path / "corpus", every=2)
+def test_a_run_that_loses_too_many_samples_stops_with_one_line(run_on_copy: Any, damage: Any, tmp_path: Path) -> None:
+    damage(tmp_path / "corpus", slice(None, None, 2))
     with pytest.raises(UserError, match=r"^\d+ of \d+ samples could not be read, the last of them .*max_unreadable"):
         run_on_copy({"data": {"max_unreadable": 0.0005}})  # five, for there are fewer than 10,000 samples
     assert len(read_metrics(tmp_path / "run" / "dead_letters.jsonl")) > 5

@@ -4,12 +4,12 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
-from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Mixture, MixtureSource, PlanPhase
 from step3vl.data.sample import ImageSpec
@@ -61,15 +61,10 @@ def test_tokens_of_oversized_samples_are_counted_as_lost_by_policy(corpus: Path)
     assert lost_tokens["drop"] > lost_tokens["truncate"] > lost_tokens["split"] == 0
 
 
-def test_damaged_samples_are_reported_with_their_position(corpus: Path, tmp_path: Path) -> None:
+def test_damaged_samples_are_reported_with_their_position(corpus: Path, damage: Any, tmp_path: Path) -> None:
     root = tmp_path / "damaged"
     shutil.copytree(corpus, root)
-    index = Dataset.open(root).index(["offset", "size"], split="train")
-    shard = next((root / "shards").glob("*train*.tar"))
-    data = bytearray(shard.read_bytes())
-    for offset, size in list(zip(index["offset"].to_pylist(), index["size"].to_pylist(), strict=True))[:7]:
-        data[offset + size // 2] ^= 1
-    shard.write_bytes(data)
+    damage(root, slice(7))
     diagnosis = diagnose(str(root), sequence_length=128)
     (issue,) = diagnosis.issues
     assert (issue.kind, issue.count, len(issue.examples)) == ("unreadable", 7, 5)

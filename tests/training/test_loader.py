@@ -11,7 +11,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Cursor, Mixture, MixtureSource, PackItem, Plan, PlanPhase
 from step3vl.data.sample import ImageSpec
@@ -188,18 +187,11 @@ def test_another_tokenizer_is_refused(corpus: Path, image_spec: ImageSpec) -> No
 
 
 @pytest.fixture
-def damaged(corpus: Path, tmp_path: Path) -> tuple[Path, set[int]]:
+def damaged(corpus: Path, damage: Any, tmp_path: Path) -> tuple[Path, set[int]]:
     """The corpus with one byte flipped in every seventh sample of its training shard, and their offsets."""
     root = tmp_path / "damaged"
     shutil.copytree(corpus, root)
-    shard = next((root / "shards").glob("*train*.tar"))
-    data = bytearray(shard.read_bytes())
-    index = Dataset.open(root).index(["offset", "size"], split="train")
-    broken = dict(list(zip(index["offset"].to_pylist(), index["size"].to_pylist(), strict=True))[::7])
-    for offset, size in broken.items():
-        data[offset + size // 2] ^= 1
-    shard.write_bytes(data)
-    return root, set(broken)
+    return root, set(damage(root, slice(None, None, 7)))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

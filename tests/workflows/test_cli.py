@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "apache_beam", "transformers", "ray", "deepspeed", "pydantic", "pyarrow", "numpy", "PIL", "yaml")
-
 
 def step3vl(*arguments: str, debug: bool = False) -> subprocess.CompletedProcess[str]:
     code = "import sys; from step3vl.workflows.cli import main; sys.argv[0] = 'step3vl'; main()"
@@ -36,18 +34,6 @@ def mistake(*arguments: str) -> str:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     return lines[0]
-
-
-def test_importing_the_command_line_imports_nothing_heavy() -> None:
-    code = f"import sys, step3vl.workflows.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_help_lists_the_commands_in_the_order_of_the_work() -> None:

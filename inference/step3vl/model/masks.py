@@ -12,24 +12,6 @@ from torch import Tensor
 MAX_DENSE_MASK_TOKENS = 8192  # of a row: 64 MiB in eight bits, four times that for eager attention
 
 
-def check_dense_mask(attention: str | None, length: int) -> None:
-    """Refuse a mask of [B, 1, T, T] that would not fit in memory.
-
-    Args:
-        attention: Name of the attention implementation.
-        length: Tokens of a row, T.
-
-    Raises:
-        ValueError: The rows are longer than `MAX_DENSE_MASK_TOKENS`; the message names the remedy.
-    """
-    if length > MAX_DENSE_MASK_TOKENS:
-        raise ValueError(
-            f"{attention} attention needs a mask of {length} x {length} for packs or padding, at most "
-            f"{MAX_DENSE_MASK_TOKENS} x {MAX_DENSE_MASK_TOKENS} is allowed: use flash_attention_2 or flex_attention "
-            "(engine.attention in a training configuration, attn_implementation of from_pretrained)"
-        )
-
-
 def packed_positions(sequence_ids: Tensor) -> Tensor:
     """Position ids that restart at 0 with every sample of a pack.
 

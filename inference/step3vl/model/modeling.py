@@ -18,7 +18,6 @@ from step3vl.model.configuration import Step3VLConfig
 from step3vl.model.logprobs import LanguageHead, TokenScores, is_sharded, token_scores
 from step3vl.model.masks import (
     MAX_DENSE_MASK_TOKENS,
-    check_dense_mask,
     mask_loss_weights,
     packed_positions,
     padded_positions,
@@ -271,7 +270,12 @@ class Step3VLForConditionalGeneration(Step3VLPreTrainedModel, GenerationMixin):
         mask: Tensor | dict[str, Any] | None = attention_mask
         rows, length = embeds.shape[:2]
         if length > MAX_DENSE_MASK_TOKENS and self._needs_dense_mask(attention_mask, sequence_ids):
-            check_dense_mask(self.model.config._attn_implementation, length)
+            raise ValueError(
+                f"{self.model.config._attn_implementation} attention needs a mask of {length} x {length} for packs or "
+                f"padding, at most {MAX_DENSE_MASK_TOKENS} x {MAX_DENSE_MASK_TOKENS} is allowed: use "
+                "flash_attention_2 or flex_attention (engine.attention in a training configuration, "
+                "attn_implementation of from_pretrained)"
+            )
         if sequence_ids is not None:
             positions = packed_positions(sequence_ids)
             position_ids = positions if position_ids is None else position_ids

@@ -9,7 +9,7 @@ shards    Beam   staged samples -> shards; then `dataset.json`, the data card, a
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from step3vl.data.dataset import (
     Counting,
     Dataset,
     DeadLetter,
+    ImagePartWriter,
     Ledger,
     ShardInfo,
     code_version,
@@ -176,8 +177,8 @@ class _Build:
         if not models:
             return StepResult()
         step = self._staged("annotate", models)
-        if step.result is not None:
-            return step.result
+        if (committed := step.result) is not None:
+            return committed
         prepared = self._prepare(models)
         step.start()
         accounts, dead_letters = list(prepared.accounts), list(prepared.dead_letters)
@@ -202,8 +203,8 @@ class _Build:
     def _prepare(self, models: _Models) -> StepResult:
         """Step prepare: the rows that models read."""
         step = self._staged("prepare", models)
-        if step.result is not None:
-            return step.result
+        if (committed := step.result) is not None:
+            return committed
         _log.info("preparing %s", ", ".join(entry.name for entry, _ in models))
         step.start()
 
@@ -211,12 +212,11 @@ class _Build:
             outputs: list[StepOutputs] = []
             for entry, model in models:
                 outputs += pipeline | ApplySteps(entry, self._config.seed, model.prepare)
-                parts = outputs[-1].kept | StageRows(step.folder, f"{entry.name}-rows", model.dump)
-                _ = parts | f"{entry.name} parts" >> CollectJson(step.folder / f"parts-{entry.name}.json")
+                _stage(outputs[-1], entry, model.dump, step.folder)
             collect_accounts(outputs, step.folder, pipeline)
 
         run_pipeline("prepare", self._config.beam_options, wire)
-        parts = {entry.name: tuple(read_list(step.folder / f"parts-{entry.name}.json")) for entry, _ in models}
+        parts = _read_parts([entry for entry, _ in models], step.folder)
         return step.commit(read_accounts(step.folder).model_copy(update={"parts": parts}))
 
     def _make_samples(self, annotated: StepResult) -> StepResult:
@@ -225,8 +225,8 @@ class _Build:
         domains = [(entry, DOMAINS[entry.domain]) for entry in config.domains]
         models = {entry.name: domain.model_step.version for entry, domain in domains if domain.model_step}
         step = self._staged("samples", domains, models)
-        if step.result is not None:
-            return step.result
+        if (committed := step.result) is not None:
+            return committed
         _log.info("making samples of %s", ", ".join(entry.name for entry in config.domains))
         step.start()
         producers: list[str] = []
@@ -240,16 +240,17 @@ class _Build:
                     begin |= f"{entry.name} rows" >> ReadRecords(annotated.parts[entry.name], load)
                 outputs += begin | ApplySteps(entry, config.seed, domain.build)
                 producers.append(outputs[-1].name)
-                # Staged before anything is shuffled, so no image's bytes ever travel.
-                parts = outputs[-1].kept | f"{entry.name} samples" >> StageRows(step.folder, entry.name, dump_sample)
-                _ = parts | f"{entry.name} parts" >> CollectJson(step.folder / f"parts-{entry.name}.json")
+                # Before anything is shuffled, so no image's bytes ever travel.
+                _stage(outputs[-1], entry, dump_sample, step.folder)
             collect_accounts(outputs, step.folder, pipeline)
 
         run_pipeline("samples", config.beam_options, wire)
-        parts = {entry.name: tuple(read_list(step.folder / f"parts-{entry.name}.json")) for entry in config.domains}
-        result = read_accounts(step.folder)
-        update = {"parts": parts, "producers": tuple(producers), "files": annotated.files}
-        return step.commit(result.model_copy(update=update))
+        update = {
+            "parts": _read_parts(config.domains, step.folder),
+            "producers": tuple(producers),
+            "files": annotated.files,
+        }
+        return step.commit(read_accounts(step.folder).model_copy(update=update))
 
     def _settle_tokenizer(self, parts: list[str]) -> str:
         """The name of the tokenizer as the manifest gives it; a trained one is written into the dataset."""
@@ -282,6 +283,23 @@ class _Build:
         run_pipeline("shards", config.beam_options, wire)
         infos = [ShardInfo.model_validate(info) for info in read_list(step.folder / "infos.json")]
         return infos, read_accounts(step.folder)
+
+
+def _parts_file(entry: DomainEntry, folder: Path) -> Path:
+    return folder / f"parts-{entry.name}.json"
+
+
+def _stage(
+    output: StepOutputs[Any], entry: DomainEntry, dump: Callable[[Any, ImagePartWriter], str], folder: Path
+) -> None:
+    """Stage what an entry's step keeps in `folder`, where `_read_parts` finds it."""
+    parts = output.kept | f"{entry.name} staged" >> StageRows(folder, entry.name, dump)
+    _ = parts | f"{entry.name} parts" >> CollectJson(_parts_file(entry, folder))
+
+
+def _read_parts(entries: Iterable[DomainEntry], folder: Path) -> dict[str, tuple[str, ...]]:
+    """The parts of each entry that `_stage` left."""
+    return {entry.name: tuple(read_list(_parts_file(entry, folder))) for entry in entries}
 
 
 def _texts(parts: Iterable[str]) -> Iterator[str]:

@@ -1,12 +1,11 @@
 """Complete conversions to a dataset and to files."""
 
-import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image as PILImage
 
 from step3vl.data.convert import RecordDefaults
 from step3vl.data.convert.conversion import (
@@ -28,12 +27,6 @@ from step3vl.data.sample.sample import Sample, Source
 SOURCE = Source(uri="test:1", licence="CC0-1.0", collected_by="tests", parents=("0" * 32,))
 
 
-def encoded(number: int, format: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (8 + number % 5, 8), (number % 256, 40, 90)).save(buffer, format)
-    return buffer.getvalue()
-
-
 def test_samples_that_a_format_cannot_hold_are_counted_and_not_altered(tmp_path: Path) -> None:
     document = Sample.make(domain="d", task="t", source=SOURCE, content=(text("A page."),))
     forged = Sample.make(domain="d", task="t", source=SOURCE, messages=conversation((text("see <image>"),), "no"))
@@ -47,40 +40,19 @@ def test_samples_that_a_format_cannot_hold_are_counted_and_not_altered(tmp_path:
     assert "no turns" in reasons[0] and "<image>" in reasons[1]
 
 
-LLAVA = {
-    "id": "1",
-    "image": "a/1.png",
-    "conversations": [
-        {"from": "human", "value": "<image>\nWhat is it?"},
-        {"from": "gpt", "value": "A square."},
-        {"from": "human", "value": "Sure?"},
-        {"from": "gpt", "value": "<think>\nI look again.\n</think>\nYes."},
-    ],
-}
-
-
-def changed(**changes: object) -> dict:
-    return {**LLAVA, **changes}
-
-
 TURNS = [{"from": "human", "value": "<image>Colour?"}, {"from": "gpt", "value": "Red."}]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "in" / "a").mkdir(parents=True)
-    (tmp_path / "in" / "a" / "1.png").write_bytes(encoded(1))
-    return tmp_path / "in"
 
 
 def items_of(dataset: Dataset) -> dict[str, dict]:
     return {sample.id: sample.to_row() for sample in dataset.samples()}
 
 
-def test_dataset_and_ledger_do_not_depend_on_the_order_of_records(folder: Path, tmp_path: Path) -> None:
+def test_dataset_and_ledger_do_not_depend_on_the_order_of_records(
+    folder: Path, llava: Callable[..., dict], tmp_path: Path
+) -> None:
     questions = [{"from": "human", "value": f"<image>{number % 30}?"} for number in range(40)]
-    records = [changed(conversations=[turn, TURNS[1]]) for turn in questions]
-    records.insert(7, changed(image="a/2.png"))
+    records = [llava(conversations=[turn, TURNS[1]]) for turn in questions]
+    records.insert(7, llava(image="a/2.png"))
     config = DatasetConfig(name="set", shards=3, heldout=0.25)
     datasets = {}
     for name, order in (("first", records), ("second", records[:7] + records[8:][::-1] + records[7:8])):
@@ -102,8 +74,8 @@ def test_dataset_and_ledger_do_not_depend_on_the_order_of_records(folder: Path, 
         to_dataset(iter([]), tmp_path / "first", config, {})
 
 
-def test_same_records_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    (folder / "data.json").write_text(json.dumps([LLAVA, changed(id="2", image=["a/1.png"])]))
+def test_same_records_give_the_same_bytes(folder: Path, llava: Callable[..., dict], tmp_path: Path) -> None:
+    (folder / "data.json").write_text(json.dumps([llava(), llava(id="2", image=["a/1.png"])]))
     for name in ("first", "second"):
         to_dataset(
             read_records(folder / "data.json", "llava", RecordDefaults()), tmp_path / name, DatasetConfig(name="s"), {}
@@ -126,12 +98,12 @@ def test_dataset_round_trip_through_another_format(dataset: Dataset, tmp_path: P
     assert items_of(Dataset.open(tmp_path / "back")) == items_of(dataset)
 
 
-def test_nothing_to_convert_is_a_user_error(folder: Path, tmp_path: Path) -> None:
+def test_nothing_to_convert_is_a_user_error(folder: Path, llava: Callable[..., dict], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         list(read_records(tmp_path / "nowhere", "llava", RecordDefaults()))
     with pytest.raises(UserError, match="no file that ends in"):
         list(read_records(folder / "a", "openai", RecordDefaults()))
-    (folder / "data.json").write_text(json.dumps([changed(image="a/2.png")]))
+    (folder / "data.json").write_text(json.dumps([llava(image="a/2.png")]))
     with pytest.raises(UserError, match=r"data.json#1: a/2.png: no such image"):
         to_dataset(
             read_records(folder / "data.json", "llava", RecordDefaults()),

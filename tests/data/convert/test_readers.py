@@ -1,9 +1,10 @@
-"""Readers of each format; a broken record is one dead dead_letter with the reason."""
+"""Readers of each format; a broken record is one dead letter with the reason."""
 
 import base64
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as PILImage
 
 from step3vl.data.convert import RecordDefaults
 from step3vl.data.convert.conversion import read_records
@@ -20,73 +20,43 @@ from step3vl.data.sample.parts import image, text
 from step3vl.data.sample.sample import Sample
 from step3vl.data.sample.truth import AnyTruth, TextTruth
 
-
-def encoded(number: int, format: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (8 + number % 5, 8), (number % 256, 40, 90)).save(buffer, format)
-    return buffer.getvalue()
-
-
-LLAVA = {
-    "id": "1",
-    "image": "a/1.png",
-    "conversations": [
-        {"from": "human", "value": "<image>\nWhat is it?"},
-        {"from": "gpt", "value": "A square."},
-        {"from": "human", "value": "Sure?"},
-        {"from": "gpt", "value": "<think>\nI look again.\n</think>\nYes."},
-    ],
-}
-
-
-def changed(**changes: object) -> dict:
-    return {**LLAVA, **changes}
-
-
 TURNS = [{"from": "human", "value": "<image>Colour?"}, {"from": "gpt", "value": "Red."}]
 
-BROKEN = {
-    "too few images": (changed(image=None), "more <image> than it has images"),
-    "too many images": (changed(image=["a/1.png", "a/1.png"]), "has 2 images, but its texts show 1"),
-    "no such image": (changed(image="a/2.png"), "a/2.png: no such image"),
-    "a path that leads out": (changed(image="../secret.png"), "leads out of the folder"),
-    "an absolute path": (changed(image="/etc/passwd"), "leads out of the folder"),
-    "data that is not an image": (changed(image="a/text.png"), "not in a known image format"),
-    "an image on the net": (changed(image="https://example.com/1.png"), "not on this machine"),
-    "a truncated image": (changed(image="a/truncated.png"), "a/truncated.png: the image cannot be decoded"),
+BROKEN: dict[str, tuple[dict | list, str]] = {  # changes of a record, or what stands in its place
+    "too few images": ({"image": None}, "more <image> than it has images"),
+    "too many images": ({"image": ["a/1.png", "a/1.png"]}, "has 2 images, but its texts show 1"),
+    "no such image": ({"image": "a/2.png"}, "a/2.png: no such image"),
+    "a path that leads out": ({"image": "../secret.png"}, "leads out of the folder"),
+    "an absolute path": ({"image": "/etc/passwd"}, "leads out of the folder"),
+    "data that is not an image": ({"image": "a/text.png"}, "not in a known image format"),
+    "an image on the net": ({"image": "https://example.com/1.png"}, "not on this machine"),
+    "a truncated image": ({"image": "a/truncated.png"}, "a/truncated.png: the image cannot be decoded"),
     "not an object": ([1], "the record is list"),
-    "no turns": (changed(conversations=None), "no list of conversations"),
-    "turns that are not objects": (changed(conversations=[3]), "the record is int"),
-    "an unknown speaker": (changed(conversations=[{"from": "bot", "value": "x"}]), "from 'bot'"),
-    "no text": (changed(conversations=[{"from": "human", "value": 3}]), "has no text as its value"),
-    "no answer": (changed(image=None, conversations=[{"from": "human", "value": "x"}]), "must end with an assistant"),
-    "an invalid task": (changed(step3vl={"task": "No Dots"}), "task: String should match"),
-    "an invalid truth": (changed(step3vl={"truth": {"kind": "guess"}}), "guess"),
+    "no turns": ({"conversations": None}, "no list of conversations"),
+    "turns that are not objects": ({"conversations": [3]}, "the record is int"),
+    "an unknown speaker": ({"conversations": [{"from": "bot", "value": "x"}]}, "from 'bot'"),
+    "no text": ({"conversations": [{"from": "human", "value": 3}]}, "has no text as its value"),
+    "no answer": ({"image": None, "conversations": [{"from": "human", "value": "x"}]}, "must end with an assistant"),
+    "an invalid task": ({"step3vl": {"task": "No Dots"}}, "task: String should match"),
+    "an invalid truth": ({"step3vl": {"truth": {"kind": "guess"}}}, "guess"),
 }  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "in" / "a").mkdir(parents=True)
-    (tmp_path / "in" / "a" / "1.png").write_bytes(encoded(1))
-    (tmp_path / "in" / "a" / "text.png").write_bytes(b"<html>not found</html>")
-    (tmp_path / "in" / "a" / "truncated.png").write_bytes(encoded(1)[:50])
-    (tmp_path / "secret.png").write_bytes(encoded(2))
-    return tmp_path / "in"
-
-
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_record_is_one_dead_letter_and_the_next_is_read(folder: Path, name: str) -> None:
-    record, reason = BROKEN[name]
-    (folder / "data.json").write_text(json.dumps([LLAVA, record, LLAVA]))
+def test_broken_record_is_one_dead_letter_and_the_next_is_read(
+    folder: Path, llava: Callable[..., dict], name: str
+) -> None:
+    changes, reason = BROKEN[name]
+    record = llava(**changes) if isinstance(changes, dict) else changes
+    (folder / "data.json").write_text(json.dumps([llava(), record, llava()]))
     first, dead_letter, last = read_records(folder / "data.json", "llava", RecordDefaults())
     assert isinstance(first, Sample) and isinstance(last, Sample)
     assert isinstance(dead_letter, DeadLetter)
     assert dead_letter.source == "data.json#2" and reason in dead_letter.reason
 
 
-def test_llava_record(folder: Path) -> None:
-    (folder / "data.json").write_text(json.dumps([LLAVA]))
+def test_llava_record(folder: Path, llava: Callable[..., dict], encoded: Callable[..., bytes]) -> None:
+    (folder / "data.json").write_text(json.dumps([llava()]))
     defaults = RecordDefaults(domain="vqa", task="vqa.general", licence="CC-BY-4.0")
     (sample,) = read_records(folder / "data.json", "llava", defaults)
     assert isinstance(sample, Sample) and sample.messages
@@ -98,17 +68,17 @@ def test_llava_record(folder: Path) -> None:
     assert sample.images[0].read() == encoded(1)
 
 
-def test_broken_line_loses_one_record_and_broken_array_the_rest(folder: Path) -> None:
-    line = json.dumps(changed(images=["a/1.png"], image=None))
-    deep, forged = "[" * 200_000, json.dumps(changed(image=None, system="\ud800"))
+def test_broken_line_loses_one_record_and_broken_array_the_rest(folder: Path, llava: Callable[..., dict]) -> None:
+    line = json.dumps(llava(images=["a/1.png"], image=None))
+    deep, forged = "[" * 200_000, json.dumps(llava(image=None, system="\ud800"))
     (folder / "data.jsonl").write_text(f"{line}\nnot json\n\n{deep}\n{forged}\n{line}\n")
     kinds = [type(item) for item in read_records(folder / "data.jsonl", "sharegpt", RecordDefaults())]
     assert kinds == [Sample, DeadLetter, DeadLetter, DeadLetter, Sample]
-    (folder / "data.json").write_text(json.dumps([LLAVA]), encoding="utf-8-sig")
+    (folder / "data.json").write_text(json.dumps([llava()]), encoding="utf-8-sig")
     assert isinstance(next(read_records(folder / "data.json", "llava", RecordDefaults())), Sample), (
         "a byte order mark is skipped"
     )
-    (folder / "data.json").write_text(json.dumps([LLAVA, LLAVA])[:-40])
+    (folder / "data.json").write_text(json.dumps([llava(), llava()])[:-40])
     first, dead_letter = read_records(folder / "data.json", "llava", RecordDefaults())
     assert isinstance(first, Sample)
     assert isinstance(dead_letter, DeadLetter) and "broken after 1 records" in dead_letter.reason
@@ -139,7 +109,7 @@ def test_arbitrary_json_gives_samples_or_dead_letters(tmp_path_factory, records,
     assert len(items) == 1 + len(records)
 
 
-def test_openai_messages(folder: Path) -> None:
+def test_openai_messages(folder: Path, encoded: Callable[..., bytes]) -> None:
     url = "data:image/png;base64," + base64.b64encode(encoded(3)).decode()
     call = {"id": "c1", "type": "function", "function": {"name": "zoom", "arguments": '{"b": 1, "a": 2}'}}
     record = {
@@ -162,7 +132,7 @@ def test_openai_messages(folder: Path) -> None:
     assert list(stored.messages[2].tool_calls[0].arguments) == ["b", "a"]
 
 
-def test_huggingface_rows_of_several_layouts(tmp_path: Path) -> None:
+def test_huggingface_rows_of_several_layouts(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
     image_value = {"bytes": encoded(4), "path": None}
     tables = {
         "pair": [{"image": image_value, "caption": "A square."}],
@@ -193,7 +163,7 @@ def test_huggingface_rows_of_several_layouts(tmp_path: Path) -> None:
     assert isinstance(dead_letter, DeadLetter) and "broken after 0 rows" in dead_letter.reason
 
 
-def test_webdataset_pairs_of_img2dataset(tmp_path: Path) -> None:
+def test_webdataset_pairs_of_img2dataset(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
     members = {
         "000.jpg": encoded(1, "JPEG"), "000.txt": b"A square.", "000.json": b'{"url": "https://example.com/1.jpg"}',
         "001.jpg": encoded(2, "JPEG"), "001.json": b'{"caption": "Another."}',
@@ -218,7 +188,7 @@ def test_webdataset_pairs_of_img2dataset(tmp_path: Path) -> None:
     assert isinstance(dead_letter, DeadLetter) and "broken" in dead_letter.reason
 
 
-def test_records_of_steptron(folder: Path) -> None:
+def test_records_of_steptron(folder: Path, encoded: Callable[..., bytes]) -> None:
     (folder / "a" / "crop.png").write_bytes(encoded(9))
     crops = "<patch_start><im_patch><im_patch><patch_end><patch_newline>"
     question = f"{crops}<im_start><im_patch><im_end>What?"

@@ -16,7 +16,7 @@ from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
 from step3vl.data.dataset.sharding import shard_name
 from step3vl.data.dataset.writer import commit, write_shard
-from step3vl.data.sample.sample import Sample, TokenCount
+from step3vl.data.sample.sample import Sample
 
 Build = Callable[..., Dataset]
 
@@ -81,16 +81,10 @@ def test_ledger_that_does_not_reconcile_is_not_committed(tmp_path: Path, dataset
     assert not (tmp_path / "dataset.json").exists()
 
 
-def counted(make_sample: Make, number: int) -> list[Sample]:
-    samples = (make_sample(index, with_images=index % 3 != 0) for index in range(number))
-    return sorted(
-        (sample.model_copy(update={"tokens": TokenCount(text=9, image=2)}) for sample in samples),
-        key=lambda sample: sample.id,
-    )
-
-
-def test_memory_of_writing_a_shard_is_that_of_a_few_samples(tmp_path: Path, make_sample: Make) -> None:
-    plain = counted(make_sample, 90)
+def test_memory_of_writing_a_shard_is_that_of_a_few_samples(
+    tmp_path: Path, counted_samples: Callable[[int], list[Sample]]
+) -> None:
+    plain = counted_samples(90)
     with_images = [sample for sample in plain if sample.images]
 
     def large() -> Iterator[Sample]:

@@ -21,14 +21,6 @@ from step3vl.data.inspect.problems import DatasetProblem
 from step3vl.data.inspect.verify import VerificationReport, verify
 
 
-@pytest.fixture(scope="module")
-def sound(
-    tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Dataset], make_sample: Any
-) -> Dataset:
-    samples = [make_sample(number, with_images=number % 3 != 0) for number in range(40)]
-    return build_dataset(tmp_path_factory.mktemp("verify") / "set", samples)
-
-
 class Copy:
     """A dataset to damage. `shard` is the largest of the split train, with and without images."""
 

@@ -104,6 +104,41 @@ def test_each_epoch_has_every_row_once_in_another_order() -> None:
     assert epochs[0] != epochs[1]
 
 
+def correlation(order: list[int]) -> float:
+    """Spearman's: `order` is a permutation."""
+    return float(np.corrcoef(order, np.arange(len(order)))[0, 1])
+
+
+def test_order_is_nearly_as_random_as_a_global_permutation() -> None:
+    shards, each = 96, 512
+    index = SyntheticIndex([each] * shards, 100, 100)
+    plan = Plan([PlanPhase(Mixture(sources=sources_of(sorted=1)))], CAPACITY, 0, open_index=lambda source: index)
+    order = [item.shard * each + item.offset for pack in islice(plan.packs(), shards * each) for item in pack.items]
+    assert sorted(order) == list(range(shards * each))
+    neighbours = np.mean(np.diff(np.array(order) // each) == 0)
+    permuted = np.random.default_rng(0).permutation(shards * each)
+    assert abs(correlation(order)) < 0.15, "a global permutation of as many rows stays below 0.02"
+    assert abs(correlation(permuted.tolist())) < 0.02
+    assert neighbours < 0.1, "a global permutation has 1/96, the order on disk 511/512"
+
+
+def test_each_index_is_read_once_an_epoch() -> None:
+    index, opened = SyntheticIndex([512] * 96, 100, 100), []
+
+    class Watched:
+        rows = index.rows
+
+        def shard(self, number: int, capacity: int) -> IndexRows:
+            opened.append(number)
+            return index.shard(number, capacity)
+
+    plan = Plan([PlanPhase(Mixture(sources=sources_of(sorted=1)))], CAPACITY, 0, open_index=lambda source: Watched())
+    opened.clear()
+    for _ in islice(plan.packs(), 96 * 512):
+        pass
+    assert sorted(opened[:96]) == list(range(96)), "each index is read once an epoch"
+
+
 def test_seed_changes_only_the_order() -> None:
     first, second = (
         [rows(p) for p in islice(plan_of(sources_of(whole=1), seed=seed).packs(), 192)] for seed in (0, 1)

@@ -1,46 +1,29 @@
 """Samples: validation names the field, and ids follow from the content."""
 
-import io
 import json
+from collections.abc import Callable
 
 import pytest
-from PIL import Image as PILImage
 from pydantic import ValidationError
 
 from step3vl.data.sample.conversations import conversation
 from step3vl.data.sample.parts import Image, Pointer, image, text
 from step3vl.data.sample.sample import Message, Sample, Source, ToolCall
-from step3vl.data.sample.truth import BoxTruth, CountTruth
+from step3vl.data.sample.truth import BoxTruth
+
+Make = Callable[..., Sample]
 
 SOURCE = Source(uri="test:1", licence="CC0-1.0", collected_by="tests")
 
 
-def encoded(size: tuple[int, int] = (20, 10), format: str = "JPEG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", size, (200, 30, 30)).save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def sample(answer: str = "3", **changes: object) -> Sample:
-    fields: dict = {
-        "domain": "counting",
-        "task": "counting.icons",
-        "messages": conversation((image(0), text("How many?")), answer),
-        "images": (Image.from_bytes(encoded()),),
-        "truth": CountTruth(count=3),
-        "source": SOURCE,
-    }
-    return Sample.make(**{**fields, **changes})
-
-
-def test_id_depends_on_content_but_not_on_source_or_scores() -> None:
+def test_id_depends_on_content_but_not_on_source_or_scores(sample: Make, encoded: Callable[..., bytes]) -> None:
     other = Source(uri="test:2", licence="MIT", collected_by="tests")
     assert sample().id == sample(source=other, scores={"a": 1.0}).id
     assert sample().id != sample(answer="4").id
     assert sample().id != sample(images=(Image.from_bytes(encoded((21, 10))),)).id
 
 
-def test_row_round_trip_keeps_pointers_and_drops_bytes() -> None:
+def test_row_round_trip_keeps_pointers_and_drops_bytes(sample: Make) -> None:
     staged = sample().images[0].stored_at(Pointer(path="x", offset=0, size=9))
     row = sample(images=(staged,)).to_row()
     assert "data" not in row["images"][0]
@@ -57,7 +40,7 @@ def test_row_round_trip_keeps_pointers_and_drops_bytes() -> None:
         ({"messages": (Message(role="user", content=(image(0),)),)}, "must end with an assistant"),
     ],
 )
-def test_invalid_sample_names_the_field(changes: dict, message: str) -> None:
+def test_invalid_sample_names_the_field(sample: Make, changes: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         sample(**changes)
 
@@ -102,12 +85,12 @@ def turns(*roles: str) -> tuple[Message, ...]:
         (turns("user", "assistant", "tool"), "must end with an assistant"),
     ],
 )
-def test_invalid_order_of_turns_is_refused(messages: tuple[Message, ...], message: str) -> None:
+def test_invalid_order_of_turns_is_refused(sample: Make, messages: tuple[Message, ...], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         sample(messages=messages, images=())
 
 
-def test_document_with_tools_is_refused() -> None:
+def test_document_with_tools_is_refused(sample: Make) -> None:
     with pytest.raises(ValidationError, match="a document has none"):
         sample(messages=None, content=(image(0),), tools=({"name": "f"},))
 
@@ -126,7 +109,7 @@ def test_optional_fields_do_not_change_the_ids_of_earlier_samples() -> None:
     assert set(old.to_row()["truth"]) == {"kind", "boxes"}
 
 
-def test_tools_calls_and_weights_change_the_id_and_keep_the_order_of_keys() -> None:
+def test_tools_calls_and_weights_change_the_id_and_keep_the_order_of_keys(sample: Make) -> None:
     question, answer = Message(role="user", content=(text("?"),)), Message(role="assistant", content=(text("x"),))
     plain = sample(messages=(question, answer), images=())
     weighted = sample(messages=(question, answer.model_copy(update={"loss_weight": 0.5})), images=())
@@ -140,7 +123,7 @@ def test_tools_calls_and_weights_change_the_id_and_keep_the_order_of_keys() -> N
     assert list(Sample.from_row(stored).messages[1].tool_calls[0].arguments) == ["z", "a"]
 
 
-def test_invalid_row_error_has_id_field_and_value() -> None:
+def test_invalid_row_error_has_id_field_and_value(sample: Make) -> None:
     row = sample(images=(sample().images[0].stored_at(Pointer(path="x", offset=0, size=9)),)).to_row()
     with pytest.raises(ValueError, match=rf"sample {row['id']}: images.0.width: .*; found 0"):
         Sample.from_row({**row, "images": [{**row["images"][0], "width": 0}]})

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from step3vl.data.dataset.sharding import shard_name
 from step3vl.data.dataset.writer import commit, write_shard
 from step3vl.data.errors import UserError
 from step3vl.data.inspect.verify import verify
-from step3vl.data.sample.sample import Sample, TokenCount
+from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.store import Store, StoreConfig, StoreError
 
 Make = Callable[..., Sample]
+
+Counted = Callable[[int], list[Sample]]
 
 QUICK = StoreConfig(attempts=4, backoff=0.01, timeout=2)
 
@@ -82,15 +85,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-@pytest.fixture
-def server(dataset: Dataset) -> Iterator[FaultyServer]:
-    server = FaultyServer(Path(dataset.url))
+@contextmanager
+def serving(folder: Path) -> Iterator[FaultyServer]:
+    server = FaultyServer(folder)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def server(dataset: Dataset) -> Iterator[FaultyServer]:
+    with serving(Path(dataset.url)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +118,6 @@ def bucket() -> Iterator[StoreConfig]:
     fsspec.filesystem("s3", **config.options).mkdir("shelf")
     yield config
     server.stop()
-
-
-def counted(make_sample: Make, number: int) -> list[Sample]:
-    samples = (make_sample(index, with_images=index % 3 != 0) for index in range(number))
-    return sorted(
-        (sample.model_copy(update={"tokens": TokenCount(text=9, image=2)}) for sample in samples),
-        key=lambda sample: sample.id,
-    )
 
 
 def write(url: str, samples: list[Sample], like: Dataset, store: StoreConfig = QUICK) -> Dataset:
@@ -143,9 +146,9 @@ def ids(dataset: Dataset) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["memory", "s3"])
 def test_dataset_has_the_same_bytes_in_every_store(
-    tmp_path: Path, dataset: Dataset, make_sample: Make, bucket: StoreConfig, scheme: str
+    tmp_path: Path, dataset: Dataset, counted_samples: Counted, bucket: StoreConfig, scheme: str
 ) -> None:
-    samples = counted(make_sample, 30)
+    samples = counted_samples(30)
     near = write(str(tmp_path), samples, dataset)
     url, store = {"memory": ("memory://same", QUICK), "s3": ("s3://shelf/same", bucket)}[scheme]
     write(url, samples, dataset, store)
@@ -160,14 +163,14 @@ def test_dataset_has_the_same_bytes_in_every_store(
 
 @pytest.mark.parametrize("scheme", ["local", "memory", "s3"])
 def test_failed_shard_is_not_visible_in_any_store(
-    tmp_path: Path, make_sample: Make, bucket: StoreConfig, scheme: str
+    tmp_path: Path, counted_samples: Counted, bucket: StoreConfig, scheme: str
 ) -> None:
     stores = {"local": (str(tmp_path), QUICK), "memory": ("memory://half", QUICK), "s3": ("s3://shelf/half", bucket)}
     url, config = stores[scheme]
     store = Store(url, config)
 
     def failing() -> Iterator[Sample]:
-        yield from counted(make_sample, 5)
+        yield from counted_samples(5)
         assert not [path for path in store.listing("shards") or [] if path.endswith((".tar", ".parquet", ".idx"))]
         raise RuntimeError("the source broke")
 
@@ -228,10 +231,7 @@ def test_truncated_remote_file_is_a_damaged_sample(
     tmp_path: Path, build_dataset: Callable[..., Dataset], make_sample: Make
 ) -> None:
     built = build_dataset(tmp_path / "set", [make_sample(number) for number in range(40)])
-    server = FaultyServer(tmp_path / "set")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(tmp_path / "set") as server:
         far = Dataset.open(server.url, QUICK)
         last = far.index(["offset", "size"], split="train").to_pylist()[-1]
         path = tmp_path / "set" / built.manifest.shards[last["shard"]].path
@@ -242,10 +242,6 @@ def test_truncated_remote_file_is_a_damaged_sample(
         path.unlink()
         with pytest.raises(DamagedSample, match="missing"):
             far.read(last["shard"], last["offset"], last["size"])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_cached_blocks_are_not_requested_again(tmp_path: Path, server: FaultyServer, dataset: Dataset) -> None:

@@ -1,24 +1,13 @@
 """Scanning of archives in any condition."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.storage.tar_scan import HashingReader, TarEnd, TarGap, TarMember, scan_tar
-
-
-@pytest.fixture(scope="module")
-def sound(
-    tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Dataset], make_sample: Any
-) -> Dataset:
-    samples = [make_sample(number, with_images=number % 3 != 0) for number in range(40)]
-    return build_dataset(tmp_path_factory.mktemp("verify") / "set", samples)
 
 
 @settings(max_examples=60)

@@ -1,7 +1,6 @@
 """Token ids and loss weights of samples and prompts."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -11,16 +10,11 @@ from step3vl.data.sample.crops import ImageSpec, plan_crops
 from step3vl.data.sample.parts import Image, image, text
 from step3vl.data.sample.sample import Message, Sample, Source, ToolCall
 from step3vl.data.tokens.encoding import count_tokens, encode_prompt, encode_sample
-from step3vl.data.tokens.vocabulary import TokenIds, load_tokenizer, train_bpe
+from step3vl.data.tokens.vocabulary import TokenIds, train_bpe
 
 SPEC = ImageSpec()
 
 SOURCE = Source(uri="test:1", licence="CC0-1.0", collected_by="tests")
-
-
-@pytest.fixture(scope="module")
-def qwen3() -> Tokenizer:
-    return load_tokenizer("qwen3")
 
 
 def blank(width: int, height: int) -> Image:

@@ -7,11 +7,6 @@ from step3vl.data.errors import UserError
 from step3vl.data.tokens.vocabulary import STEP_TOKENS, TokenIds, load_tokenizer, train_bpe
 
 
-@pytest.fixture(scope="module")
-def qwen3() -> Tokenizer:
-    return load_tokenizer("qwen3")
-
-
 def test_qwen3_has_the_released_ids(qwen3: Tokenizer) -> None:
     assert qwen3.encode("Hello world").ids == [9707, 1879]
     assert [qwen3.token_to_id(token) for token in STEP_TOKENS] == list(range(151669, 151692))

@@ -1,12 +1,15 @@
 """The stream, the complete response and a gateway give the same reply, whatever tags its text has."""
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from step3vl.inference.client import OpenAIBackend, Request, Sampling
+from step3vl.data.sample import Message
+from step3vl.data.sample import text as text_part
+from step3vl.inference.client import OpenAIBackend, Request, Sampling, complete
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 PIECES = ["a", "b c", "\n", "<", "</think>", "</thi", "nk>", "<think>", "<tool_calls>", CALL, "</tool_calls>", "é"]
@@ -21,7 +24,7 @@ def servers(ScriptedBackend, run_server):
         yield server, gateway
 
 
-def ask(running, http, model, text, **fields):
+def ask(http, model, text, **fields):
     body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
     reply = http.post("/v1/chat/completions", json=body)
     assert reply.status_code == 200, reply.text
@@ -52,10 +55,10 @@ def test_stream_whole_and_gateway_are_equal(servers, text, tools):
     server, gateway = servers
     fields = {"tools": TOOLS} if tools else {}
     with server.http() as http, gateway.http() as gateway_http:
-        whole = ask(server, http, "m", text, **fields)
-        assert ask(server, http, "m", text, stream=True, **fields) == whole
-        assert ask(gateway, gateway_http, "g", text, **fields) == whole
-        assert ask(gateway, gateway_http, "g", text, stream=True, **fields) == whole
+        whole = ask(http, "m", text, **fields)
+        assert ask(http, "m", text, stream=True, **fields) == whole
+        assert ask(gateway_http, "g", text, **fields) == whole
+        assert ask(gateway_http, "g", text, stream=True, **fields) == whole
     if "</think>" not in text:
         assert whole[1] == ""
     assert len(whole[0]) + len(whole[1]) <= len(text), "nothing is doubled"
@@ -80,12 +83,6 @@ def test_a_stop_string_within_the_reasoning_leaves_no_answer(engine_server, engi
 
 def test_a_backend_reads_the_same_text_over_http_as_in_the_process(engine_server, engine, user_message):
     """A reply without `</think>` used to come back as reasoning and again as answer."""
-    import asyncio
-
-    from step3vl.data.sample import Message
-    from step3vl.data.sample import text as text_part
-    from step3vl.inference.client import complete
-
     request = Request((Message(role="user", content=(text_part("How many?"),)),))
     sampling = Sampling(temperature=0, max_new_tokens=12)
     expected = engine.generate([request], 1, sampling)[0][0]

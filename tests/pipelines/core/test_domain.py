@@ -54,15 +54,17 @@ class Echo:
 ECHO = generated(EchoEntry, version=1, worker=lambda entry, _seed: Echo(entry))
 
 
-def test_a_generated_domain_is_an_entry_and_a_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["e", "accounts", "dead-letters"])  # also those that label parts of the pipeline
+def test_a_generated_domain_is_an_entry_and_a_worker(tmp_path: Path, name: str) -> None:
     assert ECHO.name == "echo"
-    entry = EchoEntry(domain="echo", name="e", count=9)
+    entry = EchoEntry(domain="echo", name=name, count=9)
 
     def wire(pipeline: beam.Pipeline) -> None:
         collect_accounts(pipeline | ApplySteps(entry, 0, ECHO.build), tmp_path, pipeline)
 
     run_pipeline("echo", (), wire)
-    assert read_accounts(tmp_path).accounts == (LedgerStep(name="e.build", read=9, kept=6, dropped={"third": 3}),)
+    account = LedgerStep(name=f"{name}.build", read=9, kept=6, dropped={"third": 3})
+    assert read_accounts(tmp_path).accounts == (account,)
 
 
 @pytest.mark.parametrize("name", DOMAINS)

@@ -1,5 +1,6 @@
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -7,30 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from step3vl.data.dataset import ImagePartWriter, Ledger, LedgerStep, ShardInfo, ShardTarget, archived_size
-from step3vl.data.sample import ImageSpec, Sample, Source, TextTruth
+from step3vl.data.sample import ImageSpec, Sample
 from step3vl.data.storage import Store, StoreConfig
 from step3vl.data.tokens import train_bpe
 from step3vl.pipelines.core.beam import CollectJson, run_pipeline
-from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.sink import CountTokens, Sharding, WriteShards
 from step3vl.pipelines.core.staging import dump_sample, load_sample, read_rows, write_rows
 from step3vl.pipelines.core.steps import Record, rng_for
-from step3vl.pipelines.render.style import plain
 
 SPEC = ImageSpec(image_size=56, crop_size=28, patch_size=7, max_side=224, max_crops=16)
-
-
-def make_sample(number: int, by: str = "tests", size: tuple[int, int] = (20, 20)) -> Sample:
-    return compose(
-        kind="conversation",
-        domain="ocr",
-        task="ocr.test",
-        question="Read it.",
-        answer=str(number),
-        truth=TextTruth(text=str(number)),
-        images=[encode_jpeg(plain(size, (number % 256, 0, 0)))],
-        source=Source(uri=f"n/{number}", licence="CC0-1.0", collected_by=by),
-    )
 
 
 def stage(folder: Path, samples: list[Sample], parts: int) -> list[str]:
@@ -83,7 +69,9 @@ def tree(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / "shards").iterdir())}
 
 
-def test_shards_depend_on_the_samples_and_not_on_their_order_or_parts(tmp_path: Path, tokenizer: str) -> None:
+def test_shards_depend_on_the_samples_and_not_on_their_order_or_parts(
+    tmp_path: Path, tokenizer: str, make_sample: Callable[..., Sample]
+) -> None:
     samples = [make_sample(number) for number in range(60)]
     samples += [make_sample(number, by="other") for number in range(10)]  # the same content from elsewhere
     first = write(stage(tmp_path / "a", samples, 1), tmp_path / "out-a", tokenizer)
@@ -98,7 +86,9 @@ def test_shards_depend_on_the_samples_and_not_on_their_order_or_parts(tmp_path: 
     first.check()
 
 
-def test_an_image_of_too_many_crops_is_a_failed_record(tmp_path: Path, tokenizer: str) -> None:
+def test_an_image_of_too_many_crops_is_a_failed_record(
+    tmp_path: Path, tokenizer: str, make_sample: Callable[..., Sample]
+) -> None:
     samples = [make_sample(1), make_sample(2, size=(224, 224))]
     ledger = write(stage(tmp_path / "a", samples, 1), tmp_path / "out", tokenizer)
     accounts = {step.name: step for step in ledger.steps}
@@ -108,7 +98,9 @@ def test_an_image_of_too_many_crops_is_a_failed_record(tmp_path: Path, tokenizer
 
 
 @pytest.mark.slow
-def test_a_target_decides_the_number_of_shards_by_bytes_and_by_tokens(tmp_path: Path, tokenizer: str) -> None:
+def test_a_target_decides_the_number_of_shards_by_bytes_and_by_tokens(
+    tmp_path: Path, tokenizer: str, make_sample: Callable[..., Sample]
+) -> None:
     samples = [make_sample(number) for number in range(60)]
     parts = stage(tmp_path / "a", samples, 3)
     single = write_infos(parts, tmp_path / "single", tokenizer, 1)
@@ -128,7 +120,9 @@ def test_a_target_decides_the_number_of_shards_by_bytes_and_by_tokens(tmp_path: 
     assert write_infos(others, tmp_path / "again", tokenizer, target) == infos
 
 
-def test_a_target_counts_the_size_in_the_archive(tmp_path: Path, tokenizer: str) -> None:
+def test_a_target_counts_the_size_in_the_archive(
+    tmp_path: Path, tokenizer: str, make_sample: Callable[..., Sample]
+) -> None:
     parts = stage(tmp_path / "a", [make_sample(number) for number in range(30)], 1)
     infos = write_infos(parts, tmp_path / "out", tokenizer, 1)
     tables = [pq.read_table(tmp_path / "out" / info.index_path, columns=["id", "size"]) for info in infos]
@@ -143,7 +137,9 @@ def test_a_target_counts_the_size_in_the_archive(tmp_path: Path, tokenizer: str)
     assert {sample.id: archived_size(sample.to_row()) for sample in counted} == sizes
 
 
-def test_shards_are_written_to_any_store_with_the_same_bytes(tmp_path: Path, tokenizer: str) -> None:
+def test_shards_are_written_to_any_store_with_the_same_bytes(
+    tmp_path: Path, tokenizer: str, make_sample: Callable[..., Sample]
+) -> None:
     parts = stage(tmp_path / "a", [make_sample(number) for number in range(20)], 2)
     near = write_infos(parts, tmp_path / "near", tokenizer, 2)
     far = write_infos(parts, tmp_path / "far", tokenizer, 2, root="memory://sink")

@@ -1,27 +1,15 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
 
 from step3vl.data.dataset import ImagePartWriter
-from step3vl.data.sample import Image, Sample, Source, TextTruth
+from step3vl.data.sample import Image, Sample
 from step3vl.pipelines.core.beam import CollectJson, run_pipeline
-from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.staging import StagedStep, StageRows, StepResult, dump_sample, load_sample, read_rows
 from step3vl.pipelines.render.style import plain
-
-
-def make_sample(number: int) -> Sample:
-    return compose(
-        kind="conversation",
-        domain="ocr",
-        task="ocr.test",
-        question="Read it.",
-        answer=str(number),
-        truth=TextTruth(text=str(number)),
-        images=[encode_jpeg(plain((20, 20), (number, 0, 0)))],
-        source=Source(uri=f"n/{number}", licence="CC0-1.0", collected_by="tests"),
-    )
 
 
 def test_images_are_read_back_from_their_part(tmp_path: Path) -> None:
@@ -36,7 +24,7 @@ def test_images_are_read_back_from_their_part(tmp_path: Path) -> None:
         assert ImagePartWriter(tmp_path / "more.bin").stage(pointer) is pointer
 
 
-def test_staged_samples_are_read_back_with_their_images(tmp_path: Path) -> None:
+def test_staged_samples_are_read_back_with_their_images(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
     samples = [make_sample(number) for number in range(30)]
 
     def wire(pipeline: beam.Pipeline) -> None:

@@ -1,8 +1,9 @@
 """Prompts that cannot be used: skipped, replaced, listed, and alike on any number of ranks."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,19 +25,15 @@ class Checker:
         return [self._error if prompt.sample in self._refused else None for prompt in prompts]
 
 
-def damage(root: Path, every: int) -> None:
-    """Flip a byte in some conversations of the training shard."""
-    index = Dataset.open(root).index(["offset", "size"], split="train", kind="conversation", task="vqa.*")
-    shard = next((root / "shards").glob("*train*.tar"))
-    data = bytearray(shard.read_bytes())
-    for offset, size in list(zip(index["offset"].to_pylist(), index["size"].to_pylist(), strict=True))[::every]:
-        data[offset + size // 2] ^= 1
-    shard.write_bytes(data)
-
-
 @pytest.fixture
 def copy(corpus: Path, tmp_path: Path) -> Path:
     return shutil.copytree(corpus, tmp_path / "corpus")
+
+
+@pytest.fixture
+def damage_every(copy: Path, damage: Any) -> Callable[[int], None]:
+    """damage_every(n) flips a byte in every nth conversation of the training shard of `copy`."""
+    return lambda step: damage(copy, slice(None, None, step), kind="conversation", task="vqa.*")
 
 
 def open_source(root: Path, checker: Checker | None = None) -> tuple[PromptSource, PromptPool]:
@@ -54,10 +51,10 @@ def test_without_damage_the_prompts_are_those_of_the_pool(corpus: Path) -> None:
     assert not selected.dead_letters
 
 
-def test_a_damaged_prompt_is_replaced_and_listed(copy: Path) -> None:
+def test_a_damaged_prompt_is_replaced_and_listed(copy: Path, damage_every: Callable[[int], None]) -> None:
     before, _ = open_source(copy)
     intact = before.select(open_source(copy)[1], 0, 50).samples
-    damage(copy, every=5)
+    damage_every(5)
     source, pool = open_source(copy)
     selected = source.select(pool, 0, 50)
     assert len(selected.samples) == 50
@@ -78,8 +75,8 @@ def test_a_prompt_that_does_not_fit_is_replaced_and_listed(corpus: Path) -> None
     assert {dead_letter.reason for dead_letter in selected.dead_letters} == {"a prompt of 90 tokens does not fit"}
 
 
-def test_the_prompts_are_the_same_on_any_number_of_ranks(copy: Path) -> None:
-    damage(copy, every=3)
+def test_the_prompts_are_the_same_on_any_number_of_ranks(copy: Path, damage_every: Callable[[int], None]) -> None:
+    damage_every(3)
     source, pool = open_source(copy)
     expected = [sample.id for sample in source.select(pool, 20, 24).samples]
     for world in (2, 3):
@@ -87,15 +84,15 @@ def test_the_prompts_are_the_same_on_any_number_of_ranks(copy: Path) -> None:
         assert [shares[slot % world][slot // world].id for slot in range(24)] == expected
 
 
-def test_the_search_ends_where_every_prompt_is_damaged(copy: Path) -> None:
-    damage(copy, every=1)
+def test_the_search_ends_where_every_prompt_is_damaged(copy: Path, damage_every: Callable[[int], None]) -> None:
+    damage_every(1)
     source, pool = open_source(copy)
     with pytest.raises(UserError, match=r"no usable prompt was found .* at byte \d+: the bytes are not those"):
         source.select(pool, 0, 4)
 
 
-def test_held_out_prompts_are_not_replaced(copy: Path) -> None:
-    damage(copy, every=2)
+def test_held_out_prompts_are_not_replaced(copy: Path, damage_every: Callable[[int], None]) -> None:
+    damage_every(2)
     source, pool = open_source(copy)
     prepared = source.prepare(pool, range(10))
     assert 0 < len(prepared.samples) == 10 - len(prepared.dead_letters) < 10

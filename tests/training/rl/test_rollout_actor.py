@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,6 @@ class Worker:
         if self._fault == "user":
             raise UserError("sample s: too long")
         return [self._version]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with ray_cluster_of_ranks(cpus=2):
-        yield
 
 
 @pytest.fixture

@@ -20,21 +20,19 @@ import torch
 import yaml
 from PIL import Image as PILImage
 
-from step3vl.data.dataset import Counting, Dataset, LedgerStep, commit, shard_name, write_shard
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Image, ImageSpec, Sample, Source, TextTruth, conversation, image, text
-from step3vl.data.tokens import TokenIds, count_tokens, encode_sample, fingerprint, load_tokenizer, train_bpe
+from step3vl.data.tokens import TokenIds, encode_sample, load_tokenizer, train_bpe
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, save_checkpoint, tiny_config
 from step3vl.training.config import read_config
 from step3vl.training.engine import join
 from step3vl.training.launch import free_port, launch
 from step3vl.training.monitor import read_metrics
 from step3vl.training.rl.config import RLConfig
-from step3vl.training.rl.rollout_actor import RolloutActor, ray_cluster_of_ranks, start_worker
+from step3vl.training.rl.rollout_actor import RolloutActor, start_worker
 from step3vl.training.rl.trainer import RLTrainer
 
 MODULE = "step3vl.training.rl.trainer"
-SPEC = ImageSpec(image_size=28, crop_size=28, patch_size=7, max_side=84)
 COLOURS = ("red", "green", "blue")
 
 pytestmark = pytest.mark.slow
@@ -55,43 +53,30 @@ def make_sample(number: int, answer: str) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(commit_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rl-dataset")
     train_bpe(["red green blue Which"], 320).save(str(root / "tokenizer.json"))
-    tokenizer = load_tokenizer(root)
-    shards = []
-    for split, numbers in (("train", range(32)), ("heldout", range(100, 124))):
-        samples = [make_sample(number, "red") for number in numbers]
-        samples = [s.model_copy(update={"tokens": count_tokens(s, tokenizer, SPEC)}) for s in samples]
-        shards.append(write_shard(root, shard_name("rl", split, 0, 1), split, sorted(samples, key=lambda s: s.id)))
-    commit(
-        root,
-        name="rl",
-        shards=shards,
-        ledger=[LedgerStep(name="render", read=56, kept=56)],
-        counting=Counting(tokenizer="tokenizer.json", tokenizer_sha256=fingerprint(tokenizer), image=SPEC),
-        config={},
-        code_version="test",
-    )
+    numbers = {"train": range(32), "heldout": range(100, 124)}
+    commit_dataset(root, "rl", {split: [make_sample(n, "red") for n in part] for split, part in numbers.items()})
     return root
 
 
 @pytest.fixture(scope="module")
-def policy(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(dataset: Path, image_spec: ImageSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model that has learned to close its reasoning and to name any of three colours."""
     torch.manual_seed(0)
     tokenizer = load_tokenizer(dataset)
-    processor = Step3VLProcessor.build(tokenizer, SPEC)
+    processor = Step3VLProcessor.build(tokenizer, image_spec)
     config = tiny_config(
-        tokenizer.get_vocab_size(), SPEC, image_token_id=TokenIds.of(tokenizer).image_patch, hidden_size=64, layers=2,
-        vision_width=32, vision_layers=1,
+        tokenizer.get_vocab_size(), image_spec, image_token_id=TokenIds.of(tokenizer).image_patch, hidden_size=64,
+        layers=2, vision_width=32, vision_layers=1,
     )  # fmt: skip
     model = Step3VLForConditionalGeneration(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rng = random.Random(0)
     for _ in range(60):
         samples = [make_sample(rng.randrange(200, 1000), rng.choice(COLOURS)) for _ in range(16)]
-        encoded = [encode_sample(sample, tokenizer, SPEC) for sample in samples]
+        encoded = [encode_sample(sample, tokenizer, image_spec) for sample in samples]
         rows = [torch.from_numpy(sample.input_ids).long() for sample in encoded]
         weights = [torch.from_numpy(sample.loss_weights) for sample in encoded]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
@@ -143,12 +128,6 @@ def single_rank() -> Iterator[torch.device]:
         for name, value in {**names, "MASTER_PORT": str(free_port())}.items():
             patch.setenv(name, value)
         yield join()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with ray_cluster_of_ranks(cpus=2):
-        yield
 
 
 def start_actor(policy: Path, folder: Path) -> RolloutActor:
@@ -285,15 +264,11 @@ def test_a_rollout_worker_that_is_killed_changes_nothing(
 
 
 def test_damaged_prompts_are_skipped_counted_and_listed(
-    dataset: Path, policy: Path, worker: RolloutActor, tmp_path: Path
+    dataset: Path, policy: Path, worker: RolloutActor, damage: Any, tmp_path: Path
 ) -> None:
     root = shutil.copytree(dataset, tmp_path / "damaged")
     for split in ("train", "heldout"):
-        index = Dataset.open(root).index(["offset", "size"], split=split)
-        path = next((root / "shards").glob(f"*{split}*.tar"))
-        data = bytearray(path.read_bytes())
-        data[index["offset"][5].as_py() + index["size"][5].as_py() // 2] ^= 1
-        path.write_bytes(data)
+        damage(root, slice(5, 6), split)
     changes = {"iterations": 2, "checkpoint": {"every": 1, "keep": 1}}
     output = run_here(write_config(tmp_path, root, policy, **changes), worker)
     rows = read_metrics(output / "dead_letters.jsonl")

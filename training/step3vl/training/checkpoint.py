@@ -6,14 +6,11 @@ name and renamed when complete; `checkpoints/latest`, replaced after that, names
 """
 
 import hashlib
-import io
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -30,7 +27,7 @@ from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, sav
 from step3vl.model.checkpoint import load_config, load_processor
 from step3vl.training.distributed import gather_objects, wait_for_all
 from step3vl.training.engine import DeepSpeedEngine, check_weights, gathered
-from step3vl.training.reshard import load_resharded
+from step3vl.training.reshard import consolidated_weights, load_resharded
 
 logger = logging.getLogger(__name__)
 
@@ -304,26 +301,8 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path) -> None:
         raise UserError(f"no checkpoint at {source}: give the output of a training stage, or a step-… folder in it")
     check_files(path)
     model = Step3VLForConditionalGeneration(load_config(path.parent / MODEL))
-    model.load_state_dict(_consolidated_weights(path))
+    model.load_state_dict(consolidated_weights(path, MODEL))
     _publish(model, load_processor(path.parent / MODEL), target)
-
-
-def _consolidated_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint in float32, consolidated from the shards of all ranks."""
-    weights: dict[str, Tensor] = {}
-    unpartitioned = path / MODEL / "mp_rank_00_model_states.pt"  # partitioned with ZeRO-3
-    if unpartitioned.is_file():
-        module = torch.load(unpartitioned, map_location="cpu", weights_only=False)["module"]
-        weights = {name: tensor.float() for name, tensor in module.items()}
-    if any((path / MODEL).glob("*optim_states.pt")):
-        if not torch.cuda.is_available():
-            os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise DeepSpeed warns that it found no GPU
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it prints its progress
-            # What the optimizer holds is exact in bf16 too; frozen parameters are not among it.
-            weights |= get_fp32_state_dict_from_zero_checkpoint(str(path), MODEL)
-    return weights
 
 
 def _publish(model: Step3VLForConditionalGeneration, processor: Step3VLProcessor, out: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from step3vl.data.config import Config, explain_validation_error
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Mixture
-from step3vl.data.sample import ImageSpec
+from step3vl.data.sample import ImageSpec, Kind
 from step3vl.data.storage import DEFAULT_STORE, LocalPath, StoreConfig
 from step3vl.training.schedule import TrainingPhase
 
@@ -189,7 +189,7 @@ class TrainConfig(Config):
         "accept_changed_data": "checkpoint.accept_changed_data",
         "log_every": "log.every",
     }
-    sample_kind: ClassVar[Literal["document", "conversation"] | None] = None
+    sample_kind: ClassVar[Kind | None] = None
     """The kind of samples that are trained on; None for both."""
 
     output: LocalPath

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from step3vl.data.dataset import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.training.batch import PackedBatch
+from step3vl.training.distributed import gather_objects
 from step3vl.training.monitor import read_metrics, reopen_metrics
 
 _MIN_SAMPLES = 10_000  # a share of fewer says little
@@ -52,10 +53,8 @@ class DeadLetterLog:
             step: Number of the optimizer step, or of the iteration.
             local: Those of this rank.
         """
-        by_rank: list[list[DeadLetter]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(by_rank, list(local))
         gathered = sorted(
-            (dead_letter for dead_letters in by_rank for dead_letter in dead_letters),
+            (dead_letter for dead_letters in gather_objects(list(local)) for dead_letter in dead_letters),
             key=lambda dead_letter: dead_letter.source,
         )
         if not gathered:

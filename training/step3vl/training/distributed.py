@@ -31,8 +31,7 @@ def gather_interleaved(items: Sequence[T]) -> list[T]:
     """The items of all ranks in their global order, where rank r of N holds those at r, r + N, r + 2N, ..."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return list(items)
-    by_rank: list[list[T]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(by_rank, list(items))
+    by_rank = gather_objects(list(items))
     longest = max(len(share) for share in by_rank)
     return [share[position] for position in range(longest) for share in by_rank if position < len(share)]
 

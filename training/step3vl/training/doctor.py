@@ -16,6 +16,7 @@ from step3vl.data.config import Config
 from step3vl.data.dataset import Dataset, DeadLetter, Split
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Mixture, MixtureSource, Oversize, PackItem, PlanPhase
+from step3vl.data.sample import Kind
 from step3vl.data.storage import DEFAULT_STORE, StoreConfig
 from step3vl.data.tokens import TokenIds, load_tokenizer
 from step3vl.model import Step3VLImageProcessor
@@ -102,7 +103,7 @@ def diagnose(
     *,
     sequence_length: int,
     split: Split = "train",
-    kind: Literal["document", "conversation"] | None = None,
+    kind: Kind | None = None,
     task: str | None = None,
     oversize: Oversize = "drop",
     packs: int | None = None,

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from step3vl.data.plan import Mixture
 from step3vl.training.batch import PackedBatch
+from step3vl.training.distributed import gather_objects
 from step3vl.training.engine import DeepSpeedEngine
 from step3vl.training.schedule import TrainingPhase
 
@@ -53,9 +53,7 @@ def validation_loss(
                 samples = _per_sample(output.logprobs[row], inputs, row, len(items))
                 for item, sample in zip(items, samples, strict=True):
                     sums[item.task] = sums.get(item.task, torch.zeros(2, dtype=torch.float64)) + torch.tensor(sample)
-    by_rank: list[dict[str, list[float]]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(by_rank, {task: total.tolist() for task, total in sums.items()})
-    return mean_losses(by_rank)
+    return mean_losses(gather_objects({task: total.tolist() for task, total in sums.items()}))
 
 
 def _per_sample(logprobs: Tensor, inputs: dict[str, Tensor], row: int, samples: int) -> list[tuple[float, float]]:

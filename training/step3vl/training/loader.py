@@ -30,6 +30,12 @@ SAMPLE_ERRORS = (DamagedSample, OSError, ValueError, SyntaxError, DecompressionB
 """Errors of the sample that was being read; any other is an error of the run."""
 
 
+def dead_letter_of(error: Exception, *, step: str, position: str) -> DeadLetter:
+    """The dead letter of a sample that could not be read; the reason does not repeat the sample's position."""
+    dead_letter = DeadLetter.from_error(error, step=step, source=position)
+    return dead_letter.model_copy(update={"reason": dead_letter.reason.removeprefix(f"{position}: ")})
+
+
 class RankPacks(NamedTuple):
     """The packs of one rank in a micro-batch, and the position in the plan after the packs of all ranks."""
 
@@ -186,9 +192,7 @@ class PackLoader(IterableDataset[PackedBatch | UserError]):
                 prepared = prepare_sample(sample, self._tokenizer, self._processor, item.piece)
                 _check_length(item, prepared)
             except SAMPLE_ERRORS as error:
-                position = self.plan.where(item)
-                dead_letter = DeadLetter.from_error(error, step="load", source=position)
-                return dead_letter.model_copy(update={"reason": dead_letter.reason.removeprefix(f"{position}: ")})
+                return dead_letter_of(error, step="load", position=self.plan.where(item))
             self._cache.put(item, prepared)
         return prepared
 

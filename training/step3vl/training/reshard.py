@@ -1,17 +1,22 @@
-"""Load a ZeRO checkpoint that was written by another number of processes.
+"""Consolidate the shards of a ZeRO checkpoint: for another number of processes, or to the weights of the model.
 
-DeepSpeed's universal checkpoint is a folder with each parameter and each of its optimizer states unpartitioned. It is
-made from the shards when it is needed, beside the checkpoint, and removed when all ranks have loaded from it.
+DeepSpeed's universal checkpoint, which another number of processes can load, is a folder with each parameter and each
+of its optimizer states unpartitioned. It is made from the shards when it is needed, beside the checkpoint, and removed
+when all ranks have loaded from it.
 """
 
 import io
 import logging
+import os
 import shutil
 from argparse import Namespace
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from step3vl.training.distributed import wait_for_all
 from step3vl.training.engine import DeepSpeedEngine
@@ -48,11 +53,34 @@ def load_resharded(engine: DeepSpeedEngine, checkpoint: Path, name: str) -> None
         shutil.rmtree(universal)
 
 
+def consolidated_weights(checkpoint: Path, name: str) -> dict[str, Tensor]:
+    """The weights of an engine in float32, in one process.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        name: Name of the engine in it.
+    """
+    weights: dict[str, Tensor] = {}
+    unpartitioned = checkpoint / name / "mp_rank_00_model_states.pt"  # partitioned with ZeRO-3
+    if unpartitioned.is_file():
+        module = torch.load(unpartitioned, map_location="cpu", weights_only=False)["module"]
+        weights = {parameter: tensor.float() for parameter, tensor in module.items()}
+    if any((checkpoint / name).glob("*optim_states.pt")):
+        if not torch.cuda.is_available():
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise DeepSpeed warns that it found no GPU
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        with _without_output():
+            # What the optimizer holds is exact in bf16 too; frozen parameters are not among it.
+            weights |= get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), name)
+    return weights
+
+
 def _consolidate(shards: Path, universal: Path) -> None:
     from deepspeed.checkpoint import ds_to_universal
 
     universal.mkdir(parents=True)
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it prints its progress
+    with _without_output():
         ds_to_universal.main(
             Namespace(
                 input_folder=str(shards),
@@ -64,3 +92,10 @@ def _consolidate(shards: Path, universal: Path) -> None:
                 inject_missing_state=True,  # ours has none: no parameter is split over ranks but by ZeRO
             )
         )
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Drop what DeepSpeed prints of its progress."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield

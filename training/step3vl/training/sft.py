@@ -4,10 +4,11 @@ The same trainer on conversations only, from a pretrained model. The two stages 
 (text to multimodal 9:1, then 1:1) are two phases whose mixtures select by `modality`.
 """
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
+from step3vl.data.sample import Kind
 from step3vl.training.config import TrainConfig, read_config
 from step3vl.training.launch import run_rank
 
@@ -15,7 +16,7 @@ from step3vl.training.launch import run_rank
 class SFTConfig(TrainConfig):
     """A run of fine-tuning: sources give their conversations, and the model comes from `init`."""
 
-    sample_kind: ClassVar[Literal["document", "conversation"] | None] = "conversation"
+    sample_kind: ClassVar[Kind | None] = "conversation"
 
     @model_validator(mode="after")
     def _check_conversations(self) -> Self:

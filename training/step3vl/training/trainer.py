@@ -20,7 +20,7 @@ from step3vl.training import checkpoint
 from step3vl.training.batch import PackedBatch
 from step3vl.training.config import TrainConfig, accumulation_steps
 from step3vl.training.dead_letters import DeadLetterLog, check_unreadable
-from step3vl.training.distributed import global_sums
+from step3vl.training.distributed import gather_objects, global_sums
 from step3vl.training.engine import (
     NonFiniteError,
     backward,
@@ -238,14 +238,18 @@ class _Run:
             unreadable_tokens=progress.unreadable_tokens + int(unreadable_tokens),
             cursor=micro_batches[-1].cursor,
         )
-        row = {"step": progress.step, "phase": phase, "loss": mean_loss, "lr": rate, "grad_norm": norm}
-        row |= {
+        return progress, {
+            "step": progress.step,
+            "phase": phase,
+            "loss": mean_loss,
+            "lr": rate,
+            "grad_norm": norm,
             "tokens": progress.tokens,
             "trained_tokens": progress.trained_tokens,
             "seconds": round(progress.seconds, 3),
             "packs": progress.cursor.packs,
+            "unreadable_samples": progress.unreadable_samples,
         }
-        return progress, {**row, "unreadable_samples": progress.unreadable_samples}
 
     def _describe_samples(self, batches: Sequence[PackedBatch], suspects: Sequence[PackedBatch] = ()) -> str:
         """Name the samples of some micro-batches of all ranks: of the suspects, or of all where no rank has one."""
@@ -253,8 +257,7 @@ class _Run:
             [self.loader.plan.where(item) for batch in part for row in batch.items for item in row]
             for part in (suspects, batches)
         ]
-        by_rank: list[list[list[str]]] = [[] for _ in range(self.world)]
-        dist.all_gather_object(by_rank, local)  # all ranks are here, for what they saw is the same sum
+        by_rank = gather_objects(local)  # all ranks are here, for what they saw is the same sum
         suspected, everything = ([name for parts in by_rank for name in parts[which]] for which in (0, 1))
         names = suspected or everything
         more = f" and {len(names) - _NAMED_SAMPLES} more" if len(names) > _NAMED_SAMPLES else ""

@@ -79,10 +79,8 @@ def run_batch(
         "model": model,
         **config.model_dump(mode="json", exclude={"concurrency"}),
     }
-    if pacore:
-        settings["pacore"]["template"] = pacore.template.read_text(
-            encoding="utf-8"
-        )  # the content, which a path does not identify
+    if pacore:  # the content of the template, which a path does not identify
+        settings["pacore"]["template"] = pacore.template.read_text(encoding="utf-8")
     with AnswerFile(out, settings, retry_failed) as output:
         before = len(output.done)
         if before < total:

@@ -9,13 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from step3vl.workflows.command import (
-    SETTINGS,
-    Force,
-    command_context,
-    make_room,
-    ordered_group,
-)
+from step3vl.workflows.command import INTERRUPTED, SETTINGS, Force, command_context, make_room, ordered_group
 from step3vl.workflows.corpus_cli import corpus
 from step3vl.workflows.train_cli import train
 
@@ -337,7 +331,7 @@ def run(
     interrupted = (
         "interrupted; to continue, run the same command with --force and no stage after it"
         if restarts
-        else "interrupted; run the same command again to continue"
+        else INTERRUPTED
     )
     with command_context(interrupted):
         from step3vl.workflows.config import parse_overrides, to_yaml

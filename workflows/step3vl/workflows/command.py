@@ -20,6 +20,8 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command even where Ctrl-C only ends a part of its work."""
 
 
+INTERRUPTED = "interrupted; run the same command again to continue"
+
 SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
     "rich_markup_mode": "rich",
@@ -59,6 +61,28 @@ def resolve_config(path: Path, overrides: list[str] | None, config_class: type[C
     return None
 
 
+def run_stage(
+    kind: str, path: Path, overrides: list[str] | None, out: Path | None = None, *, dry_run: bool, force: bool
+) -> None:
+    """Run a stage by itself, as a command of its own.
+
+    Args:
+        kind: The kind of the stage, see ``step3vl.workflows.kinds``.
+        path: The YAML file of its configuration.
+        overrides: Fields to change.
+        out: The output directory; by default, the ``output`` of the configuration.
+        dry_run: Whether to print the configuration instead.
+        force: Whether to start from nothing.
+    """
+    with command_context("interrupted; to continue, run the same command without --force" if force else INTERRUPTED):
+        from step3vl.workflows.kinds import KINDS
+        from step3vl.workflows.runner import run_alone
+
+        config: Any = resolve_config(path, overrides, KINDS[kind].load().config_class, dry_run)
+        if config:
+            run_alone(kind, KINDS, config, out or Path(config.output), force)
+
+
 def make_room(out: Path, finished: bool, force: bool, sources: Iterable[str | Path] = ()) -> None:
     """Rename an earlier result at ``out`` to NAME.1, NAME.2, ..., which only ``--force`` allows.
 
@@ -90,7 +114,7 @@ def make_room(out: Path, finished: bool, force: bool, sources: Iterable[str | Pa
 
 
 @contextmanager
-def command_context(interrupted: str = "interrupted; run the same command again to continue") -> Iterator[None]:
+def command_context(interrupted: str = INTERRUPTED) -> Iterator[None]:
     """Log to the terminal, and treat SIGTERM like Ctrl-C, so that child processes end and files are closed.
 
     Args:

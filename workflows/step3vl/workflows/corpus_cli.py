@@ -13,7 +13,7 @@ from step3vl.workflows.command import (
     Overrides,
     command_context,
     ordered_group,
-    resolve_config,
+    run_stage,
 )
 
 Format = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
@@ -47,17 +47,7 @@ def build(
     ] = False,
 ) -> None:
     """Build a sharded, indexed dataset from the sources that CONFIG names."""
-    with command_context(
-        "interrupted; to continue, run the same command without --force"
-        if force
-        else "interrupted; run the same command again to continue"
-    ):
-        from step3vl.workflows.kinds import KINDS
-        from step3vl.workflows.runner import run_alone
-
-        resolved = resolve_config(config, overrides, KINDS["corpus"].load().config_class, dry_run)
-        if resolved:
-            run_alone("corpus", KINDS, resolved, out, force)
+    run_stage("corpus", config, overrides, out, dry_run=dry_run, force=force)
 
 
 @corpus.command(

@@ -164,13 +164,14 @@ def read_inputs(stage: ResolvedStage, pending: Collection[Path] = ()) -> dict[st
 
 def check_allowed(planned: Sequence[PlannedStage]) -> None:
     """Raise NeedsForce where a finished result would have to be redone and nobody allowed it."""
-    refused = [entry.stage.name for entry in planned if entry.decision.action == Action.NEEDS_FORCE]
+    refused = [entry for entry in planned if entry.decision.action == Action.NEEDS_FORCE]
     if refused:
-        first = next(entry for entry in planned if entry.decision.action == Action.NEEDS_FORCE)
+        out, reasons = refused[0].stage.context.out, refused[0].decision.reasons
+        names = ", ".join(entry.stage.name for entry in refused)
         raise NeedsForce(
-            f"{first.stage.context.out} is finished, and what it was made from has changed "
-            f"({'; '.join(first.decision.reasons)}); nothing was done. --force redoes {', '.join(refused)} and keeps "
-            f"the earlier output{'s, the first' if len(refused) > 1 else ''} as {next_name(first.stage.context.out)}",
+            f"{out} is finished, and what it was made from has changed ({'; '.join(reasons)}); nothing was done. "
+            f"--force redoes {names} and keeps the earlier output{'s, the first' if len(refused) > 1 else ''} "
+            f"as {next_name(out)}",
             planned,
         )
 

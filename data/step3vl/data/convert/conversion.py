@@ -122,13 +122,9 @@ def _to_dataset(samples: SampleStream, out: Path, config: DatasetConfig, origin:
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(config.tokenizer)
     dead_letters = DeadLetterWriter(out / DEAD_LETTERS)
-    read = counted = 0
+    counted = 0
     with SampleSorter(config.shards) as sorter:
-        for sample in samples:
-            if isinstance(sample, DeadLetter):
-                dead_letters.add(sample)
-                continue
-            read += 1
+        for sample in _readable(samples, dead_letters):
             try:
                 tokens = count_tokens(sample, tokenizer, config.image)
                 images = tuple(sorter.stage(image) for image in sample.images)
@@ -138,9 +134,7 @@ def _to_dataset(samples: SampleStream, out: Path, config: DatasetConfig, origin:
             counted += 1
             row = sample.model_copy(update={"tokens": tokens, "images": images}).to_row()
             sorter.add(sample.id, split_of(sample.id, config.heldout), duplicate_rank(row), row)
-        dead_letters.close()
-        steps = [dead_letters.ledger_step(CONVERT_STEP, read), dead_letters.ledger_step(COUNT_STEP, counted)]
-        _require_some(counted, dead_letters)
+        steps = _finish(dead_letters, COUNT_STEP, counted)
         infos, written = sorter.write(out, config.name)
     name = save_tokenizer(config.tokenizer, tokenizer, out)
     recorded = config.model_dump(mode="json", exclude={"tokenizer", "image"})
@@ -187,12 +181,8 @@ def to_files(samples: SampleStream, out: Path, format_name: str) -> ConversionRe
 def _write(samples: SampleStream, folder: Path, account: Path, format_name: str) -> ConversionResult:
     dead_letters = DeadLetterWriter(account / DEAD_LETTERS)
     writer = FORMATS[format_name].write(folder)
-    read = kept = 0
-    for sample in samples:
-        if isinstance(sample, DeadLetter):
-            dead_letters.add(sample)
-            continue
-        read += 1
+    kept = 0
+    for sample in _readable(samples, dead_letters):
         try:
             writer.add(sample)
         except RECORD_ERRORS as error:
@@ -200,16 +190,27 @@ def _write(samples: SampleStream, folder: Path, account: Path, format_name: str)
         else:
             kept += 1
     writer.close()
-    dead_letters.close()
-    steps = (dead_letters.ledger_step(CONVERT_STEP, read), dead_letters.ledger_step(WRITE_STEP, kept))
-    _require_some(kept, dead_letters)
+    steps = _finish(dead_letters, WRITE_STEP, kept)
     ledger = {"version": LEDGER_VERSION, "steps": [step.model_dump() for step in steps]}
     write_durably(account / LEDGER, json.dumps(ledger, indent=1).encode())
     return ConversionResult(steps, dead_letters.first)
 
 
-def _require_some(kept: int, dead_letters: DeadLetterWriter) -> None:
+def _readable(samples: SampleStream, dead_letters: DeadLetterWriter) -> Iterator[Sample]:
+    """The samples of a stream, whose dead letters are written."""
+    for sample in samples:
+        if isinstance(sample, DeadLetter):
+            dead_letters.add(sample)
+        else:
+            yield sample
+
+
+def _finish(dead_letters: DeadLetterWriter, step: str, kept: int) -> tuple[LedgerStep, LedgerStep]:
+    """Complete the dead letters; the counts of reading, and of a step that kept so many of what was read."""
+    dead_letters.close()
+    last = dead_letters.ledger_step(step, kept)
     if not kept:
         first = dead_letters.first
         example = f"; the first, {first.source}: {first.reason}" if first else ""
         raise UserError(f"no record could be converted{example}; check that the format is the right one")
+    return dead_letters.ledger_step(CONVERT_STEP, last.read), last

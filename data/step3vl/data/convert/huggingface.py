@@ -5,7 +5,7 @@ question with its answer or answers; or a text alone, which makes a document of 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from step3vl.data.convert.image_loader import ImageLoader
-from step3vl.data.convert.openai import parts_of
-from step3vl.data.convert.openai import to_record as to_openai_record
+from step3vl.data.convert.openai import parts_of, turns_of
 from step3vl.data.convert.openai import to_sample as from_openai_record
 from step3vl.data.convert.records import (
     CONVERT_STEP,
@@ -34,7 +33,7 @@ from step3vl.data.convert.records import (
 from step3vl.data.convert.sharegpt import to_sample as from_sharegpt_record
 from step3vl.data.convert.source_files import files_of
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.sample.parts import Image, ImagePart, Part, TextPart, text
+from step3vl.data.sample.parts import ImagePart, Part, TextPart, text
 from step3vl.data.sample.sample import Message, Sample
 from step3vl.data.sample.truth import AnyTruth, TextTruth, Truth
 
@@ -91,8 +90,7 @@ SCHEMA = _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features":
 
 def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
     """Read a file or folder. Returns samples and dead letters in the order of the rows."""
-    folder = defaults.folder(source)
-    return convert_records(_rows(source), lambda record: to_sample(record, defaults, ImageLoader(folder)))
+    return convert_records(_rows(source), to_sample, defaults, defaults.folder(source))
 
 
 def _rows(source: Path) -> Iterator[SourceRecord | DeadLetter]:
@@ -176,7 +174,7 @@ def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
     if sample.messages is None:
         row["content"] = _parts(sample.content or ())
     else:
-        turns = to_openai_record(sample, names)["messages"]
+        turns = turns_of(sample.messages, names)
         row["messages"] = [
             {**turn, "content": _parts(message.content)} for turn, message in zip(turns, sample.messages, strict=True)
         ]
@@ -190,9 +188,4 @@ def _parts(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
-    """The sample of a written record, whose images have these names."""
-    return to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
-
-
-CODEC = RecordCodec(to_record, read_back)
+CODEC = RecordCodec(to_record, to_sample)

@@ -4,7 +4,7 @@ Images are data URLs or paths. A message may have `reasoning_content` and `weigh
 `images` with `<image>`, as many trainers write it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from step3vl.data.convert.records import (
 )
 from step3vl.data.convert.source_files import read_json
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.sample.parts import Image, ImagePart, Part, text
+from step3vl.data.sample.parts import ImagePart, Part, text
 from step3vl.data.sample.sample import Message, Sample, ToolCall
 
 _ROLES = {"developer": "system", "function": "tool", "human": "user", "gpt": "assistant"}
@@ -35,8 +35,7 @@ _ROLES = {"developer": "system", "function": "tool", "human": "user", "gpt": "as
 
 def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
     """Read a file or folder. Returns samples and dead letters in the order of the records."""
-    folder = defaults.folder(source)
-    return convert_records(read_json(source), lambda record: to_sample(record, defaults, ImageLoader(folder)))
+    return convert_records(read_json(source), to_sample, defaults, defaults.folder(source))
 
 
 def to_sample(
@@ -129,13 +128,14 @@ def call_of(call: Any) -> ToolCall:
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
     """A record whose images have these names. Raises ValueError for a sample that the format cannot hold."""
-    record: dict[str, Any] = {"messages": _turns(require_turns(sample), names)}
+    record: dict[str, Any] = {"messages": turns_of(require_turns(sample), names)}
     if sample.tools:
         record["tools"] = list(sample.tools)
     return {**record, EXTRA: extra_fields(sample)}
 
 
-def _turns(messages: tuple[Message, ...], names: list[str]) -> list[dict[str, Any]]:
+def turns_of(messages: tuple[Message, ...], names: list[str]) -> list[dict[str, Any]]:
+    """The turns of a conversation whose images have these names."""
     turns, open_calls, calls = [], [], 0
     for message in messages:
         turn: dict[str, Any] = {"role": message.role, "content": _content(message.content, names) or None}
@@ -167,9 +167,4 @@ def _content(parts: tuple[Part, ...], names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
-    """The sample of a written record, whose images have these names."""
-    return to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
-
-
-CODEC = RecordCodec(to_record, read_back)
+CODEC = RecordCodec(to_record, to_sample)

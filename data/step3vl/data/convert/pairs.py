@@ -5,7 +5,7 @@ A pair is a document: the image, then its text. Adjacent members with the same k
 
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from step3vl.data.convert.records import (
 )
 from step3vl.data.convert.source_files import files_of
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.sample.parts import EXTENSION, Image, ImagePart, text
+from step3vl.data.sample.parts import EXTENSION, ImagePart, text
 from step3vl.data.sample.sample import Sample
 
 _IMAGES = (*EXTENSION.values(), "jpeg", "tiff")
@@ -34,7 +34,7 @@ _CAPTIONS = ("caption", "text", "txt")
 
 def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
     """Read a file or folder. Returns samples and dead letters in the order of the tars."""
-    return convert_records(_groups(source), lambda record: to_sample(record, defaults, ImageLoader(None)))
+    return convert_records(_groups(source), to_sample, defaults, folder=None)
 
 
 def _groups(source: Path) -> Iterator[SourceRecord | DeadLetter]:
@@ -88,14 +88,10 @@ def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
     raise ValueError("a pair is a document of one image and the text after it")
 
 
-def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
-    """The sample of a written record, whose images have these names."""
-    members = {
-        EXTENSION[images[""].format]: b"",
-        "txt": record["txt"].encode(),
-        "json": json.dumps(record["json"]).encode(),
-    }
-    return to_sample(SourceRecord("", members), RecordDefaults(), ImageLoader(None, images))
+def _written_to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
+    """Convert what `to_record` returned; the loader has the image, whatever its member's name and bytes."""
+    texts = {"txt": record.value["txt"].encode(), "json": json.dumps(record.value["json"]).encode()}
+    return to_sample(SourceRecord(record.where, {"jpg": b"", **texts}), defaults, loader)
 
 
-CODEC = RecordCodec(to_record, read_back)
+CODEC = RecordCodec(to_record, _written_to_sample)

@@ -54,11 +54,18 @@ class SourceRecord(NamedTuple):
     value: Any
 
 
+RecordConverter = Callable[[SourceRecord, RecordDefaults, ImageLoader], Sample]
+
+
 class RecordCodec(NamedTuple):
     """Encodes a sample and the names of its images as a record, and decodes a record and its images by name."""
 
     to_record: Callable[[Sample, list[str]], dict[str, Any]]
-    read_back: Callable[[Mapping[str, Any], Mapping[str, Image]], Sample]
+    to_sample: RecordConverter
+
+    def read_back(self, record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
+        """The sample of a written record, whose images have these names."""
+        return self.to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
 
 
 def interleave(value: str, references: Iterator[Any], loader: ImageLoader) -> list[Part]:
@@ -204,14 +211,24 @@ def require_text(parts: Sequence[Part]) -> str:
 
 
 def convert_records(
-    records: Iterator[SourceRecord | DeadLetter], to_sample: Callable[[SourceRecord], Sample]
+    records: Iterator[SourceRecord | DeadLetter],
+    to_sample: RecordConverter,
+    defaults: RecordDefaults,
+    folder: Path | None,
 ) -> Iterator[Sample | DeadLetter]:
-    """Convert each record to a sample, or to the dead letter that says why it is not one."""
+    """Convert each record to a sample, or to the dead letter that says why it is not one.
+
+    Args:
+        records: Records, and dead letters of those that could not be read.
+        to_sample: Converts a record. Raises ValueError saying what is wrong with it.
+        defaults: Fields that the records do not have.
+        folder: Folder that paths of images are relative to; None for a format that names no files.
+    """
     for record in records:
         if isinstance(record, DeadLetter):
             yield record
             continue
         try:
-            yield to_sample(record)
+            yield to_sample(record, defaults, ImageLoader(folder))
         except RECORD_ERRORS as error:
             yield DeadLetter.from_error(error, step=CONVERT_STEP, source=record.where)

@@ -5,7 +5,7 @@ text, in `<think>` and `</think>`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from step3vl.data.convert.records import (
 )
 from step3vl.data.convert.source_files import read_json
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.sample.parts import Image, text
+from step3vl.data.sample.parts import text
 from step3vl.data.sample.sample import Message, Sample, ToolCall
 
 _ROLES: dict[str, str] = {
@@ -44,10 +44,8 @@ _NAMES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "obse
 
 def read(source: Path, defaults: RecordDefaults, format_name: str = "sharegpt") -> Iterator[Sample | DeadLetter]:
     """Read a file or folder. Returns samples and dead letters in the order of the records."""
-    folder = defaults.folder(source)
-    return convert_records(
-        read_json(source), lambda record: to_sample(record, defaults, ImageLoader(folder), format_name)
-    )
+    convert = partial(to_sample, format_name=format_name)
+    return convert_records(read_json(source), convert, defaults, defaults.folder(source))
 
 
 read_llava = partial(read, format_name="llava")
@@ -116,10 +114,5 @@ def _turn(message: Message) -> dict[str, Any]:
     return turn
 
 
-def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
-    """The sample of a written record, whose images have these names."""
-    return to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
-
-
-LLAVA = RecordCodec(partial(to_record, key="image"), read_back)
-SHAREGPT = RecordCodec(partial(to_record, key="images"), read_back)
+LLAVA = RecordCodec(partial(to_record, key="image"), to_sample)
+SHAREGPT = RecordCodec(partial(to_record, key="images"), to_sample)

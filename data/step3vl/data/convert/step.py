@@ -6,7 +6,7 @@ is written shows each full image once, without crops.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from step3vl.data.convert.records import (
 from step3vl.data.convert.source_files import read_json
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.sample.crops import ImageSpec
-from step3vl.data.sample.parts import Image, ImagePart, Part
+from step3vl.data.sample.parts import ImagePart, Part
 from step3vl.data.sample.sample import Message, Sample
 
 _CROP = re.compile(r"<patch_start>(?:<im_patch>)*<patch_end>(?:<patch_newline>)?")
@@ -41,8 +41,7 @@ _MARKUP = "<im_start>" + "<im_patch>" * ImageSpec().image_tokens + "<im_end>"
 
 def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
     """Read a file or folder. Returns samples and dead letters in the order of the records."""
-    folder = defaults.folder(source)
-    return convert_records(read_json(source), lambda record: to_sample(record, defaults, ImageLoader(folder)))
+    return convert_records(read_json(source), to_sample, defaults, defaults.folder(source))
 
 
 def to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
@@ -125,9 +124,4 @@ def _turn(message: Message) -> dict[str, Any]:
     return turn
 
 
-def read_back(record: Mapping[str, Any], images: Mapping[str, Image]) -> Sample:
-    """The sample of a written record, whose images have these names."""
-    return to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
-
-
-CODEC = RecordCodec(to_record, read_back)
+CODEC = RecordCodec(to_record, to_sample)

@@ -1,6 +1,6 @@
 """Merging datasets without duplicates, and splitting one again. Images are copied from shard to shard unchanged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import Ledger, LedgerStep
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import split_of
-from step3vl.data.dataset.sorter import SampleSorter
+from step3vl.data.dataset.sorter import RankedRow, SampleSorter
 from step3vl.data.dataset.writer import commit, refuse_existing_dataset
 from step3vl.data.errors import UserError, infrastructure_errors
 from step3vl.data.sample.sample import Sample
@@ -69,50 +69,45 @@ def _rewrite(
     heldout: float | None,
     config: dict[str, Any],
 ) -> Dataset:
-    refuse_existing_dataset(out)
-    with infrastructure_errors(f"writing {out}"):
-        return _write(datasets, out, name, shards, heldout, config)
-
-
-def _write(
-    datasets: Sequence[Dataset],
-    out: Path,
-    name: str,
-    shards: int | None,
-    heldout: float | None,
-    config: dict[str, Any],
-) -> Dataset:
     """Sort rows of the indexes only; a sample is read as it is written."""
+    refuse_existing_dataset(out)
     first = datasets[0]
     count = shards or sum(max(_train_shards(dataset), 1) for dataset in datasets)
 
     def resolve(row: dict[str, Any]) -> Sample:
         return datasets[row["dataset"]].read(row["shard"], row["offset"], row["size"])
 
-    with SampleSorter(count) as sorter:
-        for number, dataset in enumerate(datasets):
-            for batch in dataset.index_batches(["id", "offset", "size"]):
-                for row in batch.to_pylist():
-                    previous = dataset.manifest.shards[row["shard"]].split
-                    side = previous if heldout is None else split_of(row["id"], heldout)
-                    location = {**{key: row[key] for key in ("shard", "offset", "size")}, "dataset": number}
-                    sorter.add(row["id"], side, f"{number:06d}", location)
-        infos, written = sorter.write(out, name, resolve)
-    counting = first.manifest.counting
-    if counting.tokenizer != "qwen3":
-        tokenizer = save_tokenizer(counting.tokenizer, load_tokenizer(first.tokenizer), out)
-        counting = counting.model_copy(update={"tokenizer": tokenizer})
-    step = written.model_copy(update={"name": next(iter(config))})
-    previous_steps: list[LedgerStep] = [step for dataset in datasets for step in dataset.manifest.ledger]
-    return commit(
-        out,
-        name=name,
-        shards=infos,
-        ledger=[*Ledger.merge(previous_steps).steps, step],
-        counting=counting,
-        config=config,
-        code_version=code_version("step3vl.data"),
-    )
+    with infrastructure_errors(f"writing {out}"):
+        with SampleSorter(count) as sorter:
+            for row in _rows(datasets, heldout):
+                sorter.add(*row)
+            infos, written = sorter.write(out, name, resolve)
+        counting = first.manifest.counting
+        if counting.tokenizer != "qwen3":
+            tokenizer = save_tokenizer(counting.tokenizer, load_tokenizer(first.tokenizer), out)
+            counting = counting.model_copy(update={"tokenizer": tokenizer})
+        step = written.model_copy(update={"name": next(iter(config))})
+        previous_steps: list[LedgerStep] = [step for dataset in datasets for step in dataset.manifest.ledger]
+        return commit(
+            out,
+            name=name,
+            shards=infos,
+            ledger=[*Ledger.merge(previous_steps).steps, step],
+            counting=counting,
+            config=config,
+            code_version=code_version("step3vl.data"),
+        )
+
+
+def _rows(datasets: Sequence[Dataset], heldout: float | None) -> Iterator[RankedRow]:
+    """Where each sample is, ranked by the order of the datasets."""
+    for number, dataset in enumerate(datasets):
+        for batch in dataset.index_batches(["id", "offset", "size"]):
+            for row in batch.to_pylist():
+                previous = dataset.manifest.shards[row["shard"]].split
+                side = previous if heldout is None else split_of(row["id"], heldout)
+                location = {**{key: row[key] for key in ("shard", "offset", "size")}, "dataset": number}
+                yield RankedRow(row["id"], side, f"{number:06d}", location)
 
 
 def _train_shards(dataset: Dataset) -> int:

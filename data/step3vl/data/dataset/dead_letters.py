@@ -44,8 +44,8 @@ class DeadLetterWriter:
 
     def ledger_step(self, step: str, kept: int) -> LedgerStep:
         """The counts of a step that kept so many records and failed on those that were added."""
-        failed = dict(sorted(self._counts.get(step, Counter()).items()))
-        return LedgerStep(name=step, read=kept + sum(failed.values()), kept=kept, failed=failed)
+        failed = self._counts.get(step, Counter())
+        return LedgerStep(name=step, read=kept + failed.total(), kept=kept, failed=failed)
 
     def _flush(self) -> None:
         if self._file is None:

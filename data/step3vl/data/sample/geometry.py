@@ -103,11 +103,6 @@ class Box:
         """The centre of the box."""
         return Point((self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2, self.space, self.size)
 
-    def contains(self, point: Point) -> bool:
-        """Whether the point is in the box, borders included."""
-        other = point.to(self.space)
-        return self.x1 <= other.x <= self.x2 and self.y1 <= other.y <= self.y2
-
     def iou(self, other: "Box") -> float:
         """Intersection over union, 0..1; 0 when both are empty."""
         box = other.to(self.space)

@@ -53,6 +53,14 @@ class Usage:
     completion_tokens: int
     reasoning_tokens: int | None = field(default=None, compare=False)
 
+    @classmethod
+    def from_json(cls, usage: Mapping[str, Any]) -> Self:
+        """Read OpenAI's `usage` object."""
+        details = usage.get("completion_tokens_details") or {}
+        return cls(
+            usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, details.get("reasoning_tokens")
+        )
+
     @property
     def total_tokens(self) -> int:
         """Prompt and completion tokens."""

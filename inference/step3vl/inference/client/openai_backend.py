@@ -301,10 +301,7 @@ class OpenAIBackend:
             finally:
                 await response.aclose()
         if usage is not None:
-            details = usage.get("completion_tokens_details") or {}
-            request_usage = Usage(
-                usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, details.get("reasoning_tokens")
-            )
+            request_usage = Usage.from_json(usage)
             if len(rollouts) == 1:
                 deltas.tokens[rollouts.start] = request_usage.completion_tokens
             if deltas.usage is None:

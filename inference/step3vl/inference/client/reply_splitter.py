@@ -27,16 +27,18 @@ class ReplySplitter:
 
     Args:
         tools: Whether tool calls are cut out of the answer.
+        max_calls: The most calls that `tool_calls` keeps, None for all.
 
     Attributes:
         reasoning: Whether the reply is still within its reasoning.
         tool_calls: The calls of the answer, set by `finish`.
     """
 
-    def __init__(self, tools: bool):
+    def __init__(self, tools: bool, max_calls: int | None = None):
         self.reasoning = True
         self.tool_calls: tuple[ToolCall, ...] = ()
         self._tools = tools
+        self._max_calls = max_calls
         self._answer = ""
         self._held = ""
         self._sent = ""  # of the part that the reply is in
@@ -71,7 +73,8 @@ class ReplySplitter:
             return [ReplyPiece("reasoning", rest)] if rest else []
         answer = self._answer.strip("\n")
         if self._tools:
-            answer, self.tool_calls = extract_tool_calls(answer)
+            answer, calls = extract_tool_calls(answer)
+            self.tool_calls = calls[: self._max_calls]
         rest = answer.removeprefix(self._sent)
         return [ReplyPiece("content", rest)] if rest else []
 

@@ -57,9 +57,8 @@ def create_app(backends: Mapping[str, Backend], config: ServerConfig | None = No
     app = FastAPI(title="step3vl", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.add_middleware(RequestMiddleware, config=config, metrics=service.metrics, requires_key=requires_key)
-    if (
-        config.cors_origins
-    ):  # added last, so around all else: refusals carry the headers too, and preflights need no key
+    if config.cors_origins:
+        # Added last, so around all else: refusals carry the headers too, and preflights need no key.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=config.cors_origins,

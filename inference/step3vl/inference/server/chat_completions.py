@@ -1,7 +1,8 @@
 """Chat completions: from the backend's deltas to OpenAI's chunks, or to one complete response."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from step3vl.inference.client import (
     Backend,
@@ -29,17 +30,15 @@ class ChoiceStream:
     Args:
         envelope: The fields that all chunks share.
         index: The index of the choice.
-        tools: Whether the request has tools, so that the reply may hold calls.
+        splitter: Splits the reply; a new one.
         counter: Receives the completion and reasoning tokens.
-        calls: The most tool calls that are returned, None for all.
     """
 
-    def __init__(self, envelope: Envelope, index: int, tools: bool, counter: UsageCounter, calls: int | None = None):
+    def __init__(self, envelope: Envelope, index: int, splitter: ReplySplitter, counter: UsageCounter):
         self.envelope = envelope
         self.index = index
         self.counter = counter
-        self.calls = calls
-        self._splitter = ReplySplitter(tools)
+        self._splitter = splitter
         self._logprobs: list[TokenLogprob] = []
 
     def feed(self, delta: Delta) -> list[bytes]:
@@ -62,7 +61,7 @@ class ChoiceStream:
         return chunks
 
     def _finish(self, reason: str) -> list[bytes]:
-        calls = self._splitter.tool_calls[: self.calls]
+        calls = self._splitter.tool_calls
         # One call a chunk, as OpenAI sends them: LlamaIndex reads only the first of a chunk.
         chunks = [self._chunk({"tool_calls": [call]}) for call in tool_call_objects(calls, indexed=True)]
         return [*chunks, self._chunk({}, finish="tool_calls" if calls else reason)]
@@ -74,39 +73,14 @@ class ChoiceStream:
         return self.envelope.chat_chunk(self.index, delta, finish, logprobs)
 
 
-async def stream_chat(
-    backend: Backend,
-    request: Request,
-    sampling: Sampling,
-    n: int,
-    envelope: Envelope,
-    counter: UsageCounter,
-    calls: int | None = None,
-) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of n choices as they come, without the usage; `counter` receives the tokens."""
-    choices = [ChoiceStream(envelope, index, bool(request.tools), counter, calls) for index in range(n)]
-    started = False
-    deltas = backend.stream(request, sampling, n)
-    async with aclosing(deltas):
-        async for delta in deltas:
-            if not started:
-                started = True
-                for index in range(n):
-                    yield envelope.chat_chunk(index, {"role": "assistant", "content": ""})
-            if chunks := choices[delta.index].feed(delta):
-                yield b"".join(chunks)
-    counter.replace_by(deltas.usage)
-
-
 class ChoiceBuilder:
     """Collects the deltas of one rollout for a response that is not streamed: what its stream would join to."""
 
-    def __init__(self, tools: bool, calls: int | None = None) -> None:
-        self.calls = calls
+    def __init__(self, splitter: ReplySplitter) -> None:
         self.rollout = RolloutBuilder()
         self.reasoning_tokens = 0
         self.texts: dict[PieceKind, str] = {"reasoning": "", "content": ""}
-        self._splitter = ReplySplitter(tools)
+        self._splitter = splitter
 
     @property
     def tokens(self) -> int:
@@ -124,7 +98,7 @@ class ChoiceBuilder:
 
     def choice(self, index: int, logprobs: bool) -> Json:
         """OpenAI's choice object."""
-        calls = self._splitter.tool_calls[: self.calls]
+        calls = self._splitter.tool_calls
         message: Json = {
             "role": "assistant",
             "content": self.texts["content"],
@@ -141,23 +115,42 @@ class ChoiceBuilder:
         }
 
 
-async def complete_chat(
-    backend: Backend,
-    request: Request,
-    sampling: Sampling,
-    n: int,
-    envelope: Envelope,
-    counter: UsageCounter,
-    calls: int | None = None,
-) -> Json:
-    """The complete response with n choices."""
-    builders = [ChoiceBuilder(bool(request.tools), calls) for _ in range(n)]
-    deltas = backend.stream(request, sampling, n)
-    async with aclosing(deltas):
-        async for delta in deltas:
-            builders[delta.index].feed(delta)
-    counter.completion = sum(builder.tokens for builder in builders)
-    counter.reasoning = sum(builder.reasoning_tokens for builder in builders)
-    counter.replace_by(deltas.usage)
-    choices = [builder.choice(index, sampling.logprobs is not None) for index, builder in enumerate(builders)]
-    return envelope.response(choices, counter.to_json())
+@dataclass
+class ChatGeneration:
+    """Generates n choices of a chat; a `Generation`."""
+
+    backend: Backend
+    request: Request
+    sampling: Sampling
+    n: int
+    splitter: Callable[[], ReplySplitter]
+    """Creates the splitter of each choice."""
+    envelope: Envelope
+    counter: UsageCounter
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        choices = [ChoiceStream(self.envelope, index, self.splitter(), self.counter) for index in range(self.n)]
+        started = False
+        deltas = self.backend.stream(self.request, self.sampling, self.n)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                if not started:
+                    started = True
+                    for index in range(self.n):
+                        yield self.envelope.chat_chunk(index, {"role": "assistant", "content": ""})
+                if chunks := choices[delta.index].feed(delta):
+                    yield b"".join(chunks)
+        self.counter.replace_by(deltas.usage)
+
+    async def complete(self) -> Json:
+        builders = [ChoiceBuilder(self.splitter()) for _ in range(self.n)]
+        deltas = self.backend.stream(self.request, self.sampling, self.n)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                builders[delta.index].feed(delta)
+        self.counter.completion = sum(builder.tokens for builder in builders)
+        self.counter.reasoning = sum(builder.reasoning_tokens for builder in builders)
+        self.counter.replace_by(deltas.usage)
+        logprobs = self.sampling.logprobs is not None
+        choices = [builder.choice(index, logprobs) for index, builder in enumerate(builders)]
+        return self.envelope.response(choices, self.counter.to_json())

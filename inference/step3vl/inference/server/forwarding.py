@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import httpx
 from starlette.responses import Response
 
-from step3vl.inference.client import BackendError, RemoteBackend
+from step3vl.inference.client import BackendError, RemoteBackend, Usage
 from step3vl.inference.server.chat_messages import ImageUrl
 from step3vl.inference.server.config import ServerConfig
 from step3vl.inference.server.errors import ApiError
 from step3vl.inference.server.generation import AdmittedResponse, EventWriter
 from step3vl.inference.server.request_images import RequestImageLoader, to_data_url
-from step3vl.inference.server.responses import Json, UsageCounter
+from step3vl.inference.server.responses import Json, UsageCounter, encode_json
 
 PASSED_HEADERS = ("content-type", "retry-after")
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -105,7 +105,7 @@ class ForwardedResponse(AdmittedResponse):
             if not data.get("choices"):
                 self._count(data)
             if self._rename(data):
-                return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+                return b"data: " + encode_json(data)
         return event
 
     def _whole(self, response: httpx.Response, content: bytes) -> Response:
@@ -121,7 +121,7 @@ class ForwardedResponse(AdmittedResponse):
             data = json.loads(content)
             self._count(data)
             if self._rename(data):
-                content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+                content = encode_json(data)
         headers = {name: response.headers[name] for name in PASSED_HEADERS if name in response.headers}
         return Response(content, response.status_code, headers)
 
@@ -134,14 +134,9 @@ class ForwardedResponse(AdmittedResponse):
     def _count(self, data: Any) -> None:
         usage = data.get("usage") if isinstance(data, dict) else None
         if isinstance(usage, dict):
-            details = usage.get("completion_tokens_details") or {}
-            self.count_tokens(
-                UsageCounter(
-                    usage.get("prompt_tokens") or 0,
-                    usage.get("completion_tokens") or 0,
-                    details.get("reasoning_tokens") or 0,
-                )
-            )
+            counter = UsageCounter()
+            counter.replace_by(Usage.from_json(usage))
+            self.count_tokens(counter)
 
 
 class MediaUrl(NamedTuple):

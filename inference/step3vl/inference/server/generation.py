@@ -6,9 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -30,16 +29,19 @@ HEADERS = [
 ]
 
 
-@dataclass(frozen=True)
-class Generation:
-    """How to generate one response. Both functions count tokens in `counter`."""
+class Generation(Protocol):
+    """Generates one response, streamed or complete. Both ways count tokens in `counter`."""
 
     envelope: Envelope
     counter: UsageCounter
-    stream: Callable[[], AsyncGenerator[bytes, None]]
-    """Yields the chunks, without the usage."""
-    complete: Callable[[], Awaitable[Json]]
-    """Returns the response at once."""
+
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks as they come, without the usage."""
+        ...
+
+    async def complete(self) -> Json:
+        """Return the complete response."""
+        ...
 
 
 class AdmittedResponse(Response, ABC):

@@ -5,11 +5,11 @@ reasoning of the synthesis. A client that asks for `events` gets the deltas of t
 without choices.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from step3vl.inference.client import Backend, Request, Sampling
+from step3vl.inference.client import Backend, ReplySplitter, Request, Sampling
 from step3vl.inference.pacore import (
     AnswerDelta,
     Finished,
@@ -49,7 +49,7 @@ class RoundProgress:
 
 
 class PaCoReGeneration:
-    """Generates one answer of PaCoRe, streamed or complete.
+    """Generates one answer of PaCoRe; a `Generation`.
 
     Args:
         backend: Answers the rollouts.
@@ -57,9 +57,9 @@ class PaCoReGeneration:
         sampling: The settings of every rollout.
         rounds: The number of hypotheses of each round.
         options: The request's own settings.
+        splitter: Creates the splitter of the answer.
         envelope: The fields that all chunks share.
         counter: Receives all tokens.
-        calls: The most tool calls of the answer, None for all.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class PaCoReGeneration:
         sampling: Sampling,
         rounds: tuple[int, ...],
         options: PaCoReOptions,
+        splitter: Callable[[], ReplySplitter],
         envelope: Envelope,
         counter: UsageCounter,
-        calls: int | None = None,
     ):
         settings = options.model_dump(exclude_none=True, exclude={"rounds", "events", "trace"})
         if sampling.seed is not None:
@@ -80,16 +80,16 @@ class PaCoReGeneration:
         self.pacore = PaCoRe(backend, config)
         self.request = request
         self.options = options
+        self.splitter = splitter
         self.envelope = envelope
         self.counter = counter
-        self.calls = calls
         self._progress = RoundProgress(0)
         self._answer_counter = UsageCounter()
         self._result: PaCoReResult | None = None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the chunks, without the usage."""
-        answer = ChoiceStream(self.envelope, 0, bool(self.request.tools), self._answer_counter, self.calls)
+        answer = ChoiceStream(self.envelope, 0, self.splitter(), self._answer_counter)
         events = self.pacore.stream(self.request)
         started = False
         async with aclosing(events):
@@ -110,13 +110,13 @@ class PaCoReGeneration:
 
     async def complete(self) -> Json:
         """The complete response."""
-        answer, reasoning = ChoiceBuilder(bool(self.request.tools), self.calls), ""
+        answer, reasoning = ChoiceBuilder(self.splitter()), ""
         events = self.pacore.stream(self.request)
         async with aclosing(events):
             async for event in events:
                 reasoning += self._follow(event)
                 if isinstance(event, RolloutsRestarted) and event.round == len(self.pacore.config.rounds):
-                    answer = ChoiceBuilder(bool(self.request.tools), self.calls)
+                    answer = ChoiceBuilder(self.splitter())
                 if isinstance(event, AnswerDelta):
                     answer.feed(event.delta)
         self._answer_counter.completion, self._answer_counter.reasoning = answer.tokens, answer.reasoning_tokens

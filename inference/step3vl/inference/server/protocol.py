@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from step3vl.data.config import Config
 from step3vl.data.sample import Message
 from step3vl.inference.client import Request, Sampling
+from step3vl.inference.pacore import PaCoReConfig
 from step3vl.inference.server.chat_messages import ApiModel, ChatMessage, ImageUrl, ToolDefinition, to_conversation
 from step3vl.inference.server.errors import ApiError
 
@@ -28,7 +29,7 @@ class PaCoReOptions(ApiModel, Config):
 
     model_config = ConfigDict(extra="forbid")
 
-    RENAMED: ClassVar[Mapping[str, str]] = {"minimum": "min_rollouts", "unfinished": "include_truncated"}
+    RENAMED: ClassVar[Mapping[str, str]] = PaCoReConfig.RENAMED
 
     rounds: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(default=None, min_length=1, max_length=MAX_ROUNDS)
     """The number of hypotheses of each round."""

@@ -45,6 +45,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "use_beam_search": (False,),
     "watermarking": (False,),
 }
+READ_IN_PART = frozenset({"tool_choice"})  # models read only the neutral values of these
 STREAM_OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "continuous_usage_stats": (False,),
     "include_obfuscation": (True, False),
@@ -59,7 +60,7 @@ def refuse_unsupported(body: Mapping[str, Any], model: type[BaseModel]) -> None:
         ApiError: 400 that names the field.
     """
     for name, value in body.items():
-        if name in IGNORED or (name in model.model_fields and name not in ("tool_choice",)):
+        if name in IGNORED or (name in model.model_fields and name not in READ_IN_PART):
             continue
         if not _is_neutral(value, NEUTRAL.get(name, ())):
             raise ApiError(400, f"{name[:100]}: {_reason(name)}", param=name[:100], code="unsupported_field")
@@ -76,7 +77,7 @@ def other_fields(body: Mapping[str, Any], model: type[BaseModel]) -> dict[str, A
         name: value
         for name, value in body.items()
         if value is not None
-        and (name not in model.model_fields or (name == "tool_choice" and value not in ("auto", "none")))
+        and (name not in model.model_fields or (name in READ_IN_PART and value not in NEUTRAL[name]))
     }
 
 

@@ -85,9 +85,14 @@ class Envelope:
         return self.chunk([{"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}])
 
 
+def encode_json(data: Json) -> bytes:
+    """Compact JSON in UTF-8."""
+    return _encode(data).encode()
+
+
 def event(data: Json) -> bytes:
     """A server-sent event."""
-    return b"data: " + _encode(data).encode() + b"\n\n"
+    return b"data: " + encode_json(data) + b"\n\n"
 
 
 def reasoning_fields(text: str) -> Json:

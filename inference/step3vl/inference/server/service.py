@@ -4,16 +4,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from step3vl.inference.client import Backend, BackendError, RemoteBackend, Request, Sampling
+from step3vl.inference.client import Backend, BackendError, RemoteBackend, ReplySplitter, Request, Sampling
 from step3vl.inference.pacore import LEVELS
 from step3vl.inference.server.admission import Admission
-from step3vl.inference.server.chat_completions import complete_chat, stream_chat
-from step3vl.inference.server.completions import complete_prompts, stream_completions
+from step3vl.inference.server.chat_completions import ChatGeneration
+from step3vl.inference.server.completions import CompletionGeneration
 from step3vl.inference.server.config import ServerConfig
 from step3vl.inference.server.errors import ApiError
 from step3vl.inference.server.forwarding import ForwardedResponse, Target
@@ -138,21 +139,19 @@ class Service:
         if model.backend_name is not None:
             extra["model"] = model.backend_name
         envelope, counter = Envelope(chat.model, chat=True), UsageCounter()
-        calls = None if chat.parallel_tool_calls else 1
 
         async def request() -> list[Request]:
             images = await self.image_loader.load(chat.images())
             return [Request(messages, images, chat.tool_definitions(), extra=extra)]
 
         def generation(encoded: Sequence[Request], sampling: Sampling) -> Generation:
-            if rounds:
-                # Without the token ids: the messages are rewritten from round to round.
-                plain = replace(encoded[0], token_ids=None)
-                options = chat.pacore or PaCoReOptions()
-                pacore = PaCoReGeneration(model.backend, plain, sampling, rounds, options, envelope, counter, calls)
-                return Generation(envelope, counter, pacore.stream, pacore.complete)
-            arguments = (model.backend, encoded[0], sampling, chat.n, envelope, counter, calls)
-            return Generation(envelope, counter, lambda: stream_chat(*arguments), lambda: complete_chat(*arguments))
+            (prompt,) = encoded
+            splitter = partial(ReplySplitter, bool(prompt.tools), None if chat.parallel_tool_calls else 1)
+            if not rounds:
+                return ChatGeneration(model.backend, prompt, sampling, chat.n, splitter, envelope, counter)
+            plain = replace(prompt, token_ids=None)  # the messages are rewritten from round to round
+            options = chat.pacore or PaCoReOptions()
+            return PaCoReGeneration(model.backend, plain, sampling, rounds, options, splitter, envelope, counter)
 
         return self._respond(model, request, chat, key, generation)
 
@@ -167,18 +166,14 @@ class Service:
         refuse_unsupported(body, CompletionRequest)
         completion = parse(CompletionRequest, body)
         self._check_limit("n", completion.n * len(completion.prompt))
-        backend, n, echo = model.backend, completion.n, completion.echo
         envelope, counter = Envelope(completion.model, chat=False), UsageCounter()
 
         async def requests() -> list[Request]:
             return completion.requests()
 
         def generation(encoded: Sequence[Request], sampling: Sampling) -> Generation:
-            return Generation(
-                envelope,
-                counter,
-                lambda: stream_completions(backend, encoded[0], sampling, n, envelope, counter, echo),
-                lambda: complete_prompts(backend, encoded, sampling, n, envelope, counter, echo),
+            return CompletionGeneration(
+                model.backend, encoded, sampling, completion.n, completion.echo, envelope, counter
             )
 
         return self._respond(model, requests, completion, key, generation)

@@ -58,7 +58,8 @@ def collect_accounts(
     """Wire the end that all pipelines share: dead letters are staged in `folder`, accounts are collected there."""
     dead_letters = flatten([step.dead_letters for step in outputs], "dead letters", pipeline)
     _ = dead_letters | StageRows(folder, "dead-letters", dump_model) | CollectJson(folder / "dead-letters.json")
-    accounts = flatten([*(step.accounts for step in outputs), *more_accounts], "accounts", pipeline)
+    # A label with a space, as no entry of a corpus is named.
+    accounts = flatten([*(step.accounts for step in outputs), *more_accounts], "all accounts", pipeline)
     _ = accounts | beam.Map(lambda step: step.model_dump(mode="json")) | CollectJson(folder / "accounts.json")
 
 

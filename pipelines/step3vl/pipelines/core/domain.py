@@ -1,5 +1,6 @@
 """What a domain declares: the entry that configures it, and how the entry's records become samples."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +35,13 @@ class DomainEntry(Config):
     kind: Kind = "conversation"
     """`conversation` (user and assistant) or `document` (the same exchange as running text, for pretraining)."""
 
+    @abstractmethod
     def files(self) -> list[Path]:
         """Every file that the entry reads: a changed one makes the built dataset out of date.
 
         Raises:
             UserError: The entry names a file, or anything else, that does not exist.
         """
-        raise NotImplementedError
 
 
 class GeneratedEntry(DomainEntry):

@@ -4,9 +4,9 @@ After the synthetic image-to-text data of the STEP3-VL-10B report, section 2.2.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -64,22 +64,38 @@ class SyntheticEntry(GeneratedEntry):
         return [*texts, *match_files(self.font_files, self.name), *match_files(self.photo_files, self.name)]
 
 
-def pick_text(unit: Unit, corpus: list[str], language: Language, entry: SyntheticEntry, rng: random.Random) -> str:
+class Corpus(NamedTuple):
+    """The lines of a language's texts, and the characters that random text is made of."""
+
+    lines: list[str]
+    alphabet: Sequence[str]
+
+
+def load_corpus(path: Path, unit: Unit, language: Language) -> Corpus:
+    """Read a file of one sentence a line. Random Chinese characters are those that occur in it."""
+    lines = [line for line in path.read_text("utf-8").splitlines() if line]
+    if unit == "digits":
+        return Corpus(lines, _DIGITS)
+    if language == "en":
+        return Corpus(lines, _CAPITALS)
+    return Corpus(lines, sorted({character for line in lines for character in line if character.isalpha()}))
+
+
+def pick_text(corpus: Corpus, language: Language, entry: SyntheticEntry, rng: random.Random) -> str:
     """A random text within the bounds of the entry.
 
     Raises:
         Dropped: The text chosen is out of bounds.
     """
     low, high = entry.characters
-    if unit in ("digits", "characters"):
-        chinese = sorted({character for line in corpus for character in line if character.isalpha()})
-        alphabet: list[str] | str = _DIGITS if unit == "digits" else (chinese if language == "zh" else _CAPITALS)
-        return "".join(rng.choice(alphabet) for _ in range(rng.randint(low, high)))
-    start = rng.randrange(len(corpus))
-    if unit == "words":
-        return _some_words(corpus[start], language, rng.randint(low, high), low, rng)
+    if entry.text in ("digits", "characters"):
+        return "".join(rng.choice(corpus.alphabet) for _ in range(rng.randint(low, high)))
+    lines = corpus.lines
+    start = rng.randrange(len(lines))
+    if entry.text == "words":
+        return _some_words(lines[start], language, rng.randint(low, high), low, rng)
     number = rng.randint(*entry.lines)
-    text = "\n".join(corpus[(start + i) % len(corpus)] for i in range(number))
+    text = "\n".join(lines[(start + i) % len(lines)] for i in range(number))
     if not low <= len(text) <= high:
         raise Dropped("length_out_of_range")
     return text
@@ -112,14 +128,13 @@ class RenderText:
         self._faces = [FontFace(path) for path in match_files(entry.font_files, entry.name)]
         self._photos = PhotoBackgrounds(match_files(entry.photo_files, entry.name))
         self._corpora = {
-            language: [line for line in Path(entry.texts[language]).read_text("utf-8").splitlines() if line]
-            for language in entry.languages
+            language: load_corpus(Path(entry.texts[language]), entry.text, language) for language in entry.languages
         }
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
         language = rng.choice(entry.languages)
-        text = pick_text(entry.text, self._corpora[language], language, entry, rng)
+        text = pick_text(self._corpora[language], language, entry, rng)
         faces = [face for face in self._faces if face.covers(text)]
         if not faces:
             raise Dropped("no_font_has_all_characters")

@@ -63,9 +63,9 @@ def block_size(lines: list[str], font: ImageFont.FreeTypeFont) -> Size:
 
 
 def render_lines(
-    image: PILImage.Image, lines: list[str], font: ImageFont.FreeTypeFont, at: tuple[int, int], colour: Colour
+    image: PILImage.Image, lines: list[str], font: ImageFont.FreeTypeFont, at: tuple[int, int], colour: Colour | int
 ) -> None:
-    """Render lines from the top left corner `at` downwards, in place."""
+    """Render lines from the top left corner `at` downwards, in place; the colour of a grey image is a number."""
     canvas = ImageDraw.Draw(image)
     step = round(font.size * SPACING)
     for number, line in enumerate(lines):
@@ -83,10 +83,7 @@ def render_tilted_lines(
     """Render lines around `centre`, turned counter-clockwise by `degrees`, in place."""
     width, height = block_size(lines, font)
     stencil = PILImage.new("L", (width, height))
-    canvas = ImageDraw.Draw(stencil)
-    step = round(font.size * SPACING)
-    for number, line in enumerate(lines):
-        canvas.text((0, number * step), line, font=font, fill=255)
+    render_lines(stencil, lines, font, (0, 0), 255)
     turned = stencil.rotate(degrees, PILImage.Resampling.BICUBIC, expand=True)
     image.paste(colour, (centre[0] - turned.width // 2, centre[1] - turned.height // 2), turned)
 

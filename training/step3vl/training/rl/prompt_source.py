@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from step3vl.data.dataset import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.data.sample import ImageSpec, Sample
-from step3vl.training.loader import SAMPLE_ERRORS
+from step3vl.training.loader import SAMPLE_ERRORS, dead_letter_of
 from step3vl.training.rl.prompts import PromptPool, rollout_prompt
 from step3vl.training.rl.rollout import RolloutPrompt
 
@@ -113,6 +113,4 @@ class PromptSource:
 
 
 def _dead_letter(pool: PromptPool, row: int, error: Exception) -> DeadLetter:
-    source = pool.where(row)
-    dead_letter = DeadLetter.from_error(error, step="prompt", source=source)
-    return dead_letter.model_copy(update={"reason": dead_letter.reason.removeprefix(f"{source}: ")})
+    return dead_letter_of(error, step="prompt", position=pool.where(row))

@@ -95,15 +95,14 @@ class RolloutWorker:
 
     def check(self, prompts: Sequence[RolloutPrompt], max_new_tokens: int) -> list[Exception | None]:
         """For each prompt the error with which it cannot be answered: an image is damaged, or it does not fit."""
-        from PIL.Image import DecompressionBombError
-
         from step3vl.inference.client import Sampling
+        from step3vl.training.loader import SAMPLE_ERRORS
 
         errors: list[Exception | None] = []
         for prompt in prompts:
             try:
                 self._engine.check(_request(prompt), Sampling(max_new_tokens=max_new_tokens))
-            except (UserError, ValueError, OSError, SyntaxError, DecompressionBombError) as error:
+            except (UserError, *SAMPLE_ERRORS) as error:
                 errors.append(error)
             else:
                 errors.append(None)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from step3vl.data.config import Config
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
 from step3vl.data.storage import write_durably
@@ -60,6 +61,15 @@ _NOT_IN_PROVENANCE: Mapping[str, bool | set[str]] = {
     "engine": {"gradient_checkpointing", "attention"},
 }
 """What may change between a run and its resumption, because it does not change what an iteration learns."""
+
+
+class Progress(Config):
+    """Where a run stands: prompts, order and seeds follow from the iteration."""
+
+    iteration: int
+    """Iterations that are done."""
+    unreadable: int = 0
+    """Prompts that could not be used, over all ranks."""
 
 
 def main(config_path: str) -> None:
@@ -133,12 +143,7 @@ class RLTrainer:
 
     def _engine(self, model: Step3VLForConditionalGeneration) -> DeepSpeedEngine:
         settings, optimizer = self.config.engine, self.config.optimizer
-        engine = start_engine(
-            model,
-            parameter_groups(model, optimizer),
-            optimizer,
-            settings,
-        )
+        engine = start_engine(model, parameter_groups(model, optimizer), optimizer, settings)
         engine.train()
         return engine
 
@@ -151,8 +156,8 @@ class RLTrainer:
         config = self.config
         restored = checkpoint.load(self.folder, self._engines, self.provenance)
         if restored:
-            self.iteration = int(str(restored["iteration"]))
-            self.unreadable = int(str(restored.get("unreadable", 0)))
+            progress = Progress.model_validate(restored)
+            self.iteration, self.unreadable = progress.iteration, progress.unreadable
             logger.info("rl resumes from iteration %d", self.iteration)
         self.dead_letters = DeadLetterLog(self.output, self.iteration)
         self._sync(self.iteration)
@@ -285,7 +290,7 @@ class RLTrainer:
             self.folder,
             self.iteration,
             self._engines,
-            {"iteration": self.iteration, "unreadable": self.unreadable},
+            Progress(iteration=self.iteration, unreadable=self.unreadable).model_dump(mode="json"),
             self.provenance,
             self.config.checkpoint.keep,
         )

@@ -252,10 +252,10 @@ async function clearHistory() {
   open(newChat());
 }
 
-// After a reload, the conversation that was open.
+// The history, and after a reload the conversation that was open.
 async function restore() {
   const last = (await allChats().catch(() => [])).find(({ id }) => id === currentChat());
-  if (last && !running && !chat.turns.length) open(last);
+  last && !running && !chat.turns.length ? open(last) : showHistory();
 }
 
 async function forget(other) {
@@ -411,7 +411,6 @@ wire();
 setTheme(localStorage.getItem("step3vl.theme") ?? "auto");
 showHint();
 showChat();
-showHistory();
 showModels();
 restore();
 focusQuestion();
