@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -194,6 +194,18 @@ class Terminal:
         seen, self.seen = self.seen, ""
         return seen
 
+    def signal_at_prompt(self, number: int, ended: Callable[[], bool]) -> None:
+        """Send a signal until it has had its effect.
+
+        Python sees a signal that comes between what `input` shows and its wait for a key only with the next one.
+        """
+        for _ in range(10):
+            os.killpg(self.process.pid, number)
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+                if ended():
+                    return
+        raise AssertionError(f"signal {number} has no effect: {self.seen!r}")
+
     def close(self) -> int:
         try:
             return self.process.wait(60)
@@ -262,14 +274,9 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_sigterm_ends_the_dialogue(model
     terminal.until("> ")
     terminal.type("/nonsense")
     terminal.until("/nonsense")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    terminal.until("interrupted", "> ")
+    terminal.signal_at_prompt(signal.SIGINT, lambda: bool(terminal.until("interrupted", "> ", seconds=5)))
     terminal.type("/help\n")
     assert "no command" not in terminal.until("/save FILE", "> ")
-    time.sleep(1)  # the prompt is shown a moment before its input is waited for, and only the wait is interrupted
-    for _ in range(10):
-        terminal.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            terminal.process.wait(5)
-            break  # a signal between the prompt and the wait for its input is seen with the next one
+    time.sleep(1)  # a second signal would end the process while it ends
+    terminal.signal_at_prompt(signal.SIGTERM, lambda: terminal.process.wait(30) is not None)
     assert terminal.close() == 130
