@@ -13,10 +13,14 @@ LOCK ?= requirements.lock
 T ?=
 K ?=
 PYTEST := $(BIN)/pytest -q $(T) $(if $(K),-k '$(K)')
+# All tests run in one process a core, each file of tests in one of them; some tests, which you look at, in one process.
+ALL := $(if $(T)$(K),,-n auto --dist loadfile)
+# Of `make test-flink`: a path, or `maven`, where Beam downloads it.
+FLINK_JOB_SERVER_JAR ?=
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-shuffled test-faults test-installs fuzz coverage lint format docs docs-serve lock \
+.PHONY: help setup demo test test-fast test-shuffled test-faults test-installs test-flink fuzz coverage lint format docs docs-serve lock \
 	bench bench-peers bench-load study-importance clean vllm-env test-vllm bench-vllm
 
 help: ## list the targets
@@ -39,16 +43,19 @@ demo: setup ## corpus -> shards -> pretrain -> SFT -> RL -> synthesis -> PaCoRe 
 	$(BIN)/step3vl run workflows/tiny/run.yaml
 
 test: setup ## run the tests, or some of them: make test T=tests/data K=plan
-	$(PYTEST)
+	$(PYTEST) $(ALL)
 
 test-fast: setup ## run the tests that take less than a few seconds each (under 3 minutes in all)
-	$(PYTEST) -m "not slow and not faults and not installs"
+	$(PYTEST) $(ALL) -m "not slow and not faults and not installs"
 
 test-shuffled: setup ## run the fast tests in a random order: none may depend on another
 	$(PYTEST) -m "not slow and not faults and not installs" --random-order
 
 test-faults: setup ## kill a build at 20 random moments, where `make test` does at 3
-	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py
+	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py tests/pipelines/cluster/test_gate.py
+
+test-flink: setup ## build a small corpus on an embedded Flink and compare bytes: make test-flink FLINK_JOB_SERVER_JAR=PATH (or maven)
+	FLINK_JOB_SERVER_JAR='$(FLINK_JOB_SERVER_JAR)' $(BIN)/python tests/pipelines/cluster/flink.py
 
 fuzz: setup ## give every grader 100,000 strings: none may raise or take long
 	$(BIN)/python tests/grading/fuzz.py

@@ -76,6 +76,14 @@ def test_the_base_converts_and_checks_a_dataset_and_grades(base: Environment) ->
     assert base.run("python", "-c", script).strip() == "correct"
 
 
+def test_the_wheel_carries_the_assets(base: Environment) -> None:
+    script = (
+        "from step3vl.pipelines.core.assets import packaged_assets;"
+        "print(*(len(packaged_assets(f'assets:{name}/*')) for name in ('fonts', 'icons', 'photos', 'maps', 'text')))"
+    )
+    assert base.run("python", "-c", script).split() == ["9", "40", "10", "1", "2"]
+
+
 def test_the_base_names_the_extra_that_a_command_needs(base: Environment) -> None:
     message = base.run("step3vl", "serve", "--backend", "http://127.0.0.1:9", code=2)
     assert "step3vl[client]" in message

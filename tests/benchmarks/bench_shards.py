@@ -90,7 +90,7 @@ def _writing(title: str, root: Path, samples: list[Sample], members: list[Member
         return offsets
 
     def whole() -> int:
-        return write_shard(root, "whole.tar", "train", samples).samples
+        return write_shard(root, "whole.tar", "train", samples).info.samples
 
     def peer() -> int:
         pattern = str(root / "peer-%d.tar")

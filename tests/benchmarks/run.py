@@ -25,7 +25,10 @@ from measure import Row
 from rich.console import Console
 from rich.table import Table
 
-GROUPS = ("shards", "packing", "plan", "loader", "processor", "encoder", "engine", "pacore", "server", "step")
+GROUPS = (
+    "shards", "packing", "plan", "loader", "processor", "encoder", "engine", "pacore", "server", "step", "corpus",
+    "html",
+)  # fmt: skip
 PACKAGES = ("step3vl", "torch", "transformers", "deepspeed", "webdataset", "numpy", "pillow", "pyarrow", "tokenizers")
 WIDTH = 170  # of a table that goes to a file
 RESULT = Path(__file__).parents[2] / "runs" / "bench.json"

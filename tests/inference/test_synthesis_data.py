@@ -9,7 +9,6 @@ import pytest
 from PIL import Image as PILImage
 
 from step3vl.data.dataset import (
-    DEAD_LETTERS,
     Counting,
     Dataset,
     LedgerStep,
@@ -335,7 +334,7 @@ def test_damaged_and_overlong_prompts_are_skipped_counted_and_listed(
     prompts, conclusions, _ = made.manifest.ledger
     assert (prompts.read, prompts.kept, prompts.failed) == (6, 5, {"DamagedSample": 1})
     assert (conclusions.read, conclusions.kept, conclusions.failed) == (5, 4, {"UserError": 1})
-    dead_letters = list(read_dead_letters(tmp_path / "synthesis" / DEAD_LETTERS))
+    dead_letters = list(read_dead_letters(tmp_path / "synthesis"))
     assert [dead_letter.step for dead_letter in dead_letters] == ["prompts", "conclusions"]
     assert f"sample {long.id}" in dead_letters[1].source
     assert "tokens" in dead_letters[1].reason

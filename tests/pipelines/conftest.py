@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from step3vl.data.sample import Sample
+from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped, Record, Worker, rng_for
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def run_from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def context() -> StepContext:
+    return StepContext(seed=0, base=str(ROOT))
 
 
 @pytest.fixture

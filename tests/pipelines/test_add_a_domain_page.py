@@ -1,4 +1,4 @@
-"""The example of docs/how-to/add-a-domain.md is a domain that works."""
+"""The example of docs/how-to/add-a-domain.md is a domain that works: that of examples/colour_domain."""
 
 import importlib.util
 import re
@@ -7,48 +7,55 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import apache_beam as beam
 import pytest
 
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
-from step3vl.pipelines.core.accounts import collect_accounts, read_accounts
-from step3vl.pipelines.core.beam import run_pipeline
-from step3vl.pipelines.core.domain import ApplySteps
+from step3vl.pipelines.core.context import StepContext
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/add-a-domain.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/how-to/add-a-domain.md"
+EXAMPLE = ROOT / "examples/colour_domain/colour_domain.py"
 
 
 @pytest.fixture
-def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    match = re.search(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert match
-    path = tmp_path / "colours.py"
-    path.write_text(match[1], "utf-8")
-    spec = importlib.util.spec_from_file_location("colours", path)
+def colours(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("colour_domain", EXAMPLE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "colours", module)  # Beam unpickles the worker by its module
+    monkeypatch.setitem(sys.modules, "colour_domain", module)
     spec.loader.exec_module(module)
     return module
 
 
-def test_its_answers_are_graded_correct(colours: ModuleType, generate: Callable[..., list[Sample]]) -> None:
-    entry = colours.ColoursEntry(domain="colours", name="patches", count=30)
-    samples = generate(colours.NameColour(entry), 30)
+def test_the_page_shows_the_example() -> None:
+    match = re.search(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert match
+    assert match[1] == EXAMPLE.read_text("utf-8")
+
+
+def test_the_steps_that_the_page_shows_are_those_of_the_documents_domain() -> None:
+    source = (ROOT / "pipelines/step3vl/pipelines/domains/ocr_documents.py").read_text("utf-8")
+    block = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[1]
+    steps = re.compile(r'(?:Beam|Model)Step\("(\w+)", version=\d+, (?:worker|annotator)=(\w+), output=(\w+)')
+    assert steps.findall(block) == steps.findall(source) != []
+
+
+def test_its_answers_are_graded_correct(
+    colours: ModuleType, generate: Callable[..., list[Sample]], context: StepContext
+) -> None:
+    (step,) = colours.DOMAIN.steps
+    samples = generate(step.worker(colours.ColoursEntry(domain="colours", name="patches", count=30), context), 30)
     assert len(samples) == 30
     for sample in samples:
         assert sample.truth is not None
         assert grade_answer(sample.truth, sample.answer()).verdict == "correct"
 
 
-def test_it_runs_as_a_step_of_beam(colours: ModuleType, tmp_path: Path) -> None:
+def test_an_unwanted_colour_is_dropped(
+    colours: ModuleType, generate: Callable[..., list[Sample]], context: StepContext
+) -> None:
     entry = colours.ColoursEntry(domain="colours", name="patches", count=30, max_luminance=0.8)
-
-    def wire(pipeline: beam.Pipeline) -> None:
-        collect_accounts(pipeline | ApplySteps(entry, 0, colours.DOMAIN.build), tmp_path, pipeline)
-
-    run_pipeline("colours", (), wire)
-    (account,) = read_accounts(tmp_path).accounts
-    assert account.name == "patches.build" and account.read == 30
-    assert account.kept + account.dropped["too_light"] == 30
+    samples = generate(colours.NameColour(entry, context), 60)
+    assert 30 < len(samples) < 60
+    assert "white" not in {sample.answer() for sample in samples}

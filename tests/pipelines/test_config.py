@@ -7,7 +7,11 @@ from typing import get_args
 import pytest
 import yaml
 
+from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.config import CorpusConfig
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import Files
+from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.domains import DOMAINS
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +25,13 @@ FILES = [
 
 def check(text: str) -> CorpusConfig:
     config = CorpusConfig.model_validate(yaml.safe_load(text))
+    context = StepContext(config.seed, str(ROOT))
     for entry in config.domains:
-        assert all(path.is_file() for path in entry.files())
+        entry.check(context)
+        if isinstance(inputs := entry.inputs(), Files):
+            for source in inputs.sources:
+                for pattern in source.files:
+                    assert any(list_pattern(pattern, "", entry=entry.name, base=str(ROOT), store=DEFAULT_STORE))
     return config
 
 

@@ -1,7 +1,6 @@
 """The whole build, on the real runner: bytes, ledger, resuming, and what it says about bad input."""
 
 import json
-import logging
 import os
 import re
 import signal
@@ -11,13 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from step3vl.data.dataset import Dataset
+from step3vl.data.dataset import Dataset, read_dead_letters
 from step3vl.data.errors import UserError
 from step3vl.data.inspect import verify
+from step3vl.pipelines.core.fragments import Fragment, FragmentResult
+from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.corpus import CorpusConfig, build_corpus
 
 pytestmark = pytest.mark.slow
@@ -63,11 +63,10 @@ def config(**changes: Any) -> CorpusConfig:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    kept = ("dataset.json", "shards", "tokenizer", "dead_letters.parquet")
-    paths = [
-        path for name in kept for path in ([root / name] if (root / name).is_file() else (root / name).rglob("*"))
-    ]
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(paths)}
+    """Every file of a dataset; what its build keeps to be reused is no part of it."""
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    relative = {str(path.relative_to(root)): path for path in paths}
+    return {name: path.read_bytes() for name, path in relative.items() if not name.startswith(".staging/")}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def test_the_ledger_adds_up_to_the_samples(built: Path) -> None:
     assert len(samples) == accounts["shards"].kept
     assert accounts["tokens"].read == sum(step.kept for name, step in accounts.items() if name.endswith(".build"))
     assert len({sample.id for sample in samples}) == len(samples)
-    dead_letters = pq.read_table(built / "dead_letters.parquet")
+    dead_letters = list(read_dead_letters(built))
     not_kept = sum(step.read - step.kept for name, step in accounts.items() if name != "shards")
     assert len(dead_letters) == not_kept
 
@@ -102,7 +101,6 @@ def test_the_dataset_is_complete(built: Path) -> None:
         assert all(image.open().width == image.width for image in sample.images)
         assert sample.tokens is not None and sample.tokens.text > 0
         assert (sample.tokens.image > 0) == bool(sample.images)
-    assert not (built / ".staging").exists()
     assert (built / "tokenizer" / "tokenizer.json").is_file()
 
 
@@ -114,10 +112,21 @@ def test_the_card_and_the_contact_sheet_are_written(built: Path) -> None:
     assert (built / "contact_sheet.png").stat().st_size > 10_000
 
 
-def test_other_numbers_of_workers_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    flags = ("--direct_num_workers=3", "--direct_running_mode=multi_threading")
-    build_corpus(config(beam_options=flags, workers=5), tmp_path / "out")
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--direct_num_workers=3", "--direct_running_mode=multi_threading"),
+        ("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+        ("--direct_runner_bundle_repeat=1",),
+    ],
+)
+def test_other_workers_and_repeated_bundles_give_the_same_bytes(
+    built: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    root = str(tmp_path / "elsewhere")
+    build_corpus(config(beam_options=flags, models={"workers": 5}, root=root), tmp_path / "out")
     assert tree(tmp_path / "out") == tree(built)
+    assert not (tmp_path / "out" / ".staging").exists()
 
 
 def test_another_seed_gives_other_samples(built: Path, tmp_path: Path) -> None:
@@ -127,7 +136,7 @@ def test_another_seed_gives_other_samples(built: Path, tmp_path: Path) -> None:
 
 
 def test_a_build_that_is_killed_is_resumed_and_ends_with_the_same_bytes(
-    built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
@@ -138,7 +147,7 @@ def test_a_build_that_is_killed_is_resumed_and_ends_with_the_same_bytes(
     command = [sys.executable, "-c", script, str(tmp_path / "config.json"), str(out)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     deadline = time.monotonic() + 200
-    while not (done := list(out.glob(".staging/samples-*/done.json"))) and time.monotonic() < deadline:
+    while not (done := list(out.glob(".staging/*/build-*/*.json"))) and time.monotonic() < deadline:
         assert process.poll() is None, "the build ended before it could be killed"
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -146,15 +155,29 @@ def test_a_build_that_is_killed_is_resumed_and_ends_with_the_same_bytes(
     assert done and not (out / "dataset.json").exists()
     with pytest.raises(UserError, match="nothing was committed"):
         Dataset.open(out)
-    caplog.set_level(logging.INFO)
+    done = sorted(out.glob(".staging/*/build-*/*.json"))
+    worked = record_work(monkeypatch)
     build_corpus(config(), out)
-    assert "writing shards" in caplog.text and "making samples" not in caplog.text
+    assert sorted(worked) == sorted({"icons", "digits", "maps", "sums"} - {path.parts[-3] for path in done})
     assert tree(out) == tree(built)
+
+
+def record_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The entries of the fragments that are worked on from now on, in this process."""
+    worked: list[str] = []
+    work = SegmentRunner._work
+
+    def counted(runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
+        worked.append(runner._segment.entry.name)
+        return work(runner, fragment)
+
+    monkeypatch.setattr(SegmentRunner, "_work", counted)
+    return worked
 
 
 def test_a_finished_dataset_is_opened_and_never_replaced(built: Path, tmp_path: Path) -> None:
     before = (built / "dataset.json").stat().st_mtime_ns, tree(built)
-    build_corpus(config(workers=7), built)
+    build_corpus(config(models={"workers": 7}), built)
     for changed, field in (
         (config(shards=1), "shards: 2 -> 1"),
         (config(domains=CONFIG["domains"][1:]), "domains.icons is gone"),
@@ -173,7 +196,7 @@ def test_a_new_comment_in_the_code_changes_nothing(built: Path, monkeypatch: pyt
 
 def test_an_entry_all_of_whose_records_fail_ends_the_build_with_its_first_error(tmp_path: Path) -> None:
     entry = {**CONFIG["domains"][3], "families": {"mathgenerator.addition": {"nonsense": 1}}}
-    with pytest.raises(UserError, match=r"sums\.build: all 20 records failed.*nonsense"):
+    with pytest.raises(UserError, match=r"sums\.build: all 20 records failed.*nonsense.*raise failure_budget"):
         build_corpus(config(domains=[entry]), tmp_path / "out")
     assert not (tmp_path / "out" / "dataset.json").exists()
 
@@ -197,6 +220,8 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
         ({"domains": [{**CONFIG["domains"][0], "domain": "grounds"}]}, "grounds"),
         ({"domains": [CONFIG["domains"][0], CONFIG["domains"][0]]}, "two entries are named 'icons'"),
         ({"heldout": 1.5}, "heldout"),
+        ({"workers": 2}, "'workers' is now 'models.workers'"),
+        ({"fraction": 0}, "fraction"),
         ({"domains": [{**CONFIG["domains"][0], "veil": [0, 1]}]}, "'veil' is now 'opacity'"),  # words: RENAMED
         ({"domains": [{**CONFIG["domains"][1], "font": [20, 40]}]}, "'font' is now 'font_size'"),
         ({"domains": [{**CONFIG["domains"][2], "picture": 9}]}, "is now 'image_size'"),  # words: RENAMED

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from step3vl.data.dataset import Counting, Dataset, LedgerStep, ShardInfo, Split, commit, shard_name, write_shard
+from step3vl.data.dataset import Counting, Dataset, LedgerStep, Split, WrittenShard, commit, shard_name, write_shard
 from step3vl.data.sample import Image, ImageSpec, Sample, Source, TextTruth, conversation, image, text
 from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer, train_bpe
 from step3vl.training.engine import join
@@ -72,7 +72,7 @@ def make_samples(count: int, seed: int) -> list[Sample]:
 def commit_dataset(root: Path, name: str, splits: Mapping[Split, Sequence[Sample]]) -> None:
     """Commit a shard of each split, counted for SPEC with the tokenizer that is in the folder already."""
     tokenizer = load_tokenizer(root)
-    shards: list[ShardInfo] = []
+    shards: list[WrittenShard] = []
     for split, samples in splits.items():
         counted = [
             sample.model_copy(update={"tokens": count_tokens(sample, tokenizer, SPEC)})

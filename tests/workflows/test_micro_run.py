@@ -96,7 +96,7 @@ def processes(mark: str) -> list[str]:
 def has_reached(stage: str, out: Path) -> Callable[[], bool]:
     """A condition that holds once the stage is where it is to be killed."""
     if stage == "corpus":
-        return lambda: any(out.glob(".staging/samples-*/images-*"))
+        return lambda: any(out.glob(".staging/*/build-*/*.json"))
     if stage == "scores":
         return (out / "answers" / "sft.json").exists
     return (out / "checkpoints" / "latest").exists

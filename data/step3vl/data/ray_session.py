@@ -12,7 +12,12 @@ from step3vl.data.optional import require
 
 @contextmanager
 def ray_session(
-    cpus: int, *, extra: str, address: str | None = None, logging_level: int = logging.WARNING
+    cpus: int,
+    *,
+    extra: str,
+    address: str | None = None,
+    logging_level: int = logging.WARNING,
+    object_store_bytes: int | None = None,
 ) -> Iterator[str]:
     """Join a Ray cluster, or run a local one, for the length of the block.
 
@@ -24,6 +29,7 @@ def ray_session(
         extra: The extra of `step3vl` that installs Ray, for the error when it is missing.
         address: The GCS address of a running cluster.
         logging_level: Of Ray's Python loggers.
+        object_store_bytes: The size of a new cluster's object store; by default a share of the machine's memory.
 
     Yields:
         The GCS address of the cluster, with which other processes can join it.
@@ -47,6 +53,7 @@ def ray_session(
         else:
             # "local" asks for a new cluster even where `ray start` left one running on this machine.
             options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+            options |= {"object_store_memory": object_store_bytes}
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises a bare Exception when a node does not start in time

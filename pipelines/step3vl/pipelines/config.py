@@ -1,13 +1,15 @@
 """The configuration of a corpus."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
 
 from pydantic import Field, field_validator
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import ShardTarget
 from step3vl.data.sample import ImageSpec
+from step3vl.data.storage import StoreConfig
 from step3vl.pipelines.core.domain import DomainEntry
+from step3vl.pipelines.core.ray import ModelsConfig
 from step3vl.pipelines.domains import DOMAINS
 
 if TYPE_CHECKING:
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
 else:
     Entry = Annotated[Union[tuple(domain.entry for domain in DOMAINS.values())], Field(discriminator="domain")]  # noqa: UP007
 
+# What cannot change the result: how and where the work is done.
+_FREE = {"root", "store", "models", "beam_options", "failure_budget"}
+
 
 class TrainedTokenizer(Config):
     """A BPE tokenizer trained on the corpus' own text."""
 
     train: int = Field(gt=0)
     """The number of ids, added tokens included."""
+    sample: int = Field(default=100_000_000, gt=0)
+    """About how many bytes of text it is trained on. A larger corpus is sampled, by the hash of each sample's id."""
 
 
 class TokensConfig(Config):
@@ -35,6 +42,8 @@ class TokensConfig(Config):
 class CorpusConfig(Config):
     """A corpus."""
 
+    RENAMED: ClassVar = {"workers": "models.workers"}
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Begins the names of the shards."""
     seed: int = 0
@@ -42,9 +51,18 @@ class CorpusConfig(Config):
     """Of each split: a number, or how large they should be."""
     heldout: float = Field(default=0.05, ge=0, lt=1)
     """The fraction of samples held out of training."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """The fraction of the inputs that is used: the first numbers, and files by the hash of their path. The work that
+    a small fraction leaves is reused by a larger one."""
     tokens: TokensConfig = TokensConfig()
-    workers: int = Field(default=2, gt=0)
-    """Ray actors that run models."""
+    failure_budget: float = Field(default=0.05, ge=0, le=1)
+    """The fraction of its records that a step may fail on; beyond it the build ends."""
+    root: str | None = None
+    """Folder or URL of everything between the steps; by default `.staging` in the dataset's folder."""
+    store: StoreConfig = StoreConfig()
+    """How remote stores are used."""
+    models: ModelsConfig = ModelsConfig()
+    """Where the models run."""
     beam_options: tuple[str, ...] = ()
     """Beam's own command-line options, such as `--direct_num_workers=2`."""
     domains: tuple[Entry, ...] = Field(min_length=1)
@@ -60,5 +78,5 @@ class CorpusConfig(Config):
         return domains
 
     def content(self) -> dict[str, Any]:
-        """The configuration as JSON without what cannot change the result: workers and runner."""
-        return self.model_dump(mode="json", exclude={"workers", "beam_options"})
+        """The configuration as JSON without what cannot change the result, such as runner and workers."""
+        return self.model_dump(mode="json", exclude=_FREE)

@@ -1,309 +1,295 @@
-"""The build: a configuration becomes a committed dataset, in steps that a second run resumes where the first stopped.
+"""The build: a configuration becomes a committed dataset, fragment by fragment. A second run does what is missing.
 
-prepare   Beam   inputs -> staged rows for a model        (domains with a model step)
-annotate  Ray    staged rows -> rows with what the model made of them       (the same)
-samples   Beam   inputs or annotated rows -> staged samples, of every domain
-tokens    -      the tokenizer: loaded, or trained on the staged text
-shards    Beam   staged samples -> shards; then `dataset.json`, the data card, and the staging folder is removed
+waves    Beam   inputs -> fragments -> through the segments of every entry, up to a model; the model on Ray; and so on
+tokens   Beam   the tokenizer: loaded, or trained on the texts of the samples; then tokens, fragment by fragment
+shards   Beam   samples -> shards, and the table of dead letters; then `dataset.json`, and the data card
+
+The process that builds starts pipelines and adds up what they report. Nothing that grows with the corpus comes here,
+except the list of its shards. What the pipelines leave under the root is kept, so that a later build of a changed
+configuration, or with another input file, does only what has changed.
 """
 
 import logging
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import apache_beam as beam
 
 from step3vl.data.dataset import (
-    DEAD_LETTERS,
     MANIFEST,
     Counting,
     Dataset,
-    DeadLetter,
-    ImagePartWriter,
     Ledger,
-    ShardInfo,
+    WrittenShard,
     code_version,
     commit,
+    dead_letter_part,
     read_dead_letters,
     require_samples,
-    write_dead_letters,
 )
 from step3vl.data.errors import AGAIN, UserError, infrastructure_errors
 from step3vl.data.inspect import write_card
-from step3vl.data.sample import TextPart
-from step3vl.data.storage import require_local
-from step3vl.data.tokens import TOKENIZER, fingerprint, load_tokenizer, train_bpe
-from step3vl.pipelines.config import CorpusConfig
-from step3vl.pipelines.core.accounts import check_failures, check_ledger, collect_accounts, read_accounts, read_list
-from step3vl.pipelines.core.beam import CollectJson, StepOutputs, beam_options, run_pipeline
-from step3vl.pipelines.core.domain import ApplySteps, Domain, DomainEntry, ModelStep
-from step3vl.pipelines.core.ray import annotate
-from step3vl.pipelines.core.sink import Sharding, WriteShards
-from step3vl.pipelines.core.staging import (
-    STAGING_VERSION,
-    ReadRecords,
-    StagedStep,
-    StageRows,
-    StepResult,
-    digest,
-    dump_model,
-    dump_sample,
-    load_sample,
-    read_rows,
-    write_rows,
+from step3vl.data.storage import DEFAULT_STORE, Store, is_url
+from step3vl.data.tokens import TOKENIZER, load_tokenizer, train_bpe
+from step3vl.pipelines.config import CorpusConfig, TrainedTokenizer
+from step3vl.pipelines.core.accounts import Report, check_ledger, in_order
+from step3vl.pipelines.core.beam import beam_options
+from step3vl.pipelines.core.dead_letters import dead_letter_files
+from step3vl.pipelines.core.fragments import number_fragments
+from step3vl.pipelines.core.lease import Lease
+from step3vl.pipelines.core.listing import number_counts
+from step3vl.pipelines.core.ray import run_on_ray
+from step3vl.pipelines.core.text_sample import read_texts
+from step3vl.pipelines.core.tokens import StagedTokenizer
+from step3vl.pipelines.core.waves import Chains
+from step3vl.pipelines.layout import (
+    STAGING,
+    Generations,
+    absolute_url,
+    asset_hashes,
+    chains_of,
+    open_staging,
+    staging_root,
 )
-from step3vl.pipelines.domains import DOMAINS
-from step3vl.pipelines.provenance import changes, compare, provenance, versions
+from step3vl.pipelines.planning import PlannedSegment, corpus_plan
+from step3vl.pipelines.provenance import KnownInputs, changes, provenance, versions
+from step3vl.pipelines.stages import Stages
+from step3vl.pipelines.view.watcher import NoWatch, Watch
 
-__all__ = ["CorpusConfig", "build_corpus", "changes", "versions"]
+__all__ = [
+    "CorpusConfig",
+    "PlannedSegment",
+    "build_corpus",
+    "changes",
+    "clean_corpus",
+    "corpus_plan",
+    "reuse_earlier",
+    "staging_root",
+    "versions",
+]
 
 _log = logging.getLogger(__name__)
 
-STAGING = ".staging"
-_Models = list[tuple[DomainEntry, ModelStep]]
+_CARD = "card.md"  # the last file of a card that is written
+_NO_WATCH = NoWatch()
 
 
-def build_corpus(config: CorpusConfig, out: Path) -> Dataset:
+def build_corpus(
+    config: CorpusConfig, out: str | Path, *, rebuild: Sequence[str] = (), watch: Watch = _NO_WATCH
+) -> Dataset:
     """Build the dataset at `out`, resume a build that was interrupted, or open it when it is finished.
 
     Args:
         config: Of the corpus.
-        out: The dataset's folder.
+        out: Folder or URL of the dataset.
+        rebuild: Names of entries whose records are worked on again, although they are committed.
+        watch: Is told what is worked on.
 
     Raises:
-        UserError: The configuration names what does not exist, `out` holds another finished dataset, or no sample is
-            left.
+        UserError: The configuration names what does not exist, `out` holds another finished dataset, another build is
+            at work, a step fails on too many records, or no sample is left.
         InfrastructureError: The machine caused an error, also after retries; the next build resumes.
         ValueError: The ledger does not balance.
     """
-    require_local(out)
     beam_options(config.beam_options)
-    if out.exists() and not out.is_dir():
+    if not is_url(str(out)) and Path(out).is_file():
         raise UserError(f"{out} is a file; give a folder for the dataset")
     with infrastructure_errors(f"building {out}"):
-        build = _Build(config, out)
+        build = _Build(config, out, rebuild, watch)
         dataset = build.run()
-    build.tidy(dataset)
+    build.write_card(dataset)
     return dataset
 
 
-class _Build:
-    """A run over the steps. Each returns what it committed, whether now or in an earlier run."""
+def reuse_earlier(earlier: Path, out: Path) -> None:
+    """Let a new build at `out` use what the build of a dataset left that was set aside.
 
-    def __init__(self, config: CorpusConfig, out: Path) -> None:
+    The staging folder moves; shards are linked, or copied where the file system has no links.
+
+    Args:
+        earlier: The folder of the dataset that was set aside.
+        out: The folder of the new one.
+    """
+    if not (earlier / STAGING).is_dir():
+        return
+    (out / "shards").mkdir(parents=True, exist_ok=True)
+    for path in (earlier / "shards").glob("*"):
+        target = out / "shards" / path.name
+        try:
+            os.link(path, target)
+        except OSError:
+            shutil.copy2(path, target)
+    (earlier / STAGING).rename(out / STAGING)
+
+
+def clean_corpus(out: str | Path, config: CorpusConfig | None = None) -> str:
+    """Remove what a build keeps to be resumed and reused. A finished dataset needs none of it.
+
+    Args:
+        out: Folder or URL of the dataset.
+        config: Of the corpus, where it names another root.
+
+    Returns:
+        The URL of the folder that was removed.
+
+    Raises:
+        UserError: A build is at work there.
+    """
+    store = Store(staging_root(config, out), config.store) if config else Store(f"{out}/{STAGING}", DEFAULT_STORE)
+    with Lease(store):
+        pass
+    store.remove_folder("")
+    return store.url
+
+
+class _Build:
+    """A run over the stages. Whatever is committed already, now or in an earlier run, is not done again."""
+
+    def __init__(self, config: CorpusConfig, out: str | Path, rebuild: Sequence[str], watch: Watch) -> None:
         self._config = config
-        self._out = out
-        self._staging = (out / STAGING).resolve()
-        self._provenance = provenance(config)
+        self._out = Store(absolute_url(out), config.store)
+        self._rebuild = rebuild
+        self._watch = watch
+        self._staging = open_staging(config, out)
+        self._root = self._staging.open()
 
     def run(self) -> Dataset:
-        if (self._out / MANIFEST).is_file():
+        if self._out.exists(MANIFEST):
             return self._open_finished()
-        self._start()
-        annotated = self._annotate()
-        samples = self._make_samples(annotated)
-        kept = sum(step.kept for step in samples.accounts if step.name in samples.producers)
-        require_samples(self._config.name, kept, (*annotated.accounts, *samples.accounts))
-        parts = sorted(part for paths in samples.parts.values() for part in paths)
-        tokenizer = self._settle_tokenizer(parts)
-        infos, shards = self._write_shards(parts, tokenizer)
-        results = (annotated, samples, shards)
-        ledger = Ledger.merge(step for result in results for step in result.accounts)
-        check_ledger(ledger, samples.producers)
-        dead_letters = read_rows(
-            (part for result in results for part in result.dead_letters), DeadLetter.model_validate_json
-        )
-        # In an order that no runner changes.
-        ordered = sorted(dead_letters, key=lambda record: (record.step, record.source, record.error, record.reason))
-        write_dead_letters(self._out / DEAD_LETTERS, ordered)
-        return commit(
-            self._out,
-            name=self._config.name,
-            shards=infos,
-            ledger=ledger.steps,
-            counting=Counting(
-                tokenizer=tokenizer,
-                tokenizer_sha256=fingerprint(load_tokenizer(self._tokenizer_path(tokenizer))),
-                image=self._config.tokens.image,
-            ),
-            config=self._provenance.record(),
-            code_version=code_version("step3vl.data", "step3vl.pipelines"),
-        )
+        if any(self._out.names("shards")) and not any(self._root.names("")):
+            raise UserError(f"{self._out.url} has a folder `shards` that no build of ours left; give another folder")
+        with Lease(self._root) as lease:
+            return self._build(lease)
 
     def _open_finished(self) -> Dataset:
         """The finished dataset, which nothing replaces."""
-        differences = compare(self._provenance, self._out)
-        if differences:
+        if self._rebuild:
+            raise UserError(f"{self._out.url} is finished; {self._make_room()}")
+        if differences := changes(self._config, self._out.url):
             raise UserError(
-                f"{self._out} holds a finished dataset, which differs in {'; '.join(differences)}; "
-                "give another folder, or --force to set it aside and build again"
+                f"{self._out.url} holds a finished dataset, which differs in {'; '.join(differences)}; "
+                f"{self._make_room()}"
             )
-        _log.info("%s is already built from this configuration and input", self._out)
-        return Dataset.open(self._out)
+        _log.info("%s is already built from this configuration and input", self._out.url)
+        return Dataset.open(self._out.url, self._config.store)
 
-    def _start(self) -> None:
-        """Remove the shards of an attempt that did not commit."""
-        if not self._staging.exists() and (self._out / "shards").exists():
-            raise UserError(f"{self._out} has a folder `shards` that no build of ours left; give another folder")
-        self._staging.mkdir(parents=True, exist_ok=True)  # first, so that the shards stay ours whenever this is killed
-        shutil.rmtree(self._out / "shards", ignore_errors=True)
+    def _make_room(self) -> str:
+        if is_url(self._out.url):
+            return f"give another URL, with root={self._staging.root} to reuse what has not changed"
+        return "give another folder, or --force to set it aside and build again"
 
-    def tidy(self, dataset: Dataset) -> None:
-        """Do what follows the commit, unless it is done: write the card, and remove the staging folder."""
-        if self._staging.exists():
-            with infrastructure_errors(f"{self._out} is committed; writing its card", AGAIN):
-                write_card(dataset, self._out, read_dead_letters(self._out / DEAD_LETTERS))
-                shutil.rmtree(self._staging)
-
-    def _staged(
-        self, name: str, steps: Iterable[tuple[DomainEntry, Domain | ModelStep]], *versions: object
-    ) -> StagedStep:
-        """A step of these entries, named by all that its result depends on."""
-        depends = {
-            entry.name: (entry.model_dump(mode="json"), self._provenance.inputs[entry.name], step.version)
-            for entry, step in steps
-        }
-        return StagedStep(self._staging, name, digest(STAGING_VERSION, self._config.seed, depends, versions))
-
-    def _annotate(self) -> StepResult:
-        """Steps prepare and annotate: the annotated rows of every entry with a model step."""
-        models = [
-            (entry, model_step)
-            for entry in self._config.domains
-            if (model_step := DOMAINS[entry.domain].model_step) is not None
-        ]
-        if not models:
-            return StepResult()
-        step = self._staged("annotate", models)
-        if (committed := step.result) is not None:
-            return committed
-        prepared = self._prepare(models)
-        step.start()
-        accounts, dead_letters = list(prepared.accounts), list(prepared.dead_letters)
-        parts: dict[str, tuple[str, ...]] = {}
-        for entry, model in models:
-            _log.info("%s: running the model with %d workers", entry.name, self._config.workers)
-            rows = list(read_rows(prepared.parts[entry.name], model.row.model_validate_json))
-            result = annotate(
-                f"{entry.name}.{model.name}", rows, model.annotator, model.row, model.annotated, self._config.workers
-            )
-            check_failures([result.account], iter(result.dead_letters))
-            accounts.append(result.account)
-            paths = step.folder / f"{entry.name}.parquet", step.folder / f"{entry.name}-dead-letters.parquet"
-            write_rows(paths[0], map(dump_model, result.rows))
-            write_rows(paths[1], map(dump_model, result.dead_letters))
-            parts[entry.name] = (str(paths[0]),)
-            dead_letters.append(str(paths[1]))
-        return step.commit(
-            StepResult(accounts=tuple(accounts), dead_letters=tuple(dead_letters), parts=parts, files=prepared.files)
+    def _build(self, lease: Lease) -> Dataset:
+        config = self._config
+        if isinstance(config.tokens.tokenizer, str):
+            load_tokenizer(config.tokens.tokenizer)  # now, and not after hours of work, it may turn out to be missing
+        assets = asset_hashes(config, self._staging)
+        generations = Generations.load(self._root).rebuild(self._rebuild)
+        generations.save(self._root)
+        chains = chains_of(config, assets, generations.current)
+        for segment in chains.segments:
+            self._root.sweep(segment.folder)
+        stages = Stages(config, self._out.url, chains, self._staging)
+        waves = chains.waves()
+        report = Report.merge([self._run_wave(stages, number, lease) for number in range(len(waves))])
+        require_samples(config.name, _samples(report, chains), report.accounts)
+        name, tokenizer = self._settle_tokenizer(stages, report.text_bytes)
+        dead_letters = dead_letter_files(report.accounts)
+        _log.info("counting tokens and writing shards")
+        self._watch.segment_started("shards", "shards", None)
+        shards, sink = stages.write_shards(waves, tokenizer, dead_letters)
+        self._watch.segment_ended("shards")
+        lease.check()
+        ledger = in_order(Ledger.merge([*report.accounts, *sink.accounts]), chains.step_names())
+        check_ledger(ledger, chains.step_names(), report.inputs)
+        hashed = {name: total for name, total in report.inputs.items() if total.content}
+        KnownInputs(entries=hashed).save(self._root)
+        self._remove_leftovers(shards, dead_letters)
+        dataset = commit(
+            self._out.url,
+            name=config.name,
+            shards=shards,
+            ledger=ledger.steps,
+            counting=Counting(tokenizer=name, tokenizer_sha256=tokenizer.sha256, image=config.tokens.image),
+            config=provenance(config, assets, report.inputs).record(),
+            code_version=code_version("step3vl.data", "step3vl.pipelines"),
+            store=config.store,
         )
+        generations.commit().save(self._root)
+        return dataset
 
-    def _prepare(self, models: _Models) -> StepResult:
-        """Step prepare: the rows that models read."""
-        step = self._staged("prepare", models)
-        if (committed := step.result) is not None:
-            return committed
-        _log.info("preparing %s", ", ".join(entry.name for entry, _ in models))
-        step.start()
+    def _run_wave(self, stages: Stages, index: int, lease: Lease) -> Report:
+        """The models on Ray that a wave begins with, and then its pipeline."""
+        wave = stages.chains.waves()[index]
+        segments = [stages.chains.segments[number] for number in wave.numbers]
+        if index:
+            for number in wave.levels[0]:
+                segment = stages.chains.segments[number]
+                _log.info("%s: running the model", segment.name)
+                self._watch.segment_started(segment.name, segment.folder, None)
+                staging, models = self._staging, self._config.models
+                budget = self._config.failure_budget
+                run_on_ray(segment, segment.name, staging.root, staging.base, staging.store, models, budget)
+                self._watch.segment_ended(segment.name)
+        elif wave.numbers:
+            _log.info("working on %s", ", ".join(segment.name for segment in segments))
+        counts = number_counts(stages.chains, self._config.fraction)
+        for number, segment in zip(wave.numbers, segments, strict=True):
+            if not stages.chains.is_on_ray(number):
+                self._watch.segment_started(segment.name, segment.folder, _fragments(counts.get(number)))
+        report = stages.run_wave(wave, is_first=index == 0)
+        for segment in segments:
+            self._watch.segment_ended(segment.name)
+        lease.check()
+        return report
 
-        def wire(pipeline: beam.Pipeline) -> None:
-            outputs: list[StepOutputs] = []
-            for entry, model in models:
-                outputs += pipeline | ApplySteps(entry, self._config.seed, model.prepare)
-                _stage(outputs[-1], entry, model.dump, step.folder)
-            collect_accounts(outputs, step.folder, pipeline)
+    def _settle_tokenizer(self, stages: Stages, text_bytes: int) -> tuple[str, StagedTokenizer]:
+        """The name of the tokenizer as the manifest gives it, and where workers find it.
 
-        run_pipeline("prepare", self._config.beam_options, wire)
-        parts = _read_parts([entry for entry, _ in models], step.folder)
-        return step.commit(read_accounts(step.folder).model_copy(update={"parts": parts}))
-
-    def _make_samples(self, annotated: StepResult) -> StepResult:
-        """Step samples."""
-        config = self._config
-        domains = [(entry, DOMAINS[entry.domain]) for entry in config.domains]
-        models = {entry.name: domain.model_step.version for entry, domain in domains if domain.model_step}
-        step = self._staged("samples", domains, models)
-        if (committed := step.result) is not None:
-            return committed
-        _log.info("making samples of %s", ", ".join(entry.name for entry in config.domains))
-        step.start()
-        producers: list[str] = []
-
-        def wire(pipeline: beam.Pipeline) -> None:
-            outputs: list[StepOutputs] = []
-            for entry, domain in domains:
-                begin: Any = pipeline
-                if domain.model_step is not None:
-                    load = domain.model_step.annotated.model_validate_json
-                    begin |= f"{entry.name} rows" >> ReadRecords(annotated.parts[entry.name], load)
-                outputs += begin | ApplySteps(entry, config.seed, domain.build)
-                producers.append(outputs[-1].name)
-                # Before anything is shuffled, so no image's bytes ever travel.
-                _stage(outputs[-1], entry, dump_sample, step.folder)
-            collect_accounts(outputs, step.folder, pipeline)
-
-        run_pipeline("samples", config.beam_options, wire)
-        update = {
-            "parts": _read_parts(config.domains, step.folder),
-            "producers": tuple(producers),
-            "files": annotated.files,
-        }
-        return step.commit(read_accounts(step.folder).model_copy(update=update))
-
-    def _settle_tokenizer(self, parts: list[str]) -> str:
-        """The name of the tokenizer as the manifest gives it; a trained one is written into the dataset."""
+        One that is not published becomes a part of the dataset.
+        """
         choice = self._config.tokens.tokenizer
-        if isinstance(choice, str):
-            return choice if choice == "qwen3" else str(Path(choice).resolve())
-        _log.info("training a tokenizer of %d ids", choice.train)
-        path = self._out / TOKENIZER
-        path.parent.mkdir(exist_ok=True)
-        train_bpe(_texts(parts), choice.train).save(str(path))
-        return TOKENIZER
+        if isinstance(choice, TrainedTokenizer):
+            _log.info("training a tokenizer of %d ids", choice.train)
+            stages.write_texts(stages.chains.waves(), min(1.0, choice.sample / max(text_bytes, 1)))
+            tokenizer = train_bpe(read_texts(self._staging), choice.train)
+        else:
+            tokenizer = load_tokenizer(choice)
+        staged = StagedTokenizer.stage(tokenizer, choice if isinstance(choice, str) else "", self._staging)
+        staged.save(self._staging)
+        if staged.path == "qwen3":
+            return staged.path, staged
+        self._out.put(TOKENIZER, self._root.read_all(staged.path))
+        return TOKENIZER, staged
 
-    def _tokenizer_path(self, name: str) -> str:
-        return str((self._out / name).resolve()) if name == TOKENIZER else name
+    def _remove_leftovers(self, shards: Sequence[WrittenShard], dead_letters: int) -> None:
+        """Remove the files of attempts that did not commit, such as those with another number of shards."""
+        infos = [shard.info for shard in shards]
+        keep = {path for info in infos for path in (info.path, info.index_path, info.offsets_path)}
+        keep |= {dead_letter_part(number, dead_letters) for number in range(dead_letters)}
+        for folder, pattern in (("shards", rf"{self._config.name}-\w+-\d{{5}}-of-\d{{5}}\."), ("dead_letters", "")):
+            for name in list(self._out.names(folder)):
+                if f"{folder}/{name}" not in keep and re.match(pattern, name):
+                    self._out.remove(f"{folder}/{name}")
 
-    def _write_shards(self, parts: list[str], tokenizer: str) -> tuple[list[ShardInfo], StepResult]:
-        """Step shards. It always runs: it is quick, and its output is the dataset itself."""
-        config = self._config
-        step = StagedStep(self._staging, "shards", digest(self._provenance.record()))
-        _log.info("writing shards")
-        step.start()
-        sharding = Sharding(self._out.resolve(), config.name, config.shards, config.heldout)
-
-        def wire(pipeline: beam.Pipeline) -> None:
-            write = WriteShards(parts, sharding, self._tokenizer_path(tokenizer), config.tokens.image)
-            shards = pipeline | write
-            _ = shards.infos | CollectJson(step.folder / "infos.json")
-            collect_accounts([shards.counted], step.folder, pipeline, shards.accounts)
-
-        run_pipeline("shards", config.beam_options, wire)
-        infos = [ShardInfo.model_validate(info) for info in read_list(step.folder / "infos.json")]
-        return infos, read_accounts(step.folder)
-
-
-def _parts_file(entry: DomainEntry, folder: Path) -> Path:
-    return folder / f"parts-{entry.name}.json"
+    def write_card(self, dataset: Dataset) -> None:
+        """Write the data card, unless it is there."""
+        if not self._out.exists(_CARD):
+            with infrastructure_errors(f"{self._out.url} is committed; writing its card", AGAIN):
+                dead_letters = read_dead_letters(self._out.url, self._config.store)
+                write_card(dataset, self._out.url, dead_letters, self._config.store)
 
 
-def _stage(
-    output: StepOutputs[Any], entry: DomainEntry, dump: Callable[[Any, ImagePartWriter], str], folder: Path
-) -> None:
-    """Stage what an entry's step keeps in `folder`, where `_read_parts` finds it."""
-    parts = output.kept | f"{entry.name} staged" >> StageRows(folder, entry.name, dump)
-    _ = parts | f"{entry.name} parts" >> CollectJson(_parts_file(entry, folder))
+def _fragments(count: int | None) -> int | None:
+    """How many fragments so many numbers are; None where the inputs are no numbers."""
+    if count is None:
+        return None
+    first = next(number_fragments(0, count))
+    assert first.numbers is not None
+    return -(-count // first.numbers[1])
 
 
-def _read_parts(entries: Iterable[DomainEntry], folder: Path) -> dict[str, tuple[str, ...]]:
-    """The parts of each entry that `_stage` left."""
-    return {entry.name: tuple(read_list(_parts_file(entry, folder))) for entry in entries}
-
-
-def _texts(parts: Iterable[str]) -> Iterator[str]:
-    """All text of the staged samples."""
-    for sample in read_rows(parts, load_sample):
-        yield from (part.text for part in sample.parts() if isinstance(part, TextPart))
-        yield from (message.reasoning_content for message in sample.messages or () if message.reasoning_content)
+def _samples(report: Report, chains: Chains) -> int:
+    """How many samples the entries emitted."""
+    lasts = {names[-1] for names in chains.step_names()}
+    return sum(step.emitted for step in report.accounts if step.name in lasts)

@@ -1,27 +1,31 @@
 """What a dataset was built from, and what has changed since."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import MANIFEST, Dataset
 from step3vl.data.errors import UserError
+from step3vl.data.storage import Store
 from step3vl.pipelines.config import CorpusConfig
-from step3vl.pipelines.core.domain import DomainEntry
-from step3vl.pipelines.core.sink import SINK_VERSION
-from step3vl.pipelines.core.staging import digest
+from step3vl.pipelines.core.accounts import InputTotal
+from step3vl.pipelines.core.domain import DomainEntry, Numbers
+from step3vl.pipelines.core.shard_writer import SINK_VERSION
+from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.domains import DOMAINS
+from step3vl.pipelines.layout import asset_hashes, chains_of, open_staging
 
 # The values of earlier releases: field and value -> today's value.
 _OLD_VALUES = {
     ("modality", "picture"): "image",  # words: earlier releases recorded it
     ("text", "letters"): "characters",  # words: earlier releases recorded it
 }
+_INPUTS = "inputs.json"  # under the root: what the inputs were when their contents were last hashed
 
 
 class Provenance(Config):
@@ -30,71 +34,135 @@ class Provenance(Config):
     content: dict[str, Any]
     """`CorpusConfig.content`."""
     inputs: dict[str, str]
-    """A hash of the input files of each entry."""
+    """The sum of the hashes of the input files of each entry that reads files."""
+    assets: dict[str, str]
+    """A hash of the assets of each entry that has any."""
     versions: dict[str, int]
-    """Of the sink and of the domains."""
+    """Of the sink and of the steps of the domains."""
 
     def record(self) -> dict[str, Any]:
         """The `config` of `dataset.json`."""
-        return {**self.content, "inputs": self.inputs, "versions": self.versions}
+        return {**self.content, "inputs": self.inputs, "assets": self.assets, "versions": self.versions}
 
 
-def provenance(config: CorpusConfig) -> Provenance:
-    """Read every input file of a corpus once.
+class KnownInputs(Config):
+    """The inputs of entries as they were listed, and the hashes of their contents then."""
 
-    Raises:
-        UserError: The configuration names a file that does not exist.
+    entries: dict[str, InputTotal] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, store: Store) -> "KnownInputs":
+        """What `save` left under a root; nothing where there is none."""
+        try:
+            return cls.model_validate_json(store.read_all(_INPUTS))
+        except (FileNotFoundError, ValueError):
+            return cls()
+
+    def save(self, store: Store) -> None:
+        """Keep it under the root. Raises StoreError."""
+        store.put(_INPUTS, self.model_dump_json().encode())
+
+
+def provenance(config: CorpusConfig, assets: dict[str, str], inputs: Mapping[str, InputTotal]) -> Provenance:
+    """The provenance of a build.
+
+    Args:
+        config: Of the corpus.
+        assets: As `asset_hashes` returns them.
+        inputs: The inputs of each entry, with the hashes of their contents.
     """
-    files = {entry.name: sorted(set(entry.files())) for entry in config.domains}
-    hashes = {path: _hash_file(path) for path in sorted({path for paths in files.values() for path in paths})}
-    inputs = {name: digest(sorted((path.name, hashes[path]) for path in paths)) for name, paths in files.items()}
-    return Provenance(content=config.content(), inputs=inputs, versions=versions(config))
+    hashes = {name: total.content for name, total in sorted(inputs.items()) if total.content}
+    return Provenance(content=config.content(), inputs=hashes, assets=assets, versions=versions(config))
 
 
 def versions(config: CorpusConfig) -> dict[str, int]:
-    """The versions of the code that decide what a corpus becomes: of the sink and of its domains."""
+    """The versions of the code that decide what a corpus becomes: of the sink and of the steps of its domains."""
     result = {"sink": SINK_VERSION}
     for domain in (DOMAINS[entry.domain] for entry in config.domains):
-        result[domain.name] = domain.version
-        if domain.model_step is not None:
-            result[f"{domain.name}/{domain.model_step.name}"] = domain.model_step.version
+        result |= {f"{domain.name}/{step.name}": step.version for step in domain.steps}
     return result
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def changes(config: CorpusConfig, out: Path) -> list[str]:
+def changes(config: CorpusConfig, out: Path | str) -> list[str]:
     """What differs between the finished dataset at `out` and the one that `config` builds, a line each.
+
+    Inputs are listed by Beam's workers; their contents are hashed only where the listing is not that of the build.
 
     Returns:
         An empty list when there is no finished dataset, or when it is just that one.
 
     Raises:
         UserError: The configuration names a file that does not exist.
+        InfrastructureError: A store does not answer.
     """
-    return compare(provenance(config), out)
-
-
-def compare(new: Provenance, out: Path) -> list[str]:
-    """As `changes`, with the inputs of the configuration already read."""
-    if not (out / MANIFEST).is_file():
+    if not Store(str(out), config.store).exists(MANIFEST):
         return []
     try:
-        record = dict(Dataset.open(out).manifest.config)
+        record = dict(Dataset.open(str(out), config.store).manifest.config)
     except UserError as error:  # a damaged manifest
         return [str(error)]
-    # Datasets of earlier releases record neither inputs nor versions; `fingerprint` also hashed the code.
-    inputs, versions = record.pop("inputs", new.inputs), record.pop("versions", new.versions)
+    return _compare(read_provenance(config, out), record)
+
+
+def read_provenance(config: CorpusConfig, out: Path | str) -> Provenance:
+    """The provenance of the dataset that a build at `out` would make. Raises as `changes` does."""
+    staging = open_staging(config, out)
+    assets = asset_hashes(config, staging)
+    return provenance(config, assets, _hash_inputs(config, assets, staging))
+
+
+def _hash_inputs(config: CorpusConfig, assets: Mapping[str, str], staging: Staging) -> dict[str, InputTotal]:
+    """The inputs of each entry, with the hashes of their contents."""
+    chains = chains_of(config, assets, {})
+    if all(isinstance(entry.inputs(), Numbers) for entry in config.domains):
+        return {}
+    listed = _report(config, chains, staging, "list")
+    known = KnownInputs.load(staging.open()).entries
+    same = {
+        name: known[name] for name, total in listed.items() if name in known and known[name].listing == total.listing
+    }
+    if same.keys() == listed.keys():
+        return same
+    contents = _report(config, chains, staging, "hash")
+    inputs = {name: total.model_copy(update={"content": contents[name].content}) for name, total in listed.items()}
+    KnownInputs(entries=inputs).save(staging.open())
+    return inputs
+
+
+def _report(config: CorpusConfig, chains: Chains, staging: Staging, name: str) -> dict[str, InputTotal]:
+    # Beam takes a second to import, and an unchanged corpus of generated records does without it.
+    from step3vl.pipelines.core.beam import WriteReport, read_report, run_pipeline
+    from step3vl.pipelines.core.listing import HashInputs, ListInputs
+
+    path = f"work/report.{name}.json"
+
+    def wire(pipeline: Any, staging: Staging) -> None:
+        if name == "list":
+            reports = (pipeline | ListInputs(chains, staging, config.fraction, save=False)).reports
+        else:
+            reports = pipeline | HashInputs(chains, staging, config.fraction)
+        _ = reports | WriteReport(staging, path)
+
+    run_pipeline(f"{name} inputs", config.beam_options, staging, wire)
+    inputs = read_report(staging, path).inputs
+    return {name: total for name, total in inputs.items() if total.listing or total.content}
+
+
+def _compare(new: Provenance, record: dict[str, Any]) -> list[str]:
+    """As `changes`, with everything read: `record` is the `config` of a manifest."""
+    # Earlier versions recorded neither assets nor versions of steps, and `inputs` was a hash of both together.
+    assets = record.pop("assets", None)
+    inputs, versions = record.pop("inputs", {}), record.pop("versions", {})
     record.pop("fingerprint", None)
     try:
         old = CorpusConfig.model_validate(_with_new_names(record)).content()
     except ValidationError:
         old = record
     lines = list(_differences(_by_name(old), _by_name(new.content)))
-    lines += [f"the input files of domains.{name}" for name in new.inputs if inputs.get(name) != new.inputs[name]]
+    names = [entry["name"] for entry in new.content["domains"] if entry["name"] in _by_name(old)["domains"]]
+    if assets is not None:
+        for before, after, what in ((inputs, new.inputs, "input files"), (assets, new.assets, "assets")):
+            lines += [f"the {what} of domains.{name}" for name in names if before.get(name) != after.get(name)]
     for name, version in new.versions.items():
         if name in versions and versions[name] != version:
             lines.append(f"version of {name}: {versions[name]} -> {version}")

@@ -17,7 +17,7 @@ from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.files import require_local
-from step3vl.data.storage.store import StoreError
+from step3vl.data.storage.store_config import StoreError
 
 CONFIG = DatasetConfig(name="t", shards=1)
 
@@ -62,7 +62,7 @@ def test_an_error_of_a_decoder_is_a_dead_letter() -> None:
 def test_a_full_disk_while_images_are_staged_ends_the_conversion(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("step3vl.data.dataset.sorter.ImagePartWriter.stage", full_disk)
+    monkeypatch.setattr("step3vl.data.dataset.sorter.SampleSorter.stage", full_disk)
     out = tmp_path / "out"
     with pytest.raises(InfrastructureError, match=r"No space left on device.*nothing was committed"):
         to_dataset(read_records(records, "llava", RecordDefaults()), out, CONFIG, {})

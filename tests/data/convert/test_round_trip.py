@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 
 from step3vl.data.convert import FORMATS, RecordDefaults
 from step3vl.data.convert.conversion import LEDGER_FOLDER, read_records, to_files
-from step3vl.data.dataset.dead_letters import DEAD_LETTERS, read_dead_letters
+from step3vl.data.dataset.dead_letters import read_dead_letters
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.data.sample.action import Action
@@ -85,7 +85,7 @@ def write_and_read(
         return {}, []
     items = list(read_records(out, format_name, RecordDefaults()))
     assert not [item for item in items if isinstance(item, DeadLetter)], "everything written can be read"
-    refused = list(read_dead_letters(out / LEDGER_FOLDER / DEAD_LETTERS))
+    refused = list(read_dead_letters(out / LEDGER_FOLDER))
     return {item.id: item for item in items if isinstance(item, Sample)}, refused
 
 

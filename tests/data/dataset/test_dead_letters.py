@@ -6,25 +6,34 @@ import pytest
 from pydantic import ValidationError
 
 from step3vl.data.dataset.dead_letters import (
+    DEAD_LETTERS,
     DeadLetterWriter,
+    dead_letter_part,
     example_dead_letters,
     read_dead_letters,
     write_dead_letters,
 )
 from step3vl.data.dataset.ledger import DROPPED, DeadLetter, LedgerStep
 from step3vl.data.sample.crops import ImageSpec
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE
 
 
 def rows(count: int, error: str = "ValueError", step: str = "read") -> list[DeadLetter]:
     return [DeadLetter(step=step, error=error, reason=f"reason {n}", source=f"file#{n}") for n in range(count)]
 
 
-def test_table_is_read_back_across_batches(tmp_path: Path) -> None:
-    path = tmp_path / "dead_letters.parquet"
+@pytest.mark.parametrize("scheme", ["local", "memory"])
+def test_table_is_read_back_across_batches_and_parts(tmp_path: Path, scheme: str) -> None:
+    root = {"local": str(tmp_path), "memory": "memory://failed"}[scheme]
+    store = Store(root, DEFAULT_STORE)
     written = rows(25_000)
-    write_dead_letters(path, iter(written))
-    assert list(read_dead_letters(path)) == written
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert write_dead_letters(store, DEAD_LETTERS, iter(written)) == len(written)
+    assert list(read_dead_letters(root)) == written
+    for number, part in enumerate((written[:10], [], written[10:20])):
+        write_dead_letters(store, dead_letter_part(number, 3), part)
+    assert list(read_dead_letters(root)) == written[:20], "the parts, where there are any"
+    assert sorted(store.names("dead_letters")) == [f"0000{number}-of-00003.parquet" for number in range(3)]
 
 
 def test_ledger_step_counts_by_error(tmp_path: Path) -> None:
@@ -41,10 +50,12 @@ def test_empty_table_is_written_only_on_request(tmp_path: Path) -> None:
     with DeadLetterWriter(tmp_path / "absent.parquet"):
         pass
     assert list(tmp_path.iterdir()) == []
-    assert list(read_dead_letters(tmp_path / "absent.parquet")) == []
-    write_dead_letters(tmp_path / "empty.parquet", [])
-    assert (tmp_path / "empty.parquet").is_file()
-    assert list(read_dead_letters(tmp_path / "empty.parquet")) == []
+    assert list(read_dead_letters(tmp_path)) == []
+    assert list(read_dead_letters(tmp_path / "absent")) == []
+    with DeadLetterWriter(tmp_path / DEAD_LETTERS, empty=True):
+        pass
+    assert (tmp_path / DEAD_LETTERS).is_file()
+    assert list(read_dead_letters(tmp_path)) == []
 
 
 def test_failed_writer_leaves_no_file(tmp_path: Path) -> None:
@@ -57,11 +68,12 @@ def test_failed_writer_leaves_no_file(tmp_path: Path) -> None:
 
 def test_examples_are_limited_by_reason_for_drops_and_by_type_for_errors() -> None:
     dropped = [DeadLetter(step="read", error=DROPPED, reason=f"too {n % 2}", source="x") for n in range(10)]
-    examples = example_dead_letters([*rows(10), *dropped], per_reason=2)
+    examples = example_dead_letters([*rows(10), *dropped])
     assert [(row.error, row.reason) for row in examples] == [
         ("ValueError", "reason 0"),
         ("ValueError", "reason 1"),
-        *[(DROPPED, "too 0"), (DROPPED, "too 1")] * 2,
+        ("ValueError", "reason 2"),
+        *[(DROPPED, "too 0"), (DROPPED, "too 1")] * 3,
     ]
 
 

@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from step3vl.data.dataset.ledger import Ledger, LedgerStep
+from step3vl.data.dataset.ledger import DeadLetter, Ledger, LedgerStep
 
 
 def test_steps_of_equal_name_are_added_up() -> None:
@@ -18,6 +20,17 @@ def test_steps_of_equal_name_are_added_up() -> None:
     )
     ledger.check()
     assert ledger.steps[1] == LedgerStep(name="b", read=5, kept=2, dropped={"x": 2}, failed={"ValueError": 1})
+
+
+def test_step_emits_what_it_keeps_unless_it_says_otherwise() -> None:
+    kept = LedgerStep(name="s", read=3, kept=2, dropped={"x": 1})
+    assert kept.emitted == 2 and kept == LedgerStep(name="s", read=3, kept=2, dropped={"x": 1}, emitted=2)
+    assert LedgerStep.model_validate({"name": "s", "read": 3, "kept": 2, "dead": {"ValueError": 1}}).emitted == 2
+    pages = LedgerStep(name="s", read=1, kept=1, emitted=40)
+    assert (kept + pages).emitted == 42 and (kept + pages).balance == 0
+    assert LedgerStep.model_validate_json(pages.model_dump_json()) == pages
+    with pytest.raises(ValidationError, match="kept"):
+        LedgerStep.model_validate({"name": "s", "read": 3})
 
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 9), max_size=6)
@@ -38,3 +51,9 @@ def test_equal_counts_are_equal_bytes_in_whatever_order_they_arrive(
     others = [step(*map(shuffled, pair)) for pair in data.draw(st.permutations(counts))]
     assert json.dumps(Ledger.merge(steps).to_json()) == json.dumps(Ledger.merge(others).to_json())
     assert steps[0].model_dump_json() == step(*map(shuffled, counts[0])).model_dump_json()
+
+
+def test_a_failed_record_whose_text_is_not_unicode_has_an_account_that_is() -> None:
+    dead_letter = DeadLetter.from_error(ValueError("bad \ud800"), step="s", source="\udcff.pdf")
+    assert (dead_letter.reason, dead_letter.source) == ("bad \\ud800", "\\udcff.pdf")
+    assert DeadLetter.model_validate_json(dead_letter.model_dump_json()) == dead_letter

@@ -35,7 +35,7 @@ def test_format_1_is_read(manifest: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": "step3vl-dataset-3"}, "the manifest format has version 3; this step3vl reads up to 2"),
+        ({"format": "step3vl-dataset-4"}, "the manifest format has version 4; this step3vl reads up to 3"),
         ({"sample_version": 2}, "the sample format has version 2; this step3vl reads up to 1"),
         ({"index_version": 7}, "the index format has version 7; this step3vl reads up to 1"),
         ({"format": "other"}, "'other' is not a known format"),

@@ -1,12 +1,14 @@
 """Sorting into shards: each sample once, whatever the order of arrival."""
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from step3vl.data.dataset.dataset import Dataset
-from step3vl.data.dataset.sorter import RankedRow, SampleSorter, distinct, duplicate_rank, write_distinct
+from step3vl.data.dataset.sharding import shard_of
+from step3vl.data.dataset.sorter import RankedRow, SampleSorter, distinct, duplicate_rank
 from step3vl.data.sample.sample import Sample, TokenCount
 
 Make = Callable[..., Sample]
@@ -41,7 +43,7 @@ def counted(make_sample: Make, number: int) -> Sample:
     return make_sample(number).model_copy(update={"tokens": TokenCount(text=9, image=2)})
 
 
-def test_sorter_and_direct_writing_give_the_same_shards(tmp_path: Path, make_sample: Make) -> None:
+def test_the_order_of_arrival_changes_nothing(tmp_path: Path, make_sample: Make) -> None:
     samples = [counted(make_sample, number % 30) for number in range(40)]
     written = []
     for name, order in (("forward", samples), ("backward", samples[::-1])):
@@ -51,26 +53,34 @@ def test_sorter_and_direct_writing_give_the_same_shards(tmp_path: Path, make_sam
                 sorter.add(sample.id, "train", duplicate_rank(staged.to_row()), staged.to_row())
             written.append(sorter.write(tmp_path / name, "set"))
     assert written[0] == written[1]
-    assert (written[0].step.read, written[0].step.kept, written[0].step.dropped) == (40, 30, {"duplicate": 10})
-    images = {sample.id: sample.images for sample in samples}
-    rows = [RankedRow(sample.id, "train", "", sample.to_row()) for sample in samples]
-    infos = []
-    for number in range(2):
-        group = [ranked for ranked in rows if int(ranked.id[8:16], 16) % 2 == number]
-        infos += write_distinct(
-            tmp_path / "direct",
-            "set",
-            number,
-            2,
-            group,
-            lambda stored: Sample.from_row(stored).model_copy(update={"images": images[stored["id"]]}),
-        ).infos
-    assert infos == written[0].infos
+    step = written[0].step
+    assert (step.name, step.read, step.kept, step.dropped) == ("shards", 40, 30, {"duplicate": 10})
 
 
-def test_empty_shard_has_no_file(tmp_path: Path) -> None:
-    assert write_distinct(tmp_path, "set", 0, 1, []).infos == []
-    assert not (tmp_path / "shards").exists()
+def test_samples_lie_in_the_shards_of_their_ids_with_their_images(tmp_path: Path, make_sample: Make) -> None:
+    samples = {sample.id: sample for sample in (counted(make_sample, number) for number in range(30))}
+    with SampleSorter(2) as sorter:
+        for sample in samples.values():
+            image = sorter.stage(sample.images[0])
+            assert sorter.stage(image) is image, "an image with a pointer is returned unchanged"
+            row = sample.model_copy(update={"images": (image,)}).to_row()
+            sorter.add(sample.id, "train", duplicate_rank(row), row)
+        shards = sorter.write(tmp_path, "set").shards
+    for number, shard in enumerate(shards):
+        ids = [id_ for id_ in sorted(samples) if shard_of(id_, 2) == number]
+        with tarfile.open(tmp_path / shard.info.path) as archive:
+            assert [name for name in archive.getnames() if name.endswith(".json")] == [f"{id_}.json" for id_ in ids]
+            for id_ in ids:
+                member = next(name for name in archive.getnames() if name.startswith(f"{id_}.0."))
+                content = archive.extractfile(member)
+                assert content is not None
+                assert content.read() == samples[id_].images[0].data
+
+
+def test_no_file_without_samples(tmp_path: Path) -> None:
+    with SampleSorter(3) as sorter:
+        assert sorter.write(tmp_path, "set").shards == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_committed_dataset_has_no_scratch_files(dataset: Dataset) -> None:

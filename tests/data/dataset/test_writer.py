@@ -68,7 +68,7 @@ def test_failed_shard_is_not_visible(tmp_path: Path, make_sample: Make) -> None:
 
 
 def test_ledger_that_does_not_reconcile_is_not_committed(tmp_path: Path, dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match=r"step filter do not reconcile: \+2 of 5"):
+    with pytest.raises(ValueError, match=r"do not reconcile in filter \(\+2 of 5\)"):
         commit(
             tmp_path,
             name="x",
@@ -97,7 +97,7 @@ def test_memory_of_writing_a_shard_is_that_of_a_few_samples(
     )  # so that late imports are not measured
     tracemalloc.start()
     try:
-        info = write_shard(tmp_path, shard_name("heavy", "train", 0, 1), "train", large())
+        info = write_shard(tmp_path, shard_name("heavy", "train", 0, 1), "train", large()).info
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

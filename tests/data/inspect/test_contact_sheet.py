@@ -2,10 +2,13 @@
 
 import io
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from PIL import Image as PILImage
 
-from step3vl.data.inspect.contact_sheet import contact_sheet, render_truth
+from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.inspect.contact_sheet import contact_sheet, render_truth, sheet_png
 from step3vl.data.sample.action import Action
 from step3vl.data.sample.answers import format_boxes
 from step3vl.data.sample.conversations import GuiStep, conversation, trajectory
@@ -68,7 +71,8 @@ def test_sheet_has_a_row_for_each_task_with_images() -> None:
         domain="d", task="ocr.page", source=SOURCE, content=(image(0), text("A page.")), images=(blank(),)
     )
     width, height = contact_sheet([sample, sample, plain]).size
-    assert contact_sheet([sample, sample, plain, page]).size == (width, 2 * height)
+    silent = Sample.make(domain="d", task="ocr.silent", source=SOURCE, content=(image(0),), images=(blank(),))
+    assert contact_sheet([sample, sample, plain, page, silent]).size == (width, 3 * height)
 
 
 def test_captions_take_time_that_does_not_grow_with_the_text() -> None:
@@ -84,3 +88,15 @@ def test_captions_take_time_that_does_not_grow_with_the_text() -> None:
     start = time.process_time()
     contact_sheet([page] * 6 + [dialogue] * 6)
     assert time.process_time() - start < 2, "cutting a character at a time took minutes"
+
+
+def test_sheet_of_a_dataset_shows_every_task_and_source(tmp_path: Path, build_dataset: Callable[..., Dataset]) -> None:
+    samples = []
+    for number in range(60):
+        task, folder = ("ocr.page", "scans") if number % 20 else ("ocr.rare", "rare")
+        source = Source(uri=f"{folder}/{number}.png", licence="CC0-1.0", collected_by=f"tests/{folder}")
+        content = (image(0), text(f"Page {number}."))
+        samples.append(Sample.make(domain="d", task=task, source=source, content=content, images=(blank(),)))
+    sheet = PILImage.open(io.BytesIO(sheet_png(build_dataset(tmp_path, samples))))
+    assert sheet.size == (1200, 2 * 244)
+    assert sheet.convert("L").crop((0, 0, 1200, 244)).getextrema()[0] < 100, "captions of ocr.page"

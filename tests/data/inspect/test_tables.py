@@ -11,7 +11,7 @@ from step3vl.data.inspect.tables import bar, cell, ledger_table, print_dataset, 
 
 def test_ledger_table_lists_reasons_and_errors() -> None:
     step = LedgerStep(name="read", read=1200, kept=1197, dropped={"small": 2}, failed={"OSError": 1})
-    assert ledger_table([step]).rows == [("read", 1200, 1197, "small 2", "OSError 1")]
+    assert ledger_table([step]).rows == [("read", 1200, 1197, "small 2", "OSError 1", 1197)]
 
 
 def test_totals_end_with_their_sum(dataset: Dataset) -> None:
@@ -28,4 +28,7 @@ def test_cells_and_bars() -> None:
 def test_whole_dataset_is_printed(dataset: Dataset) -> None:
     output = io.StringIO()
     print_dataset(dataset, Console(file=output, width=150))
-    assert all(heading in output.getvalue() for heading in ("shards", "Samples and tokens", "Ledger", "Licences"))
+    assert all(
+        heading in output.getvalue()
+        for heading in ("shards", "Samples and tokens", "Ledger", "Domains", "Tasks", "Sources", "Licences", "100.0 %")
+    )

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from step3vl.data.storage.cache import BlockCache
-from step3vl.data.storage.store import StoreConfig
+from step3vl.data.storage.store_config import StoreConfig
 
 
 def test_cache_stays_within_its_limit_and_keeps_what_is_used(tmp_path: Path) -> None:

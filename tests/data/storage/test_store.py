@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.dataset.dataset import DamagedSample, Dataset
 from step3vl.data.dataset.sharding import shard_name
@@ -20,7 +18,9 @@ from step3vl.data.dataset.writer import commit, write_shard
 from step3vl.data.errors import UserError
 from step3vl.data.inspect.verify import verify
 from step3vl.data.sample.sample import Sample
-from step3vl.data.storage.store import Store, StoreConfig, StoreError
+from step3vl.data.storage.slices import FileSlice
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import StoreConfig, StoreError
 
 Make = Callable[..., Sample]
 
@@ -104,22 +104,6 @@ def server(dataset: Dataset) -> Iterator[FaultyServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[StoreConfig]:
-    """How to reach an S3 server with a bucket `shelf`."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    config = StoreConfig(
-        options={"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}},
-        attempts=3,
-        backoff=0.01,
-    )
-    fsspec.filesystem("s3", **config.options).mkdir("shelf")
-    yield config
-    server.stop()
-
-
 def write(url: str, samples: list[Sample], like: Dataset, store: StoreConfig = QUICK) -> Dataset:
     shard = write_shard(url, shard_name("far", "train", 0, 1), "train", samples, store)
     manifest = like.manifest
@@ -187,7 +171,8 @@ def test_multipart_upload_holds_one_part_in_memory(bucket: StoreConfig) -> None:
     with store.create("file") as file:
         for block in blocks:
             file.write(block)
-            assert file.buffer.getbuffer().nbytes <= part + 2**20  # type: ignore[attr-defined]
+            if file._large:  # type: ignore[attr-defined]
+                assert file._large._file.buffer.getbuffer().nbytes <= part + 2**20  # type: ignore[attr-defined]
         assert store.listing("") == []
     assert store.read_all("file") == b"".join(blocks)
 
@@ -201,6 +186,21 @@ def test_temporary_errors_are_retried(server: FaultyServer, dataset: Dataset) ->
         server.faults = list(faults)
         assert far.read(*location) == dataset.read(*location)
         assert server.faults == []
+
+
+def test_reads_of_several_slices_are_retried_one_by_one(tmp_path: Path) -> None:
+    data = os.urandom(1 << 20)
+    (tmp_path / "file").write_bytes(data)
+    parts = [FileSlice("file", start, 1000) for start in range(0, 1 << 20, 1 << 17)]
+    with serving(tmp_path) as server:
+        store = Store(server.url, QUICK)
+        for faults in ([], [503], ["truncated", "truncated"], [500, 503, 429], [503] * 9):
+            server.faults = list(faults)
+            assert store.read_many(parts) == [data[part.offset : part.offset + 1000] for part in parts]
+            assert server.faults == []
+        server.faults = [503] * 100
+        with pytest.raises(StoreError, match=r"file cannot be read.*503"):
+            store.read_many(parts)
 
 
 def test_slow_request_is_retried_after_the_timeout(server: FaultyServer, dataset: Dataset) -> None:

@@ -1,9 +1,13 @@
 """Tokenizers: the released vocabulary, and small ones trained from texts."""
 
+from pathlib import Path
+
 import pytest
 from tokenizers import Tokenizer
 
 from step3vl.data.errors import UserError
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE
 from step3vl.data.tokens.vocabulary import STEP_TOKENS, TokenIds, load_tokenizer, train_bpe
 
 
@@ -27,6 +31,16 @@ def test_too_small_a_vocabulary_is_refused() -> None:
         train_bpe(["a"], 300)
 
 
-def test_missing_tokenizer_is_a_user_error(tmp_path: object) -> None:
-    with pytest.raises(UserError, match="no tokenizer at"):
-        load_tokenizer(f"{tmp_path}/nowhere")
+def test_tokenizer_is_loaded_from_a_path_or_url_of_the_file_or_its_folder(tmp_path: Path) -> None:
+    text = train_bpe(["a b c"], 400).to_str()
+    for url in (str(tmp_path), "memory://bpe"):
+        Store(url, DEFAULT_STORE).put("tokenizer/tokenizer.json", text.encode())
+        loaded = [load_tokenizer(f"{url}/tokenizer{name}") for name in ("", "/", "/tokenizer.json")]
+        assert {tokenizer.to_str() for tokenizer in loaded} == {loaded[0].to_str()}
+        assert loaded[0].encode("a b").ids == Tokenizer.from_str(text).encode("a b").ids
+
+
+def test_missing_tokenizer_is_a_user_error(tmp_path: Path) -> None:
+    for name in (f"{tmp_path}/nowhere", "memory://nowhere/bpe"):
+        with pytest.raises(UserError, match=f"no tokenizer at {name}"):
+            load_tokenizer(name)

@@ -1,86 +1,22 @@
+"""Options of pipelines, what they report, and what ends them."""
+
 import json
-import random
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline as BeamTestPipeline
 
-from step3vl.data.dataset import DeadLetter, Ledger, LedgerStep
-from step3vl.data.errors import UserError
-from step3vl.pipelines.core.accounts import check_failures, check_ledger, collect_accounts, read_accounts
-from step3vl.pipelines.core.beam import CollectJson, NumberRecords, RunStep, beam_options, run_pipeline
-from step3vl.pipelines.core.staging import StepResult, read_rows
-from step3vl.pipelines.core.steps import Dropped, Record
-
-
-class Sieve:
-    """Worker: drops multiples of five, fails half way at multiples of seven, keeps the rest twice."""
-
-    def setup(self) -> None:
-        self.ready = True
-
-    def process(self, record: Record[int], rng: random.Random) -> Iterator[int]:
-        assert self.ready
-        if record.value % 5 == 0:
-            raise Dropped("five")
-        yield record.value
-        if record.value % 7 == 0:
-            raise ZeroDivisionError(f"cannot take {record.value}")
-        yield record.value
-
-
-def run_sieve(folder: Path, count: int, flags: tuple[str, ...] = ()) -> tuple[list[int], StepResult]:
-    def wire(pipeline: beam.Pipeline) -> None:
-        outputs = pipeline | NumberRecords("n", count) | RunStep("sieve", Sieve(), seed=0)
-        assert outputs.name == "sieve"
-        _ = outputs.kept | CollectJson(folder / "kept.json")
-        collect_accounts([outputs], folder, pipeline)
-
-    run_pipeline("sieve", flags, wire)
-    return sorted(json.loads((folder / "kept.json").read_text())), read_accounts(folder)
-
-
-@pytest.mark.parametrize("flags", [(), ("--direct_num_workers=3", "--direct_running_mode=multi_threading")])
-def test_every_record_is_kept_dropped_or_failed(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    kept, result = run_sieve(tmp_path, 600, flags)
-    good = [n for n in range(600) if n % 5 and n % 7]
-    failed = [n for n in range(600) if n % 5 and n % 7 == 0]
-    assert kept == sorted(good * 2)
-    assert result.accounts == (
-        LedgerStep(
-            name="sieve",
-            read=600,
-            kept=len(good),
-            dropped={"five": 120},
-            failed={"ZeroDivisionError": len(failed)},
-        ),
-    )
-    dead_letters = list(read_rows(result.dead_letters, DeadLetter.model_validate_json))
-    broken = [dead_letter for dead_letter in dead_letters if dead_letter.error != "dropped"]
-    assert sorted(dead_letter.source for dead_letter in broken) == sorted(f"n/{n}" for n in failed)
-    assert {dead_letter.reason for dead_letter in broken} == {f"cannot take {n}" for n in failed}
-    assert sum(dead_letter.reason == "five" for dead_letter in dead_letters) == 120
-
-
-def test_a_step_all_of_whose_records_failed_is_an_error_of_the_configuration() -> None:
-    dead_letter = DeadLetter(step="a.build", error="TypeError", reason="no such option", source="a/0")
-    with pytest.raises(UserError, match=r"a\.build: all 3 records failed.*a/0.*TypeError: no such option"):
-        check_failures([LedgerStep(name="a.build", read=3, kept=0, failed={"TypeError": 3})], iter([dead_letter]))
-    check_failures([LedgerStep(name="a.build", read=3, kept=1, failed={"TypeError": 2})], iter([]))
-
-
-def test_records_lost_between_two_steps_are_noticed() -> None:
-    steps = [
-        LedgerStep(name="a.build", read=5, kept=5),
-        LedgerStep(name="b.build", read=2, kept=2),
-        LedgerStep(name="tokens", read=7, kept=7),
-        LedgerStep(name="shards", read=7, kept=7),
-    ]
-    check_ledger(Ledger.merge(steps), ["a.build", "b.build"])
-    lost = [*steps[:2], LedgerStep(name="tokens", read=6, kept=6), LedgerStep(name="shards", read=6, kept=6)]
-    with pytest.raises(ValueError, match="the domains kept 7 samples but step tokens read 6"):
-        check_ledger(Ledger.merge(lost), ["a.build", "b.build"])
+from step3vl.data.dataset import LedgerStep
+from step3vl.data.errors import InfrastructureError, UserError
+from step3vl.pipelines.core import beam as module
+from step3vl.pipelines.core.accounts import Report
+from step3vl.pipelines.core.beam import WriteList, WriteReport, beam_options, read_list, read_report, run_pipeline
+from step3vl.pipelines.core.staging import Staging
 
 
 @pytest.mark.parametrize(
@@ -94,3 +30,78 @@ def test_a_runner_that_loses_records_is_refused(runner: str) -> None:
 def test_a_flag_without_dashes_is_named() -> None:
     with pytest.raises(UserError, match="workers=2"):
         beam_options(["workers=2"])
+
+
+def test_a_job_may_run_as_long_as_it_takes_unless_it_is_told_otherwise() -> None:
+    def timeout(*flags: str) -> int:
+        return beam_options(flags).view_as(PortableOptions).job_server_timeout
+
+    assert timeout() > 10**7
+    assert timeout("--job_server_timeout=6") == timeout("--job-server-timeout=6") == 6
+
+
+def test_a_job_service_that_does_not_answer_ends_the_build(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CONNECT", 0.2)
+    with socket.socket() as closed:
+        closed.bind(("localhost", 0))
+        endpoint = f"localhost:{closed.getsockname()[1]}"
+        with pytest.raises(InfrastructureError, match=f"no job service answers at --job_endpoint={endpoint}"):
+            flags = ["--runner=PortableRunner", f"--job_endpoint={endpoint}"]
+            run_pipeline("t", flags, staging, lambda pipeline, staging: None)
+
+
+def failing(error: Callable[[], BaseException]) -> Callable[[beam.Pipeline, Staging], None]:
+    def fail(element: int) -> None:
+        raise error()
+
+    def wire(pipeline: beam.Pipeline, staging: Staging) -> None:
+        _ = pipeline | beam.Create([1]) | beam.Map(fail)
+
+    return wire
+
+
+@pytest.mark.parametrize("flags", [(), ("--direct_num_workers=2", "--direct_running_mode=multi_threading")])
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: OSError(28, "No space left on device"), InfrastructureError, "t: .*No space left.*nothing was"),
+        (lambda: MemoryError(), InfrastructureError, "MemoryError"),
+        (lambda: InfrastructureError("lost.bin is gone"), InfrastructureError, "^lost.bin is gone; nothing was"),
+        (lambda: UserError("no file matches '*.pdf'"), UserError, r"^no file matches '\*\.pdf'$"),
+        (lambda: ZeroDivisionError("a bug"), RuntimeError, "a bug"),
+    ],
+)
+def test_what_ended_a_pipeline_is_told_in_one_line(
+    staging: Staging,
+    flags: tuple[str, ...],
+    make: Callable[[], BaseException],
+    kind: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(Exception, match=message) as raised:
+        run_pipeline("t", flags, staging, failing(make))
+    assert isinstance(raised.value, kind) or kind is RuntimeError
+    if kind is not RuntimeError:
+        assert type(raised.value) is kind and "\n" not in str(raised.value)
+
+
+def test_reports_are_added_up(staging: Staging) -> None:
+    reports = [Report(accounts=(LedgerStep(name="a", read=n, kept=n),), text_bytes=n) for n in range(10)]
+    with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
+        texts = [report.model_dump_json(exclude_defaults=True) for report in reports]
+        _ = pipeline | beam.Create(texts) | WriteReport(staging, "work/report.json")
+    assert read_report(staging, "work/report.json") == Report.merge(reports)
+
+
+def test_no_report_is_an_empty_one(staging: Staging) -> None:
+    with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([]).with_output_types(str) | WriteReport(staging, "work/report.json")
+        _ = pipeline | "nothing" >> beam.Create([]).with_output_types(str) | WriteList(staging, "work/list.json")
+    assert read_report(staging, "work/report.json") == Report()
+    assert list(read_list(staging, "work/list.json")) == []
+
+
+def test_a_list_is_sorted(staging: Staging) -> None:
+    with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create(["b", "c", "a"]) | WriteList(staging, "work/list.json")
+    assert json.loads((Path(staging.root) / "work/list.json").read_text()) == ["a", "b", "c"]

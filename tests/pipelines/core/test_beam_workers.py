@@ -15,18 +15,19 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection
 
 from step3vl.data.errors import InfrastructureError
-from step3vl.pipelines.core.beam import CollectJson, run_pipeline
+from step3vl.pipelines.core.beam import WriteList, run_pipeline
 from step3vl.pipelines.core.beam_workers import _Watch
+from step3vl.pipelines.core.staging import Staging
 
 PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
 def add_up(folder: Path, flags: tuple[str, ...]) -> None:
-    def wire(pipeline: beam.Pipeline) -> None:
-        numbers = pipeline | beam.Create(range(20)) | beam.Reshuffle() | beam.Map(lambda value: value + 1)
-        _ = numbers | CollectJson(folder / "numbers.json")
+    def wire(pipeline: beam.Pipeline, staging: Staging) -> None:
+        numbers = pipeline | beam.Create(range(20)) | beam.Reshuffle() | beam.Map(lambda value: f"{value + 1:02}")
+        _ = numbers | WriteList(staging, "numbers.json")
 
-    run_pipeline("numbers", flags, wire)
+    run_pipeline("numbers", flags, Staging(str(folder), str(folder)), wire)
 
 
 def start_with(folder: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +41,7 @@ def start_with(folder: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.slow
 def test_worker_processes_run_a_pipeline(tmp_path: Path) -> None:
     add_up(tmp_path, PROCESSES)
-    assert sorted(json.loads((tmp_path / "numbers.json").read_text())) == list(range(1, 21))
+    assert json.loads((tmp_path / "numbers.json").read_text()) == [f"{number:02}" for number in range(1, 21)]
 
 
 def test_a_worker_that_ends_at_its_start_ends_the_pipeline_with_its_log(
@@ -98,5 +99,7 @@ def test_a_worker_whose_connection_is_lost_answers_with_an_error(monkeypatch: py
     watch = _Watch(SimpleNamespace(control_conn=connection), lambda: None)  # type: ignore[arg-type]
     future = connection.push(beam_fn_api_pb2.InstructionRequest())
     assert future is not None
-    assert "InfrastructureError: the connection to a Beam worker was lost" in future.get(timeout=30).error
+    assert (
+        "InfrastructureError: a Beam worker was lost: it was killed (out of memory?)" in future.get(timeout=30).error
+    )
     watch.close()

@@ -11,7 +11,7 @@ from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.render.style import PhotoBackgrounds
 from step3vl.pipelines.sources.icons import IconSet
 
-PHOTOS = sorted(Path("data/samples/photos").glob("*.jpg"))
+PHOTOS = sorted(Path("data/step3vl/data/assets/photos").glob("*.jpg"))
 
 
 def test_the_images_used_last_are_kept() -> None:
@@ -48,7 +48,7 @@ def test_backgrounds_of_any_number_of_sizes_take_bounded_memory(monkeypatch: pyt
 
 def test_icons_of_any_number_of_sizes_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("step3vl.pipelines.sources.icons._CACHE", 1 << 16)
-    icons = IconSet(sorted(Path("data/samples/icons").glob("*.svg"))[:2])
+    icons = IconSet(sorted(Path("data/step3vl/data/assets/icons").glob("*.svg"))[:2])
     for side in range(4, 190):
         for name in icons.names:
             icons.stencil(name, side)

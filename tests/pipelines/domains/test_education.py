@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
+from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.domains.education import EducationEntry, PoseProblems, truth_of
 from step3vl.pipelines.sources.problems import MATHGENERATOR, REASONING_GYM
@@ -14,9 +16,11 @@ FAMILIES = [*REASONING_GYM, *(f"mathgenerator.{name}" for name in MATHGENERATOR)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_answers_of_a_family_are_graded_correct(generate: Callable[..., list[Sample]], family: str) -> None:
+def test_the_answers_of_a_family_are_graded_correct(
+    generate: Callable[..., list[Sample]], context: StepContext, family: str
+) -> None:
     entry = EducationEntry(domain="education", name="t", count=1, families={family: {}}, modality="text")
-    samples = generate(PoseProblems(entry, seed=5), 3)
+    samples = generate(PoseProblems(entry, replace(context, seed=5)), 3)
     assert samples
     for sample in samples:
         assert sample.truth is not None
@@ -24,11 +28,11 @@ def test_the_answers_of_a_family_are_graded_correct(generate: Callable[..., list
         assert not sample.images
 
 
-def test_a_formula_is_rendered_on_a_single_line(generate: Callable[..., list[Sample]]) -> None:
+def test_a_formula_is_rendered_on_a_single_line(generate: Callable[..., list[Sample]], context: StepContext) -> None:
     options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
     fields: dict[str, Any] = {"families": {"chain_sum": options}, "image_size": (112, 112), "font_size": (12, 40)}
     entry = EducationEntry(domain="education", name="t", count=1, **fields)
-    samples = generate(PoseProblems(entry, seed=1), 15)
+    samples = generate(PoseProblems(entry, replace(context, seed=1)), 15)
     assert len(samples) == 15
     assert {sample.task for sample in samples} == {"education.chain_sum"}
 
@@ -42,7 +46,13 @@ def test_an_answer_of_another_kind_is_dropped(answer: str, kind: Any, reason: st
         truth_of(answer, kind)
 
 
-def test_an_unknown_family_is_named() -> None:
+def test_an_unknown_family_is_named(context: StepContext) -> None:
     entry = EducationEntry(domain="education", name="t", count=1, families={"alchemy": {}})
     with pytest.raises(UserError, match="alchemy"):
-        entry.files()
+        entry.check(context)
+
+
+def test_text_needs_no_fonts() -> None:
+    fields: dict[str, Any] = {"domain": "education", "name": "t", "count": 1, "families": {"gcd": {}}}
+    assert EducationEntry(**fields, modality="text").assets() == ()
+    assert EducationEntry(**fields, font_files=("mine/*.ttf",)).assets() == ("mine/*.ttf",)

@@ -8,16 +8,18 @@ import pytest
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Box, Sample
 from step3vl.grading import grade_answer
+from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.domains.grounding import CORNERS, GRID, GroundingEntry, RenderScenes, describe, region_boxes
 from step3vl.pipelines.render.scene import PlacedIcon
 
 
 @pytest.fixture
-def scenes(generate: Callable[..., list[Sample]]) -> Callable[..., list[Sample]]:
+def scenes(generate: Callable[..., list[Sample]], context: StepContext) -> Callable[..., list[Sample]]:
     def scenes(count: int, **options: Any) -> list[Sample]:
         fields = {"image_size": (112, 112), "icons": 8, **options}
-        samples = generate(RenderScenes(GroundingEntry(domain="grounding", name="t", count=count, **fields)), count)
+        entry = GroundingEntry(domain="grounding", name="t", count=count, **fields)
+        samples = generate(RenderScenes(entry, context), count)
         assert len(samples) > count // 2
         return samples
 
@@ -111,7 +113,7 @@ def test_a_description_fits_a_single_icon() -> None:
         ({"photo_files": ("no/*.jpg",)}, "no/"),
     ],
 )
-def test_an_unknown_name_is_pointed_out(options: dict[str, Any], name: str) -> None:
+def test_an_unknown_name_is_pointed_out(context: StepContext, options: dict[str, Any], name: str) -> None:
     entry = GroundingEntry(domain="grounding", name="t", count=1, tasks={"grounding.box": 1}, **options)
     with pytest.raises(UserError, match=name):
-        entry.files()
+        entry.check(context)

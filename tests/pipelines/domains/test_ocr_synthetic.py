@@ -5,6 +5,7 @@ import pytest
 
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
+from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.domains.ocr_synthetic import RenderText, SyntheticEntry
 
 
@@ -18,12 +19,12 @@ from step3vl.pipelines.domains.ocr_synthetic import RenderText, SyntheticEntry
     ],
 )
 def test_the_answer_is_the_rendered_text(
-    generate: Callable[..., list[Sample]], unit: Any, options: dict[str, Any]
+    generate: Callable[..., list[Sample]], context: StepContext, unit: Any, options: dict[str, Any]
 ) -> None:
     entry = SyntheticEntry(
         domain="ocr.image_to_text", name="t", count=1, text=unit, width=(112, 150), height=(80, 112), **options
     )
-    samples = generate(RenderText(entry), 40)
+    samples = generate(RenderText(entry, context), 40)
     assert len(samples) > 20
     low, high = entry.characters
     for sample in samples:
@@ -38,7 +39,18 @@ def test_the_answer_is_the_rendered_text(
     assert len({sample.id for sample in samples}) > 15
 
 
-def test_the_same_record_gives_the_same_bytes(generate: Callable[..., list[Sample]]) -> None:
+def test_the_same_record_gives_the_same_bytes(generate: Callable[..., list[Sample]], context: StepContext) -> None:
     entry = SyntheticEntry(domain="ocr.image_to_text", name="t", count=1)
-    first, second = generate(RenderText(entry), 6), generate(RenderText(entry), 6)
+    first, second = generate(RenderText(entry, context), 6), generate(RenderText(entry, context), 6)
     assert [sample.id for sample in first] == [sample.id for sample in second]
+
+
+def test_a_language_without_a_text_is_pointed_out() -> None:
+    with pytest.raises(ValueError, match="no file for 'zh'"):
+        SyntheticEntry(domain="ocr.image_to_text", name="t", count=1, texts={"en": "en.txt"})
+
+
+def test_only_what_is_shown_is_an_asset() -> None:
+    options: dict[str, Any] = {"languages": ("en",), "backgrounds": ("plain",), "font_files": ("mine/*.ttf",)}
+    entry = SyntheticEntry(domain="ocr.image_to_text", name="t", count=1, **options)
+    assert entry.assets() == ("assets:text/en.txt", "mine/*.ttf")

@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.models import ocr
+from step3vl.pipelines.render.page import render_lines
+from step3vl.pipelines.render.style import FontFace, plain
 
 
 def test_the_model_folders_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +18,16 @@ def test_the_model_folders_are_written_once(tmp_path: Path, monkeypatch: pytest.
     assert ocr.model_folders() == (detection, recognition)
     assert (detection / "inference.onnx").stat().st_mtime_ns == before
     assert [path.name.startswith(".") for path in (tmp_path / "step3vl").iterdir()] == [False]
+
+
+@pytest.mark.slow
+def test_a_line_is_read_with_its_box_and_nothing_is_printed(
+    context: StepContext, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = plain((320, 48), (250, 250, 245))
+    (font,) = context.assets(["assets:fonts/DejaVuSans.ttf"])
+    render_lines(image, ["Hello OCR 2026"], FontFace(font).at(26), (8, 8), (10, 10, 10))
+    (line,) = ocr.OcrModel().read(image)
+    assert line.text == "Hello OCR 2026" and line.score > 0.9
+    assert line.box.space == "pixels" and 0 <= line.box.x1 < 20 and 180 < line.box.x2 <= 320
+    assert capfd.readouterr() == ("", "")

@@ -6,7 +6,7 @@ from step3vl.pipelines.sources.countries import load_countries
 
 
 def test_the_view_contains_the_whole_country() -> None:
-    countries = load_countries(Path("data/samples/maps/countries.json"))
+    countries = load_countries(Path("data/step3vl/data/assets/maps/countries.json"))
     for number, country in enumerate(countries[:40]):
         west, south, east, north = country.bounds
         if east - west > 180:

@@ -9,7 +9,7 @@ from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.render.page import block_size, fit, render_lines, wrap
 from step3vl.pipelines.render.style import FontFace, plain
 
-FONTS = Path("data/samples/fonts")
+FONTS = Path("data/step3vl/data/assets/fonts")
 
 
 @pytest.fixture(scope="module")

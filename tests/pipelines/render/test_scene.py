@@ -25,7 +25,7 @@ def test_a_free_spot_overlaps_nothing(
 
 
 def test_a_scene_holds_every_requested_icon_or_is_abandoned() -> None:
-    icons = IconSet([Path("data/samples/icons/star.svg")])
+    icons = IconSet([Path("data/step3vl/data/assets/icons/star.svg")])
     requests = [IconRequest("star", "red", 20)] * 3
     placed = render_scene(plain((100, 100), (255, 255, 255)), requests, icons, rng_for(1))
     assert placed is not None and [icon.icon for icon in placed] == ["star"] * 3

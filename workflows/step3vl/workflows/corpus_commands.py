@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -23,7 +23,12 @@ from step3vl.data.dataset import MANIFEST, Dataset, Split
 from step3vl.data.dataset.combine import merge, split
 from step3vl.data.errors import UserError
 from step3vl.data.inspect import TableSection, compare, ledger_table, print_sections, verify
+from step3vl.data.sample import schema_text
 from step3vl.workflows.command import make_room
+from step3vl.workflows.config import did_you_mean
+
+if TYPE_CHECKING:
+    from step3vl.pipelines.describe import DomainDescription
 
 C = TypeVar("C", bound=Config)
 
@@ -129,6 +134,52 @@ def split_corpus(
     dataset = Dataset.open(url)
     make_room(out, (out / MANIFEST).exists(), force, sources=[url])
     _print_written(split(dataset, out, _dataset_name(name, out), heldout, shards))
+
+
+def print_schema(*, config: bool) -> None:
+    """Print the JSON Schema of a sample, or of the configuration of a corpus."""
+    if config:
+        from step3vl.pipelines import describe
+
+        typer.echo(describe.schema_text(), nl=False)
+    else:
+        typer.echo(schema_text(), nl=False)
+
+
+def print_domains(name: str | None, *, example: bool) -> None:
+    """Print the domains, or the fields and an example of one of them."""
+    from step3vl.pipelines.describe import describe_domains
+
+    domains = {domain.name: domain for domain in describe_domains()}
+    if name is None:
+        rows = [(domain.name, domain.summary, _package(domain.module)) for domain in domains.values()]
+        print_sections([TableSection("Domains", ("domain", "what it makes", "package"), rows)], Console())
+        return
+    check_names([name], list(domains), "domain")
+    domain = domains[name]
+    if not example:
+        _print_domain(domain)
+    typer.echo(domain.example, nl=False)
+
+
+def _package(module: str) -> str:
+    """Where a domain comes from; of ours it goes without saying."""
+    return "" if module.startswith("step3vl.") else module.partition(".")[0]
+
+
+def _print_domain(domain: "DomainDescription") -> None:
+    typer.echo(f"{domain.name}: {domain.summary}\n")
+    rows = [(field.name, field.type, field.default or "required", field.description) for field in domain.fields]
+    columns = ("field", "type", "default", "meaning")
+    print_sections([TableSection("An entry of `domains`", columns, rows)], Console())
+    typer.echo("\n# A corpus that builds:")
+
+
+def check_names(names: Sequence[str], known: Sequence[str], kind: str) -> None:
+    """Raises UserError naming the nearest known name."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"no {kind} is called '{name}'{did_you_mean(name, known)}")
 
 
 def _print_written(dataset: Dataset) -> None:

@@ -23,7 +23,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def input_digests(config: Config, out: Path, results: Mapping[Path, str]) -> dict[str, str]:
+def input_digests(
+    config: Config, out: Path, results: Mapping[Path, str], *, results_only: bool = False
+) -> dict[str, str]:
     """Hash everything on disk that a configuration names, except its own output.
 
     Any string with a slash that names a file, a folder or a pattern with matches stands for their content. A path
@@ -34,6 +36,7 @@ def input_digests(config: Config, out: Path, results: Mapping[Path, str]) -> dic
         out: The stage's own output directory.
         results: Output directory of each earlier stage of the workflow -> the hash of its result. Stages of other
             workflows are recognised by their records.
+        results_only: Whether to leave out everything but the results of stages.
 
     Returns:
         Path, as the configuration names it, -> hash.
@@ -46,6 +49,8 @@ def input_digests(config: Config, out: Path, results: Mapping[Path, str]) -> dic
         if stage := _stage_of(path, results):
             folder, result = stage
             inputs[str(folder)] = result
+        elif results_only:
+            continue
         elif (path / "dataset.json").is_file():
             inputs[text] = _file_digest(path / "dataset.json")
         elif path.exists():

@@ -18,15 +18,17 @@ def _work(
     function: str,
     changes: str | None = None,
     versions: str | None = None,
+    reuse: str | None = None,
     full_context: bool = False,
 ) -> Work:
     """A function of the configuration and the output directory, or of the configuration and the context."""
     run = resolve_name(function)
     return Work(
         resolve_name(config_class),
-        run if full_context else lambda config, context: run(config, context.out),
+        run if full_context else lambda config, context: run(config, context.out, **context.options),
         resolve_name(changes) if changes else None,
         resolve_name(versions) if versions else None,
+        resolve_name(reuse) if reuse else None,
     )
 
 
@@ -53,7 +55,7 @@ _FREE_IN_TRAINING = (
     "checkpoint", "log", "evaluation",
 )  # fmt: skip
 """As in ``step3vl.training.trainer``, which resumes with another value of these."""
-_CORPUS = "step3vl.pipelines.corpus"
+_CORPUS = "step3vl.workflows.corpus_build"
 _SYNTHESIS = "step3vl.inference.synthesis_data"
 _EVALUATION = "step3vl.workflows.evaluation"
 _REPORT = "step3vl.workflows.report"
@@ -61,12 +63,18 @@ _REPORT = "step3vl.workflows.report"
 KINDS: dict[str, Kind] = {
     "corpus": Kind(
         partial(
-            _work, f"{_CORPUS}:CorpusConfig", f"{_CORPUS}:build_corpus", f"{_CORPUS}:changes", f"{_CORPUS}:versions"
+            _work,
+            "step3vl.pipelines.config:CorpusConfig",
+            f"{_CORPUS}:build_watched",
+            "step3vl.pipelines.provenance:changes",
+            "step3vl.pipelines.provenance:versions",
+            f"{_CORPUS}:reuse_earlier",
         ),
         version=1,
         result="dataset.json",
         packages=(*_DATA, "step3vl.pipelines"),
-        free_fields=("workers", "beam_options"),
+        free_fields=("root", "store", "models", "beam_options", "failure_budget"),
+        incremental=True,
     ),
     "pretrain": Kind(
         partial(_training, "step3vl.training.pretrain:PretrainConfig", "step3vl.training.pretrain"),

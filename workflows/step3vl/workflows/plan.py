@@ -5,7 +5,8 @@ A stage's fingerprint is its kind, the version of its kind, its configuration an
 - The same fingerprint, and the work is complete: the stage is skipped.
 - The same fingerprint, and the work was interrupted: it resumes from its own checkpoints.
 - Another fingerprint, and the work is complete: the run stops unless ``--force`` allows to redo the stage.
-- Another fingerprint, and the work was interrupted: the partial output is set aside, and the stage starts over.
+- Another fingerprint, and the work was interrupted: the partial output is set aside, and the stage starts over, unless
+  its kind is incremental: it then uses what it can.
 
 The source code is no part of the fingerprint: where its hash differs, that is said and nothing else.
 """
@@ -116,6 +117,8 @@ def decide(
         return Decision(Action.RUN, ("not done yet",))
     if restart:
         return Decision(Action.RUN, ("forced",), next_name(out))
+    if stage.kind.incremental and record and record.kind == stage.kind_name and not finished:
+        return Decision(Action.RESUME, ("interrupted", *_code_notes(record, stage)))
     reasons = _differences(record, stage, inputs, finished)
     if record and not reasons and not pending:
         notes = _code_notes(record, stage)
@@ -150,7 +153,7 @@ def read_inputs(stage: ResolvedStage, pending: Collection[Path] = ()) -> dict[st
         earlier.context.out: PENDING if earlier.context.out in pending else _result_digest(earlier)
         for earlier in stage.earlier
     }
-    inputs = input_digests(stage.config, stage.context.out, results)
+    inputs = input_digests(stage.config, stage.context.out, results, results_only=stage.kind.incremental)
     if stage.kind.reads_all:
         inputs |= {str(out): result for out, result in results.items()}
     for path, value in inputs.items():
@@ -191,6 +194,8 @@ def _differences(
         return ["it holds files of which there is no record"]
     if record.kind != stage.kind_name:
         return [f"kind: {record.kind} -> {stage.kind_name}"]
+    if stage.kind.incremental and stage.work.changes:
+        return stage.work.changes(stage.config, stage.context.out)
     changes = [
         f"version of {name}: {record.versions.get(name, 1)} -> {version}"
         for name, version in stage.versions().items()

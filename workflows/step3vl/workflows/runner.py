@@ -82,11 +82,26 @@ def run_workflow(
         return [_run_planned(entry, f"[{numbers[entry.stage.name]}/{len(numbers)}]") for entry in planned]
 
 
-def run_alone(kind_name: str, kinds: Mapping[str, Kind], config: Config, out: Path, force: bool = False) -> Outcome:
+def run_alone(
+    kind_name: str,
+    kinds: Mapping[str, Kind],
+    config: Config,
+    out: Path,
+    force: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Run one stage by itself, with the same record and the same rules as in a workflow.
 
     Under a cluster's launcher, which sets WORLD_SIZE, every rank comes here: rank 0 writes the record, and nothing is
     renamed, because the ranks could not agree on when.
+
+    Args:
+        kind_name: The kind of the stage.
+        kinds: Name -> kind of stage.
+        config: Its configuration.
+        out: Its output directory.
+        force: Whether an earlier result is set aside.
+        options: Keywords for the work besides; none changes the result.
 
     Raises:
         NeedsForce: the finished result in ``out`` is of another configuration or other inputs.
@@ -94,7 +109,8 @@ def run_alone(kind_name: str, kinds: Mapping[str, Kind], config: Config, out: Pa
     """
     require_local(out)
     kind = kinds[kind_name]
-    stage = ResolvedStage(kind_name, kind_name, kind, config, kind.load(), Context(kind_name, out))
+    context = Context(kind_name, out, options=options or {})
+    stage = ResolvedStage(kind_name, kind_name, kind, config, kind.load(), context)
     inputs = read_inputs(stage)
     decision = decide(stage, inputs, (), force, restart=force)
     if read_record(out) is None and not force and not (out / kind.result).exists():
@@ -135,6 +151,8 @@ def _execute(stage: ResolvedStage, decision: Decision, inputs: dict[str, str], l
     if decision.kept_as:
         kept = set_aside(out)
         log.info("%s starts over (%s); what was there is kept as %s", label, "; ".join(decision.reasons), kept)
+        if stage.work.reuse is not None:
+            stage.work.reuse(kept, out)
         before = None
     resumes = decision.action == Action.RESUME
     elapsed = before.seconds if before and resumes else 0.0

@@ -1,7 +1,7 @@
 """A workflow: stages in order, each with its kind and its resolved configuration."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,8 @@ class Context:
     out: Path
     earlier: tuple[Path, ...] = ()
     """The output directories of the stages before this one, in order."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords that a command gives its stage besides; none changes the result."""
 
 
 class Work(NamedTuple):
@@ -57,6 +59,8 @@ class Work(NamedTuple):
     """Says how a finished result differs from a configuration, without its record; empty where it does not."""
     versions: Callable[[Any], dict[str, int]] | None = None
     """The versions of the parts that a configuration uses, beside that of the kind."""
+    reuse: Callable[[Path, Path], None] | None = None
+    """Brings into a new output what it can reuse of an earlier one: called with both when that was set aside."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ class Kind:
     """Dotted fields of the configuration that may change without changing the result, with all that is inside them."""
     reads_all: bool = False
     """Whether it reads every stage before it, whatever its configuration names."""
+    incremental: bool = False
+    """Whether the work itself compares its inputs, with `Work.changes`, and uses what it can of an earlier attempt.
+    The runner then hashes no file that the configuration names, and lets an interrupted attempt resume in any case."""
 
 
 @dataclass(frozen=True)

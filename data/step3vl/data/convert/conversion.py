@@ -135,13 +135,13 @@ def _to_dataset(samples: SampleStream, out: Path, config: DatasetConfig, origin:
             row = sample.model_copy(update={"tokens": tokens, "images": images}).to_row()
             sorter.add(sample.id, split_of(sample.id, config.heldout), duplicate_rank(row), row)
         steps = _finish(dead_letters, COUNT_STEP, counted)
-        infos, written = sorter.write(out, config.name)
+        shards, written = sorter.write(out, config.name)
     name = save_tokenizer(config.tokenizer, tokenizer, out)
     recorded = config.model_dump(mode="json", exclude={"tokenizer", "image"})
     commit(
         out,
         name=config.name,
-        shards=infos,
+        shards=shards,
         ledger=[*steps, written],
         counting=Counting(tokenizer=name, tokenizer_sha256=fingerprint(tokenizer), image=config.image),
         config={"convert": {**recorded, **origin}},

@@ -3,15 +3,16 @@
 from step3vl.data.dataset.dataset import DamagedSample, Dataset
 from step3vl.data.dataset.dead_letters import (
     DEAD_LETTERS,
+    DEAD_LETTERS_FOLDER,
     DeadLetterWriter,
+    dead_letter_part,
     example_dead_letters,
     read_dead_letters,
     write_dead_letters,
 )
-from step3vl.data.dataset.image_parts import ImagePartWriter
 from step3vl.data.dataset.index import INDEX_VERSION, SCHEMA
 from step3vl.data.dataset.ledger import DROPPED, DeadLetter, Ledger, LedgerStep
-from step3vl.data.dataset.manifest import MANIFEST, MANIFEST_VERSION, Counting, Manifest, ShardInfo, Split
+from step3vl.data.dataset.manifest import MANIFEST, MANIFEST_VERSION, Counting, Manifest, ShardInfo, Split, TaskTotal
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import ShardTarget, archived_size, shard_name, shard_of, split_of
 from step3vl.data.dataset.sorter import (
@@ -21,12 +22,12 @@ from step3vl.data.dataset.sorter import (
     SampleSorter,
     WrittenShards,
     duplicate_rank,
-    write_distinct,
 )
-from step3vl.data.dataset.writer import commit, refuse_existing_dataset, require_samples, write_shard
+from step3vl.data.dataset.writer import WrittenShard, commit, refuse_existing_dataset, require_samples, write_shard
 
 __all__ = [
     "DEAD_LETTERS",
+    "DEAD_LETTERS_FOLDER",
     "DROPPED",
     "DUPLICATE",
     "INDEX_VERSION",
@@ -39,7 +40,6 @@ __all__ = [
     "Dataset",
     "DeadLetter",
     "DeadLetterWriter",
-    "ImagePartWriter",
     "Ledger",
     "LedgerStep",
     "Manifest",
@@ -48,10 +48,13 @@ __all__ = [
     "ShardInfo",
     "ShardTarget",
     "Split",
+    "TaskTotal",
+    "WrittenShard",
     "WrittenShards",
     "archived_size",
     "code_version",
     "commit",
+    "dead_letter_part",
     "duplicate_rank",
     "example_dead_letters",
     "read_dead_letters",
@@ -61,6 +64,5 @@ __all__ = [
     "shard_of",
     "split_of",
     "write_dead_letters",
-    "write_distinct",
     "write_shard",
 ]

@@ -81,7 +81,7 @@ def _rewrite(
         with SampleSorter(count) as sorter:
             for row in _rows(datasets, heldout):
                 sorter.add(*row)
-            infos, written = sorter.write(out, name, resolve)
+            written_shards, written = sorter.write(out, name, resolve)
         counting = first.manifest.counting
         if counting.tokenizer != "qwen3":
             tokenizer = save_tokenizer(counting.tokenizer, load_tokenizer(first.tokenizer), out)
@@ -91,7 +91,7 @@ def _rewrite(
         return commit(
             out,
             name=name,
-            shards=infos,
+            shards=written_shards,
             ledger=[*Ledger.merge(previous_steps).steps, step],
             counting=counting,
             config=config,

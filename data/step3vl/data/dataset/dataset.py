@@ -27,7 +27,9 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.checksums import ChecksumCache
-from step3vl.data.storage.store import DEFAULT_STORE, ByteRange, Store, StoreConfig
+from step3vl.data.storage.slices import ByteRange
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 from step3vl.data.storage.tar import split_sample
 from step3vl.data.tokens.vocabulary import fingerprint
 

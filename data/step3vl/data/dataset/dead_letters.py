@@ -1,7 +1,12 @@
-"""The dead-letter table: counted for the ledger as it is written, and read back in a stream."""
+"""The dead-letter table: counted for the ledger as it is written, and read back in a stream.
+
+A converter writes one file, `dead_letters.parquet`. The workers of a build write the parts of one table, of any size,
+into the folder `dead_letters`.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from step3vl.data.dataset.ledger import DROPPED, DeadLetter, LedgerStep
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 DEAD_LETTERS = "dead_letters.parquet"
+DEAD_LETTERS_FOLDER = "dead_letters"
 _BATCH = 10_000  # rows held in memory
 _EXAMPLES = 3  # kept for each step and reason
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("step", "error", "reason", "source")])
@@ -50,8 +58,7 @@ class DeadLetterWriter:
     def _flush(self) -> None:
         if self._file is None:
             self._file = pq.ParquetWriter(self._temporary, _SCHEMA)
-        rows = [dead_letter.model_dump(mode="json") for dead_letter in self._rows]
-        self._file.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+        self._file.write_table(_table(self._rows))
         self._rows = []
 
     def close(self) -> None:
@@ -76,23 +83,46 @@ class DeadLetterWriter:
             self._temporary.unlink(missing_ok=True)
 
 
-def write_dead_letters(path: Path, dead_letters: Iterable[DeadLetter]) -> None:
-    """Write a dead-letter table, also an empty one. Memory is bounded."""
-    with DeadLetterWriter(path, empty=True) as writer:
-        for dead_letter in dead_letters:
-            writer.add(dead_letter)
+def dead_letter_part(number: int, count: int) -> str:
+    """The path of part `number` of `count` of a dataset's table, relative to the dataset."""
+    return f"{DEAD_LETTERS_FOLDER}/{number:05d}-of-{count:05d}.parquet"
 
 
-def read_dead_letters(path: Path) -> Iterator[DeadLetter]:
-    """The rows of a dead-letter table in order; none where there is no file."""
-    if not path.is_file():
-        return
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            yield from map(DeadLetter.model_validate, batch.to_pylist())
+def write_dead_letters(store: Store, path: str, dead_letters: Iterable[DeadLetter]) -> int:
+    """Write a dead-letter table to a store, also an empty one, in a stream. Returns the number of rows."""
+    count, left = 0, iter(dead_letters)
+    with store.create(path) as file, pq.ParquetWriter(file, _SCHEMA) as writer:
+        while rows := [*islice(left, _BATCH)]:
+            writer.write_table(_table(rows))
+            count += len(rows)
+    return count
 
 
-def example_dead_letters(dead_letters: Iterable[DeadLetter], per_reason: int = _EXAMPLES) -> list[DeadLetter]:
+def read_dead_letters(folder: str | Path, store: StoreConfig = DEFAULT_STORE) -> Iterator[DeadLetter]:
+    """The rows of a dead-letter table in order, in a stream; none where there is no table.
+
+    Args:
+        folder: Folder or URL of the dataset, or of what a converter wrote beside its files.
+        store: How a remote store is used.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    files = Store(str(folder), store)
+    parts = [f"{DEAD_LETTERS_FOLDER}/{name}" for name in sorted(files.names(DEAD_LETTERS_FOLDER, ".parquet"))]
+    if not parts and files.exists(DEAD_LETTERS):
+        parts = [DEAD_LETTERS]
+    for part in parts:
+        with pq.ParquetFile(files.open_ranges(part), pre_buffer=True) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                yield from map(DeadLetter.model_validate, batch.to_pylist())
+
+
+def _table(rows: Iterable[DeadLetter]) -> pa.Table:
+    return pa.Table.from_pylist([row.model_dump(mode="json") for row in rows], schema=_SCHEMA)
+
+
+def example_dead_letters(dead_letters: Iterable[DeadLetter]) -> list[DeadLetter]:
     """The first few dead letters of each step and reason.
 
     The reason of an error is its message, which differs from record to record, so errors are grouped by their type.
@@ -102,6 +132,6 @@ def example_dead_letters(dead_letters: Iterable[DeadLetter], per_reason: int = _
     for dead_letter in dead_letters:
         key = dead_letter.step, dead_letter.error, dead_letter.reason if dead_letter.error == DROPPED else ""
         counts[key] += 1
-        if counts[key] <= per_reason:
+        if counts[key] <= _EXAMPLES:
             examples.append(dead_letter)
     return examples

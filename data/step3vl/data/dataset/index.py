@@ -13,6 +13,7 @@ INDEX_VERSION = 1
 """Version of the columns below; `dataset.json` records it."""
 
 _ROW_GROUP = 1 << 16  # rows that a reader in batches holds at once
+_BATCH = 1 << 12  # rows that the writer holds as Python objects
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # also the key in the tar
@@ -75,12 +76,43 @@ def row_json(row: dict[str, Any]) -> bytes:
     return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def index_bytes(rows: list[dict[str, Any]]) -> bytes:
-    """The rows as a Parquet file, whose page checksums reveal damage in whichever columns are read."""
-    sink = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    pq.write_table(table, sink, compression="zstd", row_group_size=_ROW_GROUP, write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
+class IndexWriter:
+    """Builds an index in memory, compressed; page checksums reveal damage in whichever columns are read."""
+
+    def __init__(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(self._sink, SCHEMA, compression="zstd", write_page_checksum=True)
+        self._rows: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._groups = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        self._rows.append(row)
+        if len(self._rows) == _BATCH:
+            self._pack()
+            if len(self._batches) * _BATCH == _ROW_GROUP:
+                self._write_group()
+
+    def _pack(self) -> None:
+        """Keep rows as Arrow data, in a tenth of the memory."""
+        self._batches.append(pa.RecordBatch.from_pylist(self._rows, schema=SCHEMA))
+        self._rows = []
+
+    def _write_group(self) -> None:
+        table = pa.Table.from_batches(self._batches, SCHEMA).combine_chunks()
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        self._batches = []
+        self._groups += 1
+
+    def finish(self) -> bytes:
+        """The Parquet file."""
+        if self._rows:
+            self._pack()
+        if self._batches or not self._groups:
+            self._write_group()
+        self._writer.close()
+        return self._sink.getvalue().to_pybytes()
 
 
 def open_index(source: pa.NativeFile) -> pq.ParquetFile:

@@ -28,6 +28,12 @@ class DeadLetter(Config):
     source: str
     """What identifies the record."""
 
+    @field_validator("reason", "source")
+    @classmethod
+    def _escape(cls, text: str) -> str:
+        """A record may be broken because its text is not Unicode; its account must be all the same."""
+        return text.encode("utf-8", "backslashreplace").decode()
+
     @classmethod
     def from_error(cls, error: BaseException, *, step: str, source: str) -> Self:
         """The dead letter of a record that an error stopped; a long message is truncated.
@@ -58,13 +64,16 @@ class LedgerStep(Config):
     """Records that came in."""
 
     kept: int
-    """Records that went out."""
+    """Records that the step let through."""
 
     dropped: dict[str, int] = Field(default_factory=dict)
     """Records that were filtered out, by reason."""
 
     failed: dict[str, int] = Field(default_factory=dict, validation_alias=AliasChoices("failed", "dead"))
     """Records that failed, by type of the error. Manifests of format 1 call the field `dead`."""
+
+    emitted: int = Field(default_factory=lambda fields: fields.get("kept", 0))
+    """Records that went out: one for each that was kept, unless the step makes several, or none, of one."""
 
     @field_validator("dropped", "failed")
     @classmethod
@@ -84,6 +93,7 @@ class LedgerStep(Config):
             kept=self.kept + other.kept,
             dropped=Counter(self.dropped) + Counter(other.dropped),
             failed=Counter(self.failed) + Counter(other.failed),
+            emitted=self.emitted + other.emitted,
         )
 
 

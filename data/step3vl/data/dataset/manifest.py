@@ -12,7 +12,7 @@ from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import SAMPLE_VERSION
 
 MANIFEST = "dataset.json"
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 _FORMAT = "step3vl-dataset-"
 
 Split = Literal["train", "heldout"]
@@ -90,7 +90,7 @@ class TaskTotal(Config):
 class Manifest(Config):
     """The content of `dataset.json`.
 
-    Format 2 names the failed records of a ledger step `failed`; format 1, which named them `dead`, is still read.
+    Format 3 has `emitted` in the ledger. Formats 2 and 1, which named failed records `dead`, are still read.
     """
 
     format: str = f"{_FORMAT}{MANIFEST_VERSION}"

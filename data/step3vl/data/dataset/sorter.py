@@ -1,8 +1,7 @@
-"""Samples in any order to shards: sorted by id, each sample once.
+"""Samples in any order to shards: sorted by id, each sample once, whatever the order of arrival.
 
-This is the one place that decides which of several equal samples is kept. Beam's sink has the rows of a shard already
-and calls `write_distinct`; who has samples in any order and number adds them to a `SampleSorter`, which sorts them on
-disk. The order of arrival changes nothing.
+Rows are sorted on the disk of one machine. The shard writer of a corpus build does the same for samples that lie in a
+store, and shares `duplicate_rank`, which decides between samples of one id.
 """
 
 import json
@@ -10,22 +9,24 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from step3vl.data.dataset.image_parts import ImagePartWriter
+from xxhash import xxh3_64_hexdigest
+
 from step3vl.data.dataset.ledger import LedgerStep
-from step3vl.data.dataset.manifest import ShardInfo, Split
+from step3vl.data.dataset.manifest import Split
 from step3vl.data.dataset.sharding import shard_name, shard_of
-from step3vl.data.dataset.writer import write_shard
-from step3vl.data.sample.parts import Image
+from step3vl.data.dataset.writer import WrittenShard, write_shard
+from step3vl.data.sample.parts import Image, Pointer
 from step3vl.data.sample.sample import Sample
-from step3vl.data.storage.store import DEFAULT_STORE, StoreConfig
 
 logger = logging.getLogger(__name__)
 
 SHARDS_STEP = "shards"
 DUPLICATE = "duplicate"
 _BUFFER = 1 << 25  # bytes of rows held in memory
+_IMAGE_BUFFER = 1 << 20  # bytes of images that are written at once
 
 
 class RankedRow(NamedTuple):
@@ -40,7 +41,7 @@ class RankedRow(NamedTuple):
 class WrittenShards(NamedTuple):
     """The shards that were written, and the counts of the step."""
 
-    infos: list[ShardInfo]
+    shards: list[WrittenShard]
     step: LedgerStep
 
 
@@ -59,41 +60,6 @@ def distinct(rows: Iterable[RankedRow]) -> list[RankedRow]:
         if not kept or row.id != kept[-1].id:
             kept.append(row)
     return kept
-
-
-def write_distinct(
-    root: Path | str,
-    name: str,
-    number: int,
-    count: int,
-    rows: Iterable[RankedRow],
-    resolve: Callable[[dict[str, Any]], Sample] = Sample.from_row,
-    store: StoreConfig = DEFAULT_STORE,
-) -> WrittenShards:
-    """Write shard `number` of `count` of each split that the rows belong to; a split without rows gets no file.
-
-    Args:
-        root: Folder or URL of the dataset.
-        name: Name of the dataset.
-        number: Number of the shard.
-        count: Number of shards of a split.
-        rows: All rows of the shard, in any order.
-        resolve: Returns the sample of a row; called as it is written.
-        store: How a remote store is used.
-
-    Returns:
-        The shards, and the counts of the step `shards`: duplicates are dropped.
-    """
-    rows = list(rows)
-    kept = distinct(rows)
-    infos = []
-    for split in sorted({row.split for row in kept}):
-        shard = shard_name(name, split, number, count)
-        samples = (resolve(row.row) for row in kept if row.split == split)
-        infos.append(write_shard(root, shard, split, samples, store))
-        logger.info("%s: %d samples", shard, infos[-1].samples)
-    dropped = {DUPLICATE: len(rows) - len(kept)} if len(rows) > len(kept) else {}
-    return WrittenShards(infos, LedgerStep(name=SHARDS_STEP, read=len(rows), kept=len(kept), dropped=dropped))
 
 
 class SampleSorter:
@@ -115,10 +81,12 @@ class SampleSorter:
     def __enter__(self) -> Self:
         self._scratch = TemporaryDirectory(prefix="step3vl-")
         self._folder = Path(self._scratch.name)
-        self._images = ImagePartWriter(self._folder / "images", durable=False)
+        self._images = (self._folder / "images").open("wb", buffering=_IMAGE_BUFFER)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         try:
             self._images.close()
         finally:
@@ -126,7 +94,13 @@ class SampleSorter:
 
     def stage(self, image: Image) -> Image:
         """Write an image's bytes to the scratch folder; an image that already has a pointer is returned unchanged."""
-        return self._images.stage(image)
+        data = image.data
+        if data is None:
+            return image
+        offset = self._images.tell()
+        self._images.write(data)
+        path = str(self._folder / "images")
+        return image.stored_at(Pointer(path=path, offset=offset, size=len(data), xxh3=xxh3_64_hexdigest(data)))
 
     def add(self, sample_id: str, split: Split, rank: str, row: dict[str, Any]) -> None:
         """Add a row that stands for a sample.
@@ -159,24 +133,30 @@ class SampleSorter:
                     yield RankedRow(*json.loads(line))
 
     def write(
-        self, root: Path | str, name: str, resolve: Callable[[dict[str, Any]], Sample] = Sample.from_row
+        self, root: Path, name: str, resolve: Callable[[dict[str, Any]], Sample] = Sample.from_row
     ) -> WrittenShards:
-        """Write every shard that a row belongs to.
+        """Write every shard that a row belongs to; a split without rows gets no file.
 
         Args:
-            root: Folder or URL of the dataset.
+            root: Folder of the dataset.
             name: Name of the dataset.
             resolve: Returns the sample of a row; called as it is written.
 
         Returns:
-            The shards, and the counts of the step `shards`.
+            The shards, and the counts of the step `shards`: duplicates are dropped.
         """
         self._flush()
         self._images.flush()
-        infos: list[ShardInfo] = []
-        step = LedgerStep(name=SHARDS_STEP, read=0, kept=0)
+        shards: list[WrittenShard] = []
+        read = kept = 0
         for number in range(self._shards):
-            written = write_distinct(root, name, number, self._shards, self._rows(number), resolve)
-            infos += written.infos
-            step += written.step
-        return WrittenShards(infos, step)
+            rows = list(self._rows(number))
+            unique = distinct(rows)
+            read, kept = read + len(rows), kept + len(unique)
+            for split in sorted({row.split for row in unique}):
+                shard = shard_name(name, split, number, self._shards)
+                samples = (resolve(row.row) for row in unique if row.split == split)
+                shards.append(write_shard(root, shard, split, samples))
+                logger.info("%s: %d samples", shard, shards[-1].info.samples)
+        dropped = {DUPLICATE: read - kept} if read > kept else {}
+        return WrittenShards(shards, LedgerStep(name=SHARDS_STEP, read=read, kept=kept, dropped=dropped))

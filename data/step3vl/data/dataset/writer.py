@@ -2,34 +2,47 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 from blake3 import blake3
 
+from step3vl.data.config import Config
 from step3vl.data.dataset.dataset import Dataset
-from step3vl.data.dataset.index import index_bytes, index_row, open_index, row_json
-from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.dataset.index import IndexWriter, index_row, row_json
+from step3vl.data.dataset.ledger import Ledger, LedgerStep
 from step3vl.data.dataset.manifest import MANIFEST, Counting, Manifest, ShardInfo, Split, TaskTotal
 from step3vl.data.errors import UserError
 from step3vl.data.sample.parts import EXTENSION
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.files import require_local
-from step3vl.data.storage.store import DEFAULT_STORE, Store, StoreConfig
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 from step3vl.data.storage.tar import TarWriter, archive_size
 
 _MAX_LOSSES = 5  # kinds of losses that the error of an empty dataset lists
+# Samples, text tokens and image tokens by split, task and kind.
+_Sums = dict[tuple[Split, str, str], list[int]]
+
+
+class WrittenShard(Config):
+    """A shard that was written."""
+
+    info: ShardInfo
+    """Its entry in the manifest."""
+
+    totals: tuple[TaskTotal, ...]
+    """Totals of its samples by task and kind."""
 
 
 def write_shard(
     root: Path | str, name: str, split: Split, samples: Iterable[Sample], store: StoreConfig = DEFAULT_STORE
-) -> ShardInfo:
+) -> WrittenShard:
     """Write `root/shards/NAME` with its `.idx` and Parquet index in one pass.
 
-    Images are read as they are written, one sample at a time. Nothing is visible under its final name before it is
-    complete.
+    Images are read as they are written, one sample at a time; besides, about 100 bytes a sample are in memory. Nothing
+    is visible under its final name before it is complete.
 
     Args:
         root: Folder or URL of the dataset.
@@ -39,44 +52,49 @@ def write_shard(
         store: How a remote store is used.
 
     Returns:
-        The shard's entry in the manifest.
+        The shard's entry in the manifest, and the totals of its tasks.
 
     Raises:
         ValueError: The samples are not in order, or a token count is missing.
     """
     files = Store(str(root), store)
     path = f"shards/{name}"
-    rows: list[dict[str, Any]] = []
+    index_writer = IndexWriter()
+    sums: _Sums = {}
+    last = ""
     with files.create(path) as file:
         writer = TarWriter(file)
         for sample in samples:
-            if rows and sample.id <= rows[-1]["id"]:
+            if sample.id <= last:
                 raise ValueError(f"samples of {name} are not in strictly ascending order of id at {sample.id}")
             encoded = [(EXTENSION[image.format], image.read()) for image in sample.images]
-            rows.append(index_row(sample, writer.add(sample.id, row_json(sample.to_row()), encoded)))
+            row = index_row(sample, writer.add(sample.id, row_json(sample.to_row()), encoded))
+            index_writer.add(row)
+            _add(sums, (split, row["task"], row["kind"]), (1, row["text_tokens"], row["image_tokens"]))
+            last = sample.id
         digest, offsets = writer.finish()
-        index = index_bytes(rows)
-        size = struct.unpack("<Q", offsets[-8:])[0]
+        index = index_writer.finish()
+        samples_count, text_tokens, image_tokens = map(sum, zip(*sums.values(), strict=True)) if sums else (0, 0, 0)
         info = ShardInfo(
             path=path,
             split=split,
-            samples=len(rows),
-            size=archive_size(size),
+            samples=samples_count,
+            size=archive_size(struct.unpack("<Q", offsets[-8:])[0]),
             blake3=digest,
             index_blake3=blake3(index).hexdigest(),
-            text_tokens=sum(row["text_tokens"] for row in rows),
-            image_tokens=sum(row["image_tokens"] for row in rows),
+            text_tokens=text_tokens,
+            image_tokens=image_tokens,
         )
         files.put(info.offsets_path, offsets)
         files.put(info.index_path, index)
-    return info
+    return WrittenShard(info=info, totals=_task_totals(sums))
 
 
 def commit(
     root: Path | str,
     *,
     name: str,
-    shards: Iterable[ShardInfo],
+    shards: Iterable[WrittenShard],
     ledger: Iterable[LedgerStep],
     counting: Counting,
     config: dict[str, Any],
@@ -103,16 +121,21 @@ def commit(
         ValueError: The counts of a ledger step do not reconcile.
     """
     files = Store(str(root), store)
-    ordered = tuple(sorted(shards, key=lambda shard: shard.path))
+    infos: list[ShardInfo] = []
+    sums: _Sums = {}
+    for shard in shards:
+        infos.append(shard.info)
+        for total in shard.totals:
+            counts = total.samples, total.text_tokens, total.image_tokens
+            _add(sums, (total.split, total.task, total.kind), counts)
+    ordered = tuple(sorted(infos, key=lambda info: info.path))
     steps = tuple(ledger)
-    for step in steps:
-        if step.balance:
-            raise ValueError(f"the counts of step {step.name} do not reconcile: {step.balance:+d} of {step.read}")
-    require_samples(name, sum(shard.samples for shard in ordered), steps)
+    Ledger(steps=steps).check()
+    require_samples(name, sum(info.samples for info in ordered), steps)
     manifest = Manifest(
         name=name,
         shards=ordered,
-        tasks=tuple(_task_totals(files, ordered)),
+        tasks=_task_totals(sums),
         ledger=steps,
         counting=counting,
         config=config,
@@ -143,23 +166,14 @@ def refuse_existing_dataset(root: Path) -> None:
         raise UserError(f"{root} already holds a dataset; give another folder, or move it away first")
 
 
-def _task_totals(files: Store, shards: Iterable[ShardInfo]) -> Iterator[TaskTotal]:
-    totals: dict[tuple[str, str, str], np.ndarray] = {}
-    for shard in shards:
-        with files.open(shard.index_path, shard.index_blake3) as file:
-            table = open_index(file).read(columns=["task", "kind", "text_tokens", "image_tokens"])
-        sums = [("task", "count"), ("text_tokens", "sum"), ("image_tokens", "sum")]
-        for row in table.group_by(["task", "kind"]).aggregate(sums).to_pylist():
-            key = shard.split, row["task"], row["kind"]
-            counts = np.array([row["task_count"], row["text_tokens_sum"], row["image_tokens_sum"]], np.int64)
-            totals[key] = totals[key] + counts if key in totals else counts
-    for (split, task, kind), counts in sorted(totals.items()):
-        samples, text_tokens, image_tokens = counts.tolist()
-        yield TaskTotal(
-            split=cast(Split, split),
-            task=task,
-            kind=kind,
-            samples=samples,
-            text_tokens=text_tokens,
-            image_tokens=image_tokens,
-        )
+def _add(sums: _Sums, key: tuple[Split, str, str], counts: tuple[int, int, int]) -> None:
+    total = sums.setdefault(key, [0, 0, 0])
+    for position, count in enumerate(counts):
+        total[position] += count
+
+
+def _task_totals(sums: _Sums) -> tuple[TaskTotal, ...]:
+    return tuple(
+        TaskTotal(split=split, task=task, kind=kind, samples=samples, text_tokens=text, image_tokens=image)
+        for (split, task, kind), (samples, text, image) in sorted(sums.items())
+    )

@@ -1,6 +1,6 @@
 """Inspection of a dataset: verification, differences, summaries and cards."""
 
-from step3vl.data.inspect.card import write_card
+from step3vl.data.inspect.card import markdown_table, write_card
 from step3vl.data.inspect.contact_sheet import contact_sheet, render_truth
 from step3vl.data.inspect.diff import DatasetDiff, compare
 from step3vl.data.inspect.problems import DatasetProblem
@@ -17,6 +17,7 @@ __all__ = [
     "compare",
     "contact_sheet",
     "ledger_table",
+    "markdown_table",
     "print_dataset",
     "print_sections",
     "render_truth",

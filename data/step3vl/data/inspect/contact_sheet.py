@@ -1,14 +1,20 @@
 """Samples as images: truth and answer rendered onto them, and a sheet with a few samples of each task."""
 
-import itertools
+import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
+import pyarrow.compute as pc
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.inspect.summary import collections_of
 from step3vl.data.sample.answers import parse_boxes, parse_points
 from step3vl.data.sample.parts import TextPart
 from step3vl.data.sample.sample import Sample
@@ -17,8 +23,10 @@ from step3vl.data.sample.truth import ActionTruth, BoxTruth, PointsTruth, PointT
 _CELL = 200  # pixels of an image on the contact sheet
 _CAPTION = 44
 _COLUMNS = 6
-_FONT = Path("data/samples/fonts/NotoSansSC.otf")
-_MAX_SEARCHED = 300  # samples of a task; enough to meet every entry, few enough for a dataset of any size
+_FONT = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSansSC.otf"  # has Chinese, too
+_MAX_ROWS = 48
+_MAX_SEARCHED = 1 << 19  # rows of the index, unless a task was not met yet
+_READERS = 8  # samples that are read at a time, from a remote store
 _RED, _GREEN = (220, 0, 0), (0, 170, 0)
 
 
@@ -51,60 +59,105 @@ def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, 
 
 
 def _last_text(sample: Sample) -> str:
-    return [part.text for part in sample.parts() if isinstance(part, TextPart)][-1]
+    return next((part.text for part in reversed(sample.parts()) if isinstance(part, TextPart)), "")
 
 
-def contact_sheet(samples: Iterable[Sample], per_task: int = _COLUMNS) -> PILImage.Image:
-    """A row of captioned cells for each task and entry.
-
-    Args:
-        samples: Samples, of which the first with an image are shown.
-        per_task: Cells of a row.
-    """
-    rows: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+def contact_sheet(samples: Iterable[Sample]) -> PILImage.Image:
+    """A row of captioned cells for each task and builder, with the first samples that have an image."""
+    rows: dict[tuple[str, str], list[PILImage.Image]] = defaultdict(list)
     for sample in samples:
         row = rows[sample.task, sample.source.collected_by]
-        if sample.images and len(row) < per_task:
-            row.append(sample)
+        if sample.images and len(row) < _COLUMNS:
+            row.append(_cell(sample))
     filled = [rows[key] for key in sorted(rows) if rows[key]]
     height = _CELL + _CAPTION
-    sheet = PILImage.new("RGB", (max(1, per_task * _CELL), max(1, height * len(filled))), "white")
+    sheet = PILImage.new("RGB", (_COLUMNS * _CELL, max(1, height * len(filled))), "white")
     for number, row in enumerate(filled):
-        for column, sample in enumerate(row):
-            _paste_cell(sheet, sample, column * _CELL, number * height)
+        for column, cell in enumerate(row):
+            sheet.paste(cell, (column * _CELL, number * height))
     return sheet
 
 
-def _paste_cell(sheet: PILImage.Image, sample: Sample, left: int, top: int) -> None:
+def _cell(sample: Sample) -> PILImage.Image:
+    cell = PILImage.new("RGB", (_CELL, _CELL + _CAPTION), "white")
     image = render_truth(sample)
     scale = (_CELL - 6) / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    sheet.paste(image.resize(size, PILImage.Resampling.LANCZOS), (left + (_CELL - size[0]) // 2, top + 3))
-    canvas = ImageDraw.Draw(sheet)
+    cell.paste(image.resize(size, PILImage.Resampling.LANCZOS), ((_CELL - size[0]) // 2, 3))
+    canvas = ImageDraw.Draw(cell)
     font = _caption_font()
     if sample.messages is None:
-        lines = [_last_text(sample)]
+        lines = _fit(_last_text(sample), font, 2)
     else:
         question = [part.text for message in sample.prompt() for part in message.content if isinstance(part, TextPart)]
-        lines = [" ".join(question), "> " + sample.answer()]
-    for number, line in enumerate([sample.task, *lines]):
-        canvas.text((left + 4, top + _CELL + 13 * number), _clip(line, font), fill=(20, 20, 20), font=font)
+        lines = [*_fit(" ".join(question), font), *_fit("> " + sample.answer(), font)]
+    for number, line in enumerate([*_fit(sample.task, font), *lines]):
+        canvas.text((4, _CELL + 13 * number), line, fill=(20, 20, 20), font=font)
+    return cell
 
 
-def _caption_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The sample font, which has Chinese, when run in the repository; else Pillow's default."""
-    return ImageFont.truetype(str(_FONT), 11) if _FONT.is_file() else ImageFont.load_default(11)
+@lru_cache(1)
+def _caption_font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_FONT), 11)
 
 
-def _clip(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    line = line.replace("\n", " / ")[:_CELL]
-    while line and font.getlength(line) > _CELL - 8:
-        line = line[:-1]
-    return line
+def _fit(text: str, font: ImageFont.FreeTypeFont, count: int = 1) -> list[str]:
+    """The start of a text as `count` lines that fit a cell."""
+    rest = " / ".join(text[: 2 * count * _CELL].splitlines())
+    lines = []
+    for _ in range(count):
+        widths = (font.getlength(rest[:end]) for end in range(1, min(len(rest), _CELL) + 1))
+        end = sum(1 for _ in takewhile(lambda width: width <= _CELL - 8, widths))
+        lines.append(rest[:end])
+        rest = rest[end:].lstrip()
+    return lines
 
 
-def write_contact_sheet(dataset: Dataset, path: Path) -> None:
-    """Write the contact sheet of a dataset as PNG."""
-    tasks = sorted({total.task for total in dataset.manifest.tasks})
-    samples = (itertools.islice(dataset.samples(task=task), _MAX_SEARCHED) for task in tasks)
-    contact_sheet(itertools.chain.from_iterable(samples)).save(path, optimize=True)
+class _Location(NamedTuple):
+    shard: int
+    offset: int
+    size: int
+
+
+def _locations(dataset: Dataset) -> Iterator[_Location]:
+    """Where some samples with images are: the first of each task and collection, for as many as the sheet has rows.
+
+    Samples are in their shards in the order of a hash, so the first rows of the index are a fair sample of all.
+    """
+    missing = {total.task for total in dataset.manifest.tasks}
+    collections = max(1, _MAX_ROWS // max(1, len(missing)))  # of a task
+    chosen: dict[str, dict[str, list[_Location]]] = defaultdict(dict)
+    searched = 0
+    for batch in dataset.index_batches(["task", "source", "offset", "size", "image_sizes"]):
+        missing -= set(pc.unique(batch["task"]).to_pylist())
+        searched += len(batch)
+        visible = batch.filter(pc.greater(pc.list_value_length(batch["image_sizes"]), 0))
+        names = collections_of(visible["source"]).to_pylist()
+        columns = (visible[name].to_pylist() for name in ("task", "shard", "offset", "size"))
+        for task, shard, offset, size, name in zip(*columns, names, strict=True):
+            rows = chosen[task]
+            if name in rows or len(rows) < collections:
+                row = rows.setdefault(name, [])
+                if len(row) < _COLUMNS:
+                    row.append(_Location(shard, offset, size))
+        if not missing and searched > _MAX_SEARCHED:
+            break
+    for rows in chosen.values():
+        for row in rows.values():
+            yield from row
+
+
+def sheet_png(dataset: Dataset) -> bytes:
+    """The contact sheet of a dataset of any size, as PNG."""
+    with ThreadPoolExecutor(1 if dataset.files.local else _READERS) as pool:
+        sheet = contact_sheet(_read_ahead(dataset, pool))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _read_ahead(dataset: Dataset, pool: ThreadPoolExecutor) -> Iterator[Sample]:
+    """The chosen samples, a few of which are read at a time."""
+    locations = list(_locations(dataset))
+    for start in range(0, len(locations), _READERS):
+        yield from pool.map(lambda location: dataset.read(*location), locations[start : start + _READERS])

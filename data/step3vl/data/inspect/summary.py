@@ -1,6 +1,5 @@
-"""What a dataset holds, from its index alone and in bounded memory: totals by domain, and distributions."""
+"""What a dataset holds, from its index alone and in bounded memory: totals, and distributions."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,18 +9,30 @@ import pyarrow.compute as pc
 
 from step3vl.data.dataset.dataset import Dataset
 
-_COLUMNS = ["domain", "licence", "text_tokens", "image_tokens", "size", "image_widths", "image_heights"]
+_COLUMNS = [
+    *("domain", "task", "source", "licence", "text_tokens", "image_tokens", "size", "image_widths", "image_heights"),
+]
 _DISTRIBUTIONS = ("tokens in a sample", "images in a sample", "longer side of an image", "bytes of a sample")
+_MAX_SOURCES = 20_000  # that are told apart
+OTHER_SOURCES = "(other sources)"
+# In this order: the host of a web page; the bucket and first folder of a store; the name before a number, as of a
+# generator; the folder of a file.
+_COLLECTION = r"(?s)^(?:(https?://[^/]*).*|([A-Za-z][A-Za-z0-9+.-]*://[^/]*(?:/[^/]+)?)/.*|(.*?)/[0-9]+(?:/.*)?|(.+)/[^/]*|(.*))$"
 
 
-class DomainTotal(NamedTuple):
-    """Sums over the samples of a domain; `size` is in bytes of the shards."""
+class Total(NamedTuple):
+    """Sums over samples; `size` is in bytes of the shards."""
 
     samples: int = 0
     images: int = 0
     text_tokens: int = 0
     image_tokens: int = 0
     size: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Text and image tokens."""
+        return self.text_tokens + self.image_tokens
 
 
 class Distribution(NamedTuple):
@@ -42,35 +53,92 @@ class Distribution(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Totals by domain, samples by licence, and distributions."""
+    """Totals by domain, by domain and task, and by collection and licence; distributions.
 
-    domains: dict[str, DomainTotal]
-    licences: dict[str, int]
+    A collection is what `collections_of` makes of a source. Of more than twenty thousand the smallest are added up.
+    """
+
+    domains: dict[str, Total]
+    tasks: dict[tuple[str, str], Total]
+    sources: dict[tuple[str, str], Total]
     distributions: tuple[Distribution, ...]
+
+    @property
+    def licences(self) -> dict[str, Total]:
+        """Totals by licence."""
+        sums: dict[str, list[int]] = {}
+        for (_, licence), total in self.sources.items():
+            sums[licence] = [a + b for a, b in zip(sums.get(licence, Total()), total, strict=True)]
+        return {licence: Total(*sums[licence]) for licence in sorted(sums)}
 
 
 def summarise(dataset: Dataset) -> Summary:
     """Summarise a dataset in one pass over its index."""
-    domains: dict[str, np.ndarray] = {}
-    licences: Counter[str] = Counter()
+    sums: dict[tuple[str, ...], dict[tuple[str, ...], np.ndarray]] = {
+        keys: {} for keys in (("domain",), ("domain", "task"), ("source", "licence"))
+    }
     histograms = {name: np.zeros(64, np.int64) for name in _DISTRIBUTIONS}
     for batch in dataset.index_batches(_COLUMNS):
-        licences.update({row["values"]: row["counts"] for row in pc.value_counts(batch["licence"]).to_pylist()})
         images = pc.list_value_length(batch["image_widths"]).to_numpy(zero_copy_only=False)
-        text, image, size = (batch[name].to_numpy() for name in ("text_tokens", "image_tokens", "size"))
-        sums = np.stack([np.ones(len(batch), np.int64), images, text, image, size], 1).astype(np.int64)
-        codes = pc.dictionary_encode(batch["domain"])
-        for code, domain in enumerate(codes.dictionary.to_pylist()):
-            rows = sums[codes.indices.to_numpy() == code].sum(0)
-            domains[domain] = domains[domain] + rows if domain in domains else rows
-        columns = (text.astype(np.int64) + image, images, _longer_sides(batch), size)
-        for name, values in zip(_DISTRIBUTIONS, columns, strict=True):
-            histograms[name] += _histogram(values)
+        text, image, size = (
+            batch[name].to_numpy().astype(np.int64) for name in ("text_tokens", "image_tokens", "size")
+        )
+        names = {name: batch[name] for name in ("domain", "task", "licence")}
+        names["source"] = collections_of(batch["source"])
+        values = {
+            "samples": np.ones(len(batch), np.int64),
+            "images": images,
+            "text": text,
+            "image": image,
+            "size": size,
+        }
+        table = pa.table(names | values)
+        for keys, totals in sums.items():
+            _add_up(table, keys, list(values), totals)
+        _limit(sums["source", "licence"])
+        columns = (text + image, images, _longer_sides(batch), size)
+        for name, quantity in zip(_DISTRIBUTIONS, columns, strict=True):
+            histograms[name] += _histogram(quantity)
+    domains, tasks, sources = (
+        {key: Total(*totals[key].tolist()) for key in sorted(totals)} for totals in sums.values()
+    )
     return Summary(
-        {name: DomainTotal(*domains[name].tolist()) for name in sorted(domains)},
-        dict(sorted(licences.items())),
+        {domain: total for (domain,), total in domains.items()},
+        {(domain, task): total for (domain, task), total in tasks.items()},
+        {(source, licence): total for (source, licence), total in sources.items()},
         tuple(Distribution(name, _bins(counts)) for name, counts in histograms.items()),
     )
+
+
+def collections_of(sources: pa.Array) -> pa.Array:
+    """What the samples of sources are listed under: the host of a web page, the folder of a file, a generator's name.
+
+    Args:
+        sources: `Source.uri` of samples, such as `scans/a.pdf#3/7`, `s3://bucket/laws/1/2.pdf` and `icons/712`.
+
+    Returns:
+        For these: `scans`, `s3://bucket/laws` and `icons`.
+    """
+    files = pc.replace_substring_regex(sources, r"[#?].*$", "")
+    return pc.replace_substring_regex(files, _COLLECTION, r"\1\2\3\4\5")
+
+
+def _add_up(
+    table: pa.Table, keys: tuple[str, ...], values: list[str], totals: dict[tuple[str, ...], np.ndarray]
+) -> None:
+    grouped = table.group_by(list(keys)).aggregate([(value, "sum") for value in values])
+    counts = np.stack([grouped[f"{value}_sum"].to_numpy() for value in values], 1).astype(np.int64)
+    for key, row in zip(zip(*(grouped[name].to_pylist() for name in keys), strict=True), counts, strict=True):
+        totals[key] = totals[key] + row if key in totals else row
+
+
+def _limit(totals: dict[tuple[str, ...], np.ndarray]) -> None:
+    """Add the smallest sources up when there are too many; a page on a million hosts tells nothing."""
+    if len(totals) <= _MAX_SOURCES:
+        return
+    for key in sorted(totals, key=lambda key: (-totals[key][0], key))[_MAX_SOURCES // 2 :]:
+        row, other = totals.pop(key), (OTHER_SOURCES, *key[1:])
+        totals[other] = totals[other] + row if other in totals else row
 
 
 def _longer_sides(batch: pa.RecordBatch) -> np.ndarray:

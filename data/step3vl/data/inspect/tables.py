@@ -9,12 +9,15 @@ from rich.table import Table
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
-from step3vl.data.inspect.summary import Distribution, Summary, summarise
+from step3vl.data.inspect.summary import OTHER_SOURCES, Distribution, Summary, Total, summarise
 
-_RIGHT_ALIGNED = {
-    "samples", "bytes", "tokens", "text tokens", "image tokens", "read", "kept", "images", "number", "a", "b",
-}  # fmt: skip
+RIGHT_ALIGNED = {
+    *("samples", "bytes", "tokens", "text tokens", "image tokens", "images", "number"),
+    *("read", "kept", "emitted", "added", "removed", "changed"),
+}
+SHARE = "share of tokens"
 _MAX_SHARDS = 20  # listed individually
+_MAX_SOURCES = 40
 _BAR_WIDTH = 40  # characters
 
 
@@ -48,9 +51,11 @@ def ledger_table(steps: Iterable[LedgerStep]) -> TableSection:
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.items())) or "-"
 
-    rows = [(step.name, step.read, step.kept, listed(step.dropped), listed(step.failed)) for step in steps]
-    columns = ("step", "read", "kept", "dropped", "failed")
-    return TableSection("Ledger: read = kept + dropped + failed", columns, rows)
+    rows = [
+        (step.name, step.read, step.kept, listed(step.dropped), listed(step.failed), step.emitted) for step in steps
+    ]
+    columns = ("step", "read", "kept", "dropped", "failed", "emitted")
+    return TableSection("Ledger: read = kept + dropped + failed; the next step reads what is emitted", columns, rows)
 
 
 def shards_table(dataset: Dataset) -> TableSection:
@@ -73,18 +78,28 @@ def shards_table(dataset: Dataset) -> TableSection:
 
 
 def summary_tables(summary: Summary) -> list[TableSection]:
-    """Domains, licences and distributions, with a bar for each row."""
-    domains = summary.domains
-    largest = max((total.text_tokens + total.image_tokens for total in domains.values()), default=1)
-    columns = ("domain", "samples", "images", "text tokens", "image tokens", "bytes", "share of tokens")
-    rows = [(name, *total, bar(total.text_tokens + total.image_tokens, largest)) for name, total in domains.items()]
-    most = max(summary.licences.values(), default=1)
-    licences = [(name, count, bar(count, most)) for name, count in summary.licences.items()]
-    return [
-        TableSection("Domains", columns, rows),
-        TableSection("Licences", ("licence", "samples", ""), licences),
-        *(_distribution_table(distribution) for distribution in summary.distributions if distribution.bins),
+    """Domains, tasks, sources, licences and distributions, with a bar for each row."""
+    tasks = sorted(summary.tasks.items(), key=lambda item: (item[0][0], -item[1].tokens, item[0]))
+    sources = sorted(summary.sources.items(), key=lambda item: (item[0][0] == OTHER_SOURCES, -item[1].tokens, item[0]))
+    sections = [
+        _totals_section("Domains", ("domain",), [((name,), total) for name, total in summary.domains.items()]),
+        _totals_section("Tasks", ("domain", "task"), tasks),
+        _totals_section("Sources", ("source", "licence"), sources[:_MAX_SOURCES]),
+        _totals_section("Licences", ("licence",), [((name,), total) for name, total in summary.licences.items()]),
     ]
+    if (more := len(sources) - _MAX_SOURCES) > 0:
+        sections[2] = sections[2]._replace(title=f"Sources: the {_MAX_SOURCES} largest, and {more:,} more")
+    return [*sections, *(_distribution_table(values) for values in summary.distributions if values.bins)]
+
+
+def _totals_section(title: str, names: Sequence[str], totals: Sequence[tuple[Sequence[str], Total]]) -> TableSection:
+    everything = sum(total.tokens for _, total in totals) or 1
+    columns = (*names, "samples", "images", "text tokens", "image tokens", "bytes", SHARE)
+    rows = [
+        (*key, *total, f"{100 * total.tokens / everything:.1f} % {bar(total.tokens, everything)}")
+        for key, total in totals
+    ]
+    return TableSection(title, columns, rows)
 
 
 def _distribution_table(distribution: Distribution) -> TableSection:
@@ -104,7 +119,7 @@ def print_sections(sections: Iterable[TableSection], console: Console) -> None:
     for title, columns, rows in sections:
         table = Table(title=escape(title), title_justify="left")
         for column in columns:
-            table.add_column(column, justify="right" if column in _RIGHT_ALIGNED else "left")
+            table.add_column(column, justify="right" if column in RIGHT_ALIGNED else "left")
         for row in rows:
             table.add_row(*(escape(cell(value)) for value in row))
         console.print(table)

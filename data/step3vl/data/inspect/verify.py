@@ -18,7 +18,7 @@ from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.manifest import MANIFEST
 from step3vl.data.inspect.problems import DatasetProblem, ProblemCounter
 from step3vl.data.inspect.verify_shard import ShardReport, verify_shard
-from step3vl.data.storage.store import DEFAULT_STORE, StoreConfig
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from step3vl.data.dataset.manifest import MANIFEST
 from step3vl.data.inspect.problems import DatasetProblem, ProblemCounter, ProblemKind
 from step3vl.data.sample.parts import EXTENSION, FORMAT, Image
 from step3vl.data.sample.sample import Sample
-from step3vl.data.storage.store import StoreError
+from step3vl.data.storage.store_config import StoreError
 from step3vl.data.storage.tar import KEY, TarEntry
 from step3vl.data.storage.tar_scan import HashingReader, TarGap, TarMember, scan_tar
 

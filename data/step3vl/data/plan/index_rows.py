@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.plan.mixture import MixtureSource
 from step3vl.data.sample.crops import ImageSpec, plan_crops
-from step3vl.data.storage.store import DEFAULT_STORE, StoreConfig
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 _COLUMNS = ["offset", "size", "text_tokens", "image_tokens", "kind", "task", "image_widths", "image_heights"]
 

@@ -1,7 +1,6 @@
 """What a sample consists of: texts, and images as encoded bytes in memory or in a file."""
 
 import hashlib
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from PIL import Image as PILImage
@@ -24,10 +23,10 @@ _MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images
 
 
 class Pointer(Config):
-    """A slice of a file."""
+    """A slice of a file in any store."""
 
     path: str
-    """Path of the file."""
+    """A local path or a URL. In staged rows it is relative to the folder that holds all of them."""
 
     offset: int = Field(ge=0)
     """First byte of the slice."""
@@ -35,23 +34,27 @@ class Pointer(Config):
     size: int = Field(ge=0)
     """Bytes of the slice."""
 
+    xxh3: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$", exclude_if=lambda value: value is None)
+    """XXH3 (64 bits) of the slice, which is checked when it is read."""
+
+    def under(self, root: str) -> Self:
+        """The pointer with its path taken as relative to a folder or URL; an absolute one is returned unchanged."""
+        if self.path.startswith("/") or "://" in self.path:
+            return self
+        return self.model_copy(update={"path": f"{root.rstrip('/')}/{self.path}"})
+
     def read(self) -> bytes:
-        """Read the slice.
+        """Read the slice; a store is used as `step3vl.data.storage.use_store` says.
 
         Raises:
-            InfrastructureError: The file is gone, cannot be read, or is shorter than it was.
+            InfrastructureError: The file is gone, cannot be read, is shorter than it was, or has other bytes.
         """
+        from step3vl.data.storage.shared_stores import read_slices  # samples in memory need no store
+
         try:
-            with Path(self.path).open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
+            return read_slices([self])[0]
         except OSError as error:
             raise InfrastructureError(f"{self.path} cannot be read: {error.strerror or error}") from error
-        if len(data) != self.size:
-            raise InfrastructureError(
-                f"{self.path} ends before {self.offset}+{self.size} bytes; the file was truncated"
-            )
-        return data
 
 
 class Image(Config):

@@ -2,8 +2,11 @@
 
 import logging
 import os
-import uuid
+import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from step3vl.data.storage.files import new_file, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +46,15 @@ class BlockCache:
         path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
-            temporary.write_bytes(data)
-            temporary.replace(path)
+            with new_file(path, durable=False) as file:
+                write_all(file, data)
         except OSError as error:
             logger.warning("no copy was kept in %s: %s", self._folder, error)
             return
         self._unchecked += len(data)
         if self._unchecked > self._limit // MIN_BLOCKS:
-            self._trim()
+            trim(self._folder.glob("??/*"), self._limit)
+            self._unchecked = 0
 
     def forget(self, name: str) -> None:
         """Remove a block."""
@@ -60,18 +63,26 @@ class BlockCache:
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
-    def _trim(self) -> None:
-        blocks = []
-        for path in self._folder.glob("??/*"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process just removed it
-                continue
-            blocks.append((status.st_mtime_ns, status.st_size, path))
-        total = sum(size for _, size, _ in blocks)
-        for _, size, path in sorted(blocks):
-            if total <= self._limit:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
-        self._unchecked = 0
+
+def trim(paths: Iterable[Path], limit: int, in_use: float = 0.0) -> None:
+    """Remove the least recently used files until the others hold no more than `limit` bytes.
+
+    Args:
+        paths: The files. Their modification times are those of their last use; other processes may remove them.
+        limit: In bytes.
+        in_use: Seconds after its last use that a file stays, even beyond the limit.
+    """
+    files = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # another process just removed it
+            continue
+        files.append((status.st_mtime_ns, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    newest = time.time_ns() - int(in_use * 1e9)
+    for used, size, path in sorted(files):
+        if total <= limit or used > newest:
+            break
+        path.unlink(missing_ok=True)
+        total -= size

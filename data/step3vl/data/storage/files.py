@@ -2,15 +2,23 @@
 
 import os
 import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 from pydantic import AfterValidator
 
 from step3vl.data.errors import UserError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # `Path` makes one slash of two
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether this is a URL rather than a local path."""
+    return _URL.match(str(path)) is not None
 
 
 def require_local(path: str | Path) -> None:
@@ -42,16 +50,49 @@ LocalPath = Annotated[str, AfterValidator(_local)]
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file atomically: it exists complete or not at all, even when the process is killed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with new_file(path) as file:
+        write_all(file, data)
 
 
-def sync_folder(path: Path) -> None:
+def create_file(path: Path, data: bytes) -> None:
+    """Write a new file atomically. Raises FileExistsError when there is one of this name."""
+    with new_file(path, replace=False) as file:
+        write_all(file, data)
+
+
+@contextmanager
+def new_file(path: Path, *, durable: bool = True, replace: bool = True) -> Iterator[BinaryIO]:
+    """Open an unbuffered file for writing, which gets its name at the end of the block; after an error it is removed.
+
+    Args:
+        path: The file.
+        durable: Whether it survives a power failure.
+        replace: Whether a file of this name is replaced; otherwise it raises FileExistsError.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("xb", buffering=0) as file:
+            yield cast(BinaryIO, file)
+            if durable:
+                os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)  # unlike a rename it fails where the name is taken
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to an unbuffered file, which may take less than it is given."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _sync_folder(path: Path) -> None:
     """Make renames in a folder survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -88,6 +129,10 @@ class SliceReader:
         ):
             data += more  # Linux returns at most 2 GiB at once
         return data
+
+    def close(self, path: str) -> bool:
+        """Close a file, so that the next read opens it again. Returns whether it was open."""
+        return self._open.pop(path, None) is not None
 
     def _add(self, path: str) -> _Handle:
         handle = _Handle(path)

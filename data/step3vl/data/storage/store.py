@@ -1,95 +1,35 @@
-"""Access to a dataset's files, on this machine or in any store that fsspec supports.
+"""Access to files, on this machine or in any store that fsspec supports.
 
 Requests to a remote store are retried with growing pauses, and copies are kept in a folder of bounded size when one is
 configured. Local files are read and written directly. A file is visible complete or not at all.
 """
 
-import logging
-import os
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
-import fsspec
 import pyarrow as pa
 from blake3 import blake3
-from pydantic import Field, model_validator
-from tenacity import Retrying, before_sleep_log, retry_if_not_exception_type, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
 
-from step3vl.data.config import Config
-from step3vl.data.errors import InfrastructureError
-from step3vl.data.storage.cache import MIN_BLOCKS, BlockCache
-from step3vl.data.storage.files import SliceReader, sync_folder, write_durably
-
-logger = logging.getLogger(__name__)
+from step3vl.data.storage.cache import BlockCache
+from step3vl.data.storage.file_info import FileInfo, local_info, remote_info
+from step3vl.data.storage.files import SliceReader, create_file, new_file, write_durably
+from step3vl.data.storage.folders import FolderEntry, local_entries, remote_entries
+from step3vl.data.storage.remote_files import LargeUpload, RangeReader, Upload, file_system
+from step3vl.data.storage.slices import ByteRange, Slice, fault_of, merge_slices
+from step3vl.data.storage.store_config import ABSENT, FINAL, REQUESTS, StoreConfig, StoreError, retried
 
 T = TypeVar("T")
 
-# Retrying gives the same error; whatever else a store raises (each has its own classes) may be temporary.
-_ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-_FINAL = (*_ABSENT, PermissionError, ImportError, TypeError, ValueError)
-_LONGEST_PAUSE = 30.0
 _READ_SIZE = 1 << 23
-
-
-class StoreConfig(Config):
-    """How a remote store is used. Local files ignore it."""
-
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the fsspec file system, such as `{"anon": true}`."""
-
-    attempts: int = Field(default=6, ge=1)
-    """Attempts of each request."""
-
-    backoff: float = Field(default=0.5, ge=0)
-    """Seconds before the second attempt; doubled for each further one, up to 30, with jitter."""
-
-    timeout: float = Field(default=60.0, gt=0)
-    """Seconds that an attempt may take where the file system is asynchronous (S3, GCS, Azure, HTTP)."""
-
-    cache: Path | None = None
-    """Folder for copies, which the processes of a machine may share. Without it every sample is a request."""
-
-    cache_bytes: int = Field(default=16 * 2**30, gt=0)
-    """Bytes that the folder may hold."""
-
-    block: int = Field(default=4 * 2**20, gt=0)
-    """Bytes that are fetched at once to fill it."""
-
-    @model_validator(mode="after")
-    def _blocks_fit(self) -> Self:
-        if self.block > self.cache_bytes // MIN_BLOCKS:
-            raise ValueError(f"cache_bytes must hold {MIN_BLOCKS} blocks; raise it or lower block")
-        return self
-
-
-class StoreError(InfrastructureError):
-    """A store does not answer, or refuses access. The data may be intact, so a reader must stop, not skip."""
-
-
-DEFAULT_STORE = StoreConfig()
-
-
-class ByteRange(NamedTuple):
-    """Bytes `start` to `stop` of a file of `file_size` bytes whose content is identified by `version`."""
-
-    path: str
-    start: int
-    stop: int
-    file_size: int
-    version: str
-
-    def blocks(self, size: int) -> Iterator[tuple[int, int]]:
-        """Start and end of the blocks of `size` bytes that cover the range; the last of a file may be shorter."""
-        for first in range(self.start - self.start % size, self.stop, size):
-            yield first, min(first + size, self.file_size)
+_CONCURRENT = 16  # reads of `read_many` at a time
 
 
 class Store:
-    """The files under a URL; paths are relative to it.
+    """The files under a URL; paths are relative to it. Threads may share it, and it can be pickled.
 
     Args:
         url: A local path or any URL of fsspec.
@@ -98,20 +38,30 @@ class Store:
 
     def __init__(self, url: str, config: StoreConfig) -> None:
         self.url, self.config = url, config
-        fs, self._root = fsspec.url_to_fs(url, **config.options)
+        fs, root = file_system(url, config)
+        self._root = root.rstrip("/")
         self.local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
         self._slices = SliceReader()
         cached = config.cache is not None and not self.local
         self._cache = BlockCache(cast(Path, config.cache), config.cache_bytes) if cached else None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.url, self.config)
+
     @property
     def _fs(self) -> Any:
         """fsspec caches an instance for each process, so this is safe after a fork where an attribute is not."""
-        return fsspec.url_to_fs(self.url, **self.config.options)[0]
+        return file_system(self.url, self.config)[0]
 
     def path(self, path: str) -> str:
         """The path in the file system."""
-        return f"{self._root}/{path}"
+        return f"{self._root}/{path}" if path else self._root
+
+    def absolute(self, path: str) -> str:
+        """The absolute path, or the URL, of a file."""
+        return f"{self.url.rstrip('/')}/{path}"
+
+    # Reading
 
     def read(self, span: ByteRange) -> bytes:
         """Read a byte range; fewer bytes where the file is shorter than it should be.
@@ -133,7 +83,9 @@ class Store:
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def forget(self, span: ByteRange) -> bool:
-        """Drop cached copies that proved to be damaged. Returns whether there can have been any."""
+        """Drop what is kept of a range that proved to be damaged. Returns whether reading it again may help."""
+        if self.local:
+            return self._slices.close(self.path(span.path))  # the file may have been replaced since it was opened
         if self._cache is None:
             return False
         for first, last in span.blocks(self.config.block):
@@ -155,11 +107,69 @@ class Store:
         """Read bytes of a file from the store, never from the cache. Raises as `read` does."""
         return self._fetch(path, start, stop)
 
+    def read_many(self, slices: Sequence[Slice]) -> list[bytes]:
+        """Read slices of any files, neighbouring ones of a file together, and several at a time from a remote store.
+
+        Memory: twice the slices, and what lies between those that are read together.
+
+        Args:
+            slices: Any `FileSlice`s or `Pointer`s, in any order.
+
+        Returns:
+            The bytes of each slice, in the order of the slices.
+
+        Raises:
+            FileNotFoundError: A file is missing.
+            StoreError: The store does not answer, or the bytes are too few or not those that were written.
+        """
+        parts = [b""] * len(slices)
+        reads = merge_slices(slices)
+        for read, data in zip(reads, self._fetch_many([read[:3] for read in reads]), strict=True):
+            for number in read.members:
+                start = slices[number].offset - read.start
+                parts[number] = data[start : start + slices[number].size]
+        for number, part in enumerate(slices):
+            if fault_of(part, parts[number]) is None:
+                continue
+            if self.local:
+                self._slices.close(self.path(part.path))  # the file may have been replaced since it was opened
+            parts[number] = self._fetch(part.path, part.offset, part.offset + part.size)
+            if fault := fault_of(part, parts[number]):
+                raise StoreError(f"{self.absolute(part.path)} is damaged: {fault}")
+        return parts
+
+    def _fetch_many(self, spans: list[tuple[str, int, int]]) -> Iterator[bytes]:
+        """The bytes of each span; those whose read failed are fetched again by themselves."""
+        fs = self._fs
+        for first in range(0, len(spans), _CONCURRENT):
+            batch = spans[first : first + _CONCURRENT]
+            results: list[Any] = [None] * len(batch)
+            if getattr(fs, "async_impl", False) and len(batch) > 1:
+                paths, starts, stops = (list(column) for column in zip(*batch, strict=True))
+                REQUESTS.add(len(batch))
+                with suppress(Exception):
+                    results = fs.cat_ranges(
+                        [self.path(path) for path in paths], starts, stops, timeout=self.config.timeout
+                    )
+            for (path, start, stop), data in zip(batch, results, strict=True):
+                intact = isinstance(data, bytes) and len(data) == stop - start
+                yield data if intact else self._fetch(path, start, stop)
+
     def open(self, path: str, version: str | None) -> pa.NativeFile:
         """Open a file for pyarrow: memory-mapped where it is local, otherwise in memory. Raises as `read_all`."""
         if self.local:
-            return pa.memory_map(self.path(path))
+            return self._map(path)
         return pa.BufferReader(self.read_all(path, version))
+
+    def open_ranges(self, path: str) -> pa.NativeFile:
+        """Open a large file for pyarrow, of which only what is read is fetched. Raises as `read` does."""
+        if self.local:
+            return self._map(path)
+        return pa.PythonFile(RangeReader(lambda start, stop: self.part(path, start, stop), self.size(path)), mode="r")
+
+    def _map(self, path: str) -> pa.NativeFile:
+        REQUESTS.add()
+        return pa.memory_map(self.path(path))
 
     def _fetch(self, path: str, start: int | None, stop: int | None) -> bytes:
         def request() -> bytes:
@@ -172,7 +182,7 @@ class Store:
             limit = {"timeout": self.config.timeout} if fs.async_impl else {}
             try:
                 data = fs.cat_file(self.path(path), start=start, end=stop, **limit)
-            except _FINAL:
+            except FINAL:
                 raise
             except Exception:
                 if start is not None and self._ends_before(path, start):
@@ -185,51 +195,24 @@ class Store:
         return self._try(path, request)
 
     def _try(self, path: str, request: Callable[[], T]) -> T:
-        if self.local:  # retrying a local error gives the same error
-            try:
-                return request()
-            except _ABSENT:
-                raise
-            except OSError as error:
-                raise self._failed(path, error) from error
-        retrying = Retrying(
-            retry=retry_if_not_exception_type(_FINAL),
-            stop=stop_after_attempt(self.config.attempts),
-            wait=wait_exponential_jitter(self.config.backoff, _LONGEST_PAUSE, jitter=self.config.backoff),
-            before_sleep=before_sleep_log(logger, logging.WARNING),
-            reraise=True,
-        )
         try:
-            return retrying(request)
-        except _ABSENT:
+            if self.local:  # retrying a local error gives the same error
+                REQUESTS.add()
+                return request()
+            return retried(request, self.config)
+        except (*ABSENT, FileExistsError):
             raise
         except Exception as error:
+            if self.local and not isinstance(error, OSError):
+                raise
             raise self._failed(path, error) from error
 
     def _failed(self, path: str, error: Exception) -> StoreError:
         advice = "" if self.local else f", or raise `attempts` ({self.config.attempts}) or `timeout`"
         return StoreError(
-            f"{self.url}/{path} cannot be read or written: {type(error).__name__}: {error}; check the store and your "
-            f"access to it{advice}"
+            f"{self.absolute(path)} cannot be read or written: {type(error).__name__}: {error}; check the store and "
+            f"your access to it{advice}"
         )
-
-    def size(self, path: str) -> int:
-        """Bytes of a file. Raises as `read` does."""
-        return self._try(path, lambda: self._size(path))
-
-    def _size(self, path: str) -> int:
-        try:
-            return int(self._fs.size(self.path(path)))
-        except FileNotFoundError as error:  # fsspec raises it for every error over HTTP
-            if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
-                raise
-            raise error.__cause__ from None
-
-    def _ends_before(self, path: str, position: int) -> bool:
-        try:
-            return self._size(path) <= position
-        except Exception:  # the store still fails, which tells nothing about the file
-            return False
 
     def hash(self, path: str) -> str:
         """BLAKE3 of a file, read in parts. Raises as `size` does."""
@@ -239,6 +222,67 @@ class Store:
             position += len(block)
         return digest.hexdigest()
 
+    # Names and sizes
+
+    def info(self, path: str) -> FileInfo:
+        """Size and version of a file. Raises as `read` does."""
+        if self.local:
+            return self._try(path, lambda: local_info(path, Path(self.path(path)).stat()))
+        return self._try(path, lambda: self._remote_info(path))
+
+    def _remote_info(self, path: str) -> FileInfo:
+        try:
+            return remote_info(path, self._fs.info(self.path(path)))
+        except FileNotFoundError as error:  # fsspec raises it for every error over HTTP
+            if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise error.__cause__ from None
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises as `read` does."""
+        return self.info(path).size
+
+    def _ends_before(self, path: str, position: int) -> bool:
+        try:
+            return self._remote_info(path).size <= position
+        except Exception:  # the store still fails, which tells nothing about the file
+            return False
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of this name. Raises StoreError as `read` does."""
+        try:
+            self.info(path)
+        except ABSENT:
+            return False
+        return True
+
+    def names(self, folder: str, suffix: str = "") -> Iterator[str]:
+        """The names of the files directly in a folder that end with `suffix`, in any order; none without a folder."""
+        for entry in self.entries(folder):
+            if not entry.is_folder and entry.name.endswith(suffix):
+                yield entry.name
+
+    def entries(self, folder: str) -> Iterator[FolderEntry]:
+        """What is directly in a folder, in any order; nothing where there is no folder.
+
+        Raises:
+            StoreError: The store does not answer, or cannot list files, as over HTTP.
+        """
+        try:
+            if self.local:
+                yield from local_entries(self.path(folder) or "/")
+                return
+            if "http" in self._fs.protocol:
+                raise ValueError("an HTTP server lists no files; name each file")
+            root, attempt = self.path(folder), partial(self._try, folder)
+            yield from remote_entries(self._fs, root, self.config.timeout, attempt)
+        except ABSENT:
+            return
+        except StoreError:
+            raise
+        except Exception as error:
+            raise self._failed(folder, error) from error
+
     def listing(self, folder: str) -> list[str] | None:
         """The files under a folder, sorted; None where the store cannot list files, as over HTTP."""
         if "http" in self._fs.protocol:
@@ -247,41 +291,86 @@ class Store:
         names = self._try(folder, lambda: self._fs.find(root) if self._fs.exists(root) else [])
         return sorted(f"{folder}/{name.removeprefix(root).lstrip('/')}" for name in names)
 
+    # Writing
+
     def put(self, path: str, data: bytes) -> None:
         """Write a file atomically."""
         if self.local:
-            target = Path(self.path(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(target, data)
+            REQUESTS.add()
+            write_durably(self._target(path), data)
         else:
             self._try(path, lambda: self._fs.pipe_file(self.path(path), data))
 
+    def create_new(self, path: str, data: bytes) -> bool:
+        """Write a small file atomically unless there is one of this name already.
+
+        S3 decides by itself which of several writers wins. Other remote stores are asked first, so that two writers
+        at the same moment may both win; and an attempt whose answer was lost makes the next one find its own file.
+
+        Returns:
+            Whether the file was written.
+        """
+        try:
+            if self.local:
+                REQUESTS.add()
+                create_file(self._target(path), data)
+            else:
+                self._try(path, lambda: self._fs.pipe_file(self.path(path), data, mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def _target(self, path: str) -> Path:
+        target = Path(self.path(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
     @contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
+    def create(self, path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         """Open a file for writing; it becomes visible when the `with` block ends without an error.
 
-        Locally it is written under a temporary name, synced and renamed; elsewhere in a transaction of fsspec, which
-        for object stores is a multipart upload, completed at the end. Memory is bounded by the store's part size.
+        Locally it is written under a temporary name, synced and renamed; for object stores it is a multipart upload,
+        completed at the end. Memory is bounded by the store's part size.
+
+        Args:
+            path: The file.
+            durable: Whether a local file survives a power failure.
         """
-        if self.local:
-            target = Path(self.path(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-            try:
-                with temporary.open("wb", buffering=0) as file:
-                    yield cast(BinaryIO, file)
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
-        else:
-            # A transaction belongs to an instance, and threads share instances.
-            options = {**self.config.options, "skip_instance_cache": True}
-            fs = fsspec.url_to_fs(self.url, **options)[0]
-            with fs.transaction, fs.open(self.path(path), "wb") as file:
-                yield file
+        if not self.local:
+            with self._upload(path) as upload:
+                yield upload
+            return
+        REQUESTS.add()
+        with new_file(self._target(path), durable=durable) as file:
+            yield file
+
+    @contextmanager
+    def _upload(self, path: str) -> Iterator[BinaryIO]:
+        def begin() -> LargeUpload:
+            def fresh() -> Any:
+                return file_system(self.url, self.config, skip_instance_cache=True)[0]
+
+            return self._try(path, lambda: LargeUpload(self._fs, self.path(path), fresh))
+
+        upload = Upload(lambda data: self.put(path, data), begin, lambda error: self._failed(path, error))
+        try:
+            yield cast(BinaryIO, upload)
+            upload.commit()
+        except BaseException:
+            upload.discard()
+            raise
+
+    def remove(self, path: str) -> None:
+        """Remove a file; a missing one is no error."""
+        target = self.path(path)
+        with suppress(FileNotFoundError):
+            self._try(path, lambda: Path(target).unlink() if self.local else self._fs.rm_file(target))
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all that is in it; a missing one is no error."""
+        target = self.path(path)
+        with suppress(FileNotFoundError):
+            self._try(path, lambda: shutil.rmtree(target) if self.local else self._fs.rm(target, recursive=True))
 
     def sweep(self, folder: str) -> None:
         """Remove the temporary files of killed writers. Remote writers leave none."""

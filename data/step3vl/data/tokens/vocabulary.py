@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -56,24 +57,35 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     """Load a tokenizer that encodes the names of special tokens in a text as plain text.
 
     Args:
-        name: `qwen3` (the real vocabulary and the model's 23 tokens), a `tokenizer.json`, or a folder that holds one.
+        name: `qwen3` (the real vocabulary and the model's 23 tokens), or the path or URL of a `tokenizer.json` or of a
+            folder that holds one. A store is used as `step3vl.data.storage.use_store` says.
 
     Raises:
         UserError: There is no such file, or it is not a tokenizer.
+        StoreError: The store does not answer.
     """
     if str(name) == "qwen3":
         tokenizer = Tokenizer.from_file(str(qwen3_tokenizer_file()))
         tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in STEP_TOKENS])
     else:
-        path = Path(name) / "tokenizer.json" if Path(name).is_dir() else Path(name)
-        if not path.is_file():
-            raise UserError(f"no tokenizer at {path}: give `qwen3`, a tokenizer.json or a folder that holds one")
+        text = _read_tokenizer(str(name))
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path} is not a tokenizer: {error}") from None
+            raise UserError(f"{name} is not a tokenizer: {error}") from None
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def _read_tokenizer(name: str) -> str:
+    """The content of a `tokenizer.json`, which a path or URL names, or the folder that it is in."""
+    from step3vl.data.storage.shared_stores import store_of  # the packages of stores take long to import
+
+    store, path = store_of(name)
+    for candidate in (path, f"{path.rstrip('/')}/tokenizer.json"):
+        with suppress(OSError):
+            return store.read_all(candidate).decode("utf-8", "replace")
+    raise UserError(f"no tokenizer at {name}: give `qwen3`, a tokenizer.json or a folder that holds one")
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -1,42 +1,32 @@
-"""Beam: running a worker over records with every record accounted for, and pipelines on runners known to be right.
-
-The counts leave a step as a collection, one `LedgerStep` a bundle, because Beam's metrics may count a retried bundle
-twice. So the ledger of a build is exact: read = kept + dropped by reason + failed by error.
-"""
+"""Beam: pipelines on runners known to be right, what they report, and what ended them, in one line."""
 
 import builtins
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms.environments import Environment
 
-from step3vl.data.dataset import DROPPED, DeadLetter, LedgerStep
-from step3vl.data.errors import RESUME, InfrastructureError, UserError, describe_error, is_infrastructure_error
-from step3vl.data.storage import write_durably
-from step3vl.pipelines.core.beam_workers import watch_workers
-from step3vl.pipelines.core.steps import Dropped, Record, Worker, retry_infrastructure, rng_for
+from step3vl.data.errors import AGAIN, RESUME, InfrastructureError, UserError, describe_error, is_infrastructure_error
+from step3vl.pipelines.core.accounts import Report
+from step3vl.pipelines.core.beam_workers import engine_failure, watch_workers
+from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.core.watchdog import heartbeats_for, watch_job
 
-T = TypeVar("T")
-
-_KEPT = "kept"
-_ACCOUNTS = "accounts"
-_DEAD_LETTERS = "dead_letters"
 _REFUSED = {
     "DaskRunner": "it silently loses tagged outputs and whole branches",
     "PrismRunner": "it refuses exception handling and downloads its binary at run time",
     "DirectRunner": "it first tries to download and run Prism",
 }
-
+_NO_DEADLINE = 10**8  # seconds; Beam gives this deadline to the stream of a job's states, so it ends the job
+_CONNECT = 30.0  # seconds in which a job service has to answer
 
 # The line that ends a traceback, in what runners wrap it in.
 _RAISED = re.compile(
@@ -46,106 +36,6 @@ _RAISED = re.compile(
 _WHILE_RUNNING = re.compile(r" ?\[while running '[^']*'\]")
 # The errors that they log with a traceback are raised as well.
 _REPEATED_LOGS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
-
-
-class StepOutputs(NamedTuple, Generic[T]):
-    """What leaves the step `name`: its outputs, its accounts, and the records that it failed on or dropped."""
-
-    name: str
-    kept: PCollection[T]
-    accounts: PCollection[LedgerStep]
-    dead_letters: PCollection[DeadLetter]
-
-
-class _RunWorker(beam.DoFn):
-    def __init__(self, step: str, worker: Worker[Any, Any], seed: int) -> None:
-        self._step = step
-        self._worker = worker
-        self._seed = seed
-
-    def setup(self) -> None:
-        self._worker.setup()
-
-    def start_bundle(self) -> None:
-        self._read = self._kept = 0
-        self._dropped: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-
-    def process(self, record: Record) -> Iterator[Any]:
-        self._read += 1
-        try:
-            outputs = retry_infrastructure(lambda: self._outputs(record))
-        except Dropped as drop:
-            self._dropped[drop.reason] += 1
-            dead_letter = DeadLetter(step=self._step, error=DROPPED, reason=drop.reason, source=record.key)
-            yield TaggedOutput(_DEAD_LETTERS, dead_letter)
-        except Exception as error:
-            # Whatever a record can raise is that record's failure and is counted, never swallowed. What the machine
-            # caused is raised here again, and ends the pipeline.
-            dead_letter = DeadLetter.from_error(error, step=self._step, source=record.key)
-            self._failed[type(error).__name__] += 1
-            yield TaggedOutput(_DEAD_LETTERS, dead_letter)
-        else:
-            self._kept += 1
-            yield from outputs
-
-    def _outputs(self, record: Record) -> list[Any]:
-        """A list, so that a record that fails half way leaves nothing behind."""
-        return list(self._worker.process(record, rng_for(self._seed, self._step, record.key)))
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        account = LedgerStep(
-            name=self._step, read=self._read, kept=self._kept, dropped=dict(self._dropped), failed=dict(self._failed)
-        )
-        yield TaggedOutput(_ACCOUNTS, at_end(account))
-
-
-def at_end(value: object) -> WindowedValue:
-    """A value as `finish_bundle` must yield it."""
-    window = GlobalWindow()
-    return WindowedValue(value, window.max_timestamp(), [window])
-
-
-class RunStep(beam.PTransform):
-    """Run a worker over a collection of `Record`s and account for each. Applying it gives `StepOutputs`.
-
-    Args:
-        step: The step's name in the ledger; with the seed and a record's key it seeds the record's random numbers.
-        worker: The step's logic.
-        seed: Of the corpus.
-    """
-
-    def __init__(self, step: str, worker: Worker[Any, Any], seed: int) -> None:
-        super().__init__(step)
-        self._step = step
-        self._worker = worker
-        self._seed = seed
-
-    def expand(self, records: PCollection[Record]) -> Any:  # Beam has no hint for several outputs
-        run = beam.ParDo(_RunWorker(self._step, self._worker, self._seed))
-        outputs = records | run.with_outputs(_DEAD_LETTERS, _ACCOUNTS, main=_KEPT)
-        return StepOutputs(self._step, outputs[_KEPT], outputs[_ACCOUNTS], outputs[_DEAD_LETTERS])
-
-
-class NumberRecords(beam.PTransform):
-    """`count` records numbered from 0, for workers that generate their input. Keys are `{name}/{number}`."""
-
-    BLOCK = 250  # records a split: enough splits to spread, few enough that splitting costs nothing
-
-    def __init__(self, name: str, count: int) -> None:
-        super().__init__()
-        self._name = name
-        self._count = count
-
-    def expand(self, pipeline: PBegin) -> PCollection[Record]:
-        blocks = [(start, min(start + self.BLOCK, self._count)) for start in range(0, self._count, self.BLOCK)]
-        name = self._name
-        return (
-            pipeline
-            | "blocks" >> beam.Create(blocks)
-            | "spread" >> beam.Reshuffle()
-            | "number" >> beam.FlatMap(lambda block: [Record(f"{name}/{i}", i) for i in range(*block)])
-        )
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -158,16 +48,31 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     for flag in flags:
         if not flag.startswith("--"):
             raise UserError(f"beam_options: {flag!r} is not a Beam option; write it as --name=value")
-    runner = (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
-    if runner in _REFUSED:
+    if _runner_name(options) in _REFUSED:
+        name = _runner_name(options)
         raise UserError(
-            f"beam_options: {runner} is refused because {_REFUSED[runner]}; leave --runner out to run in this process"
+            f"beam_options: {name} is refused because {_REFUSED[name]}; leave --runner out to run in this process"
         )
+    portable = options.view_as(PortableOptions)
+    if not any(flag.replace("-", "_").startswith("__job_server_timeout") for flag in flags):
+        portable.job_server_timeout = _NO_DEADLINE
     return options
 
 
-def run_pipeline(name: str, flags: Sequence[str], wire: Callable[[beam.Pipeline], None]) -> None:
+def _runner_name(options: PipelineOptions) -> str:
+    return (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
+
+
+def run_pipeline(
+    name: str, flags: Sequence[str], staging: Staging, wire: Callable[[beam.Pipeline, Staging], None]
+) -> None:
     """Build a pipeline with `wire` and wait for its end.
+
+    Args:
+        name: Of the pipeline, for errors.
+        flags: Beam's own options.
+        staging: Where the build keeps its work.
+        wire: Applies the transforms. It gets the pipeline, and `staging` as its workers need it.
 
     Raises:
         InfrastructureError: The machine caused the end.
@@ -175,18 +80,48 @@ def run_pipeline(name: str, flags: Sequence[str], wire: Callable[[beam.Pipeline]
         RuntimeError: The pipeline ended otherwise in another state than DONE.
     """
     options = beam_options(flags)
-    pipeline = beam.Pipeline(runner=options.view_as(StandardOptions).runner or FnApiRunner(), options=options)
+    runner = _runner(options)
+    heartbeats = heartbeats_for(options, staging.root, staging.store)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     for logger in _REPEATED_LOGS:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     watch_workers()
-    wire(pipeline)
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    wire(pipeline, staging._replace(heartbeats=heartbeats))
     try:
-        state = pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        with watch_job(result, heartbeats):
+            state = result.wait_until_finish()
     except Exception as error:
         raise _explain(name, error) from error
     if state not in (None, "DONE"):
         raise RuntimeError(f"the Beam pipeline {name} ended as {state}")
+
+
+def _runner(options: PipelineOptions) -> Any:
+    """The runner of the options, by default this process with its own workers or those of the options."""
+    portable = options.view_as(PortableOptions)
+    if portable.job_endpoint not in (None, "", "embed"):
+        _require_service(portable.job_endpoint)
+    if name := options.view_as(StandardOptions).runner:
+        return name
+    if portable.environment_type not in (None, "", "LOOPBACK"):
+        return FnApiRunner(default_environment=Environment.from_options(portable))
+    return FnApiRunner()
+
+
+def _require_service(endpoint: str) -> None:
+    """Raises InfrastructureError when no job service answers; Beam would wait as long as for the job itself."""
+    channel = grpc.insecure_channel(endpoint)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_CONNECT)
+    except grpc.FutureTimeoutError:
+        raise InfrastructureError(
+            f"no job service answers at --job_endpoint={endpoint} within {_CONNECT:g} seconds; start it, or correct "
+            "the address"
+        ) from None
+    finally:
+        channel.close()
 
 
 def _explain(name: str, error: Exception) -> Exception:
@@ -194,13 +129,19 @@ def _explain(name: str, error: Exception) -> Exception:
 
     Workers may be other processes, so runners hand on the text of a traceback; its last line is the error.
     """
+    if reason := engine_failure(error):
+        return InfrastructureError(f"{name}: {reason}; {RESUME}")
+    text = _WHILE_RUNNING.sub("", str(error))
+    if isinstance(error, UserError) and not isinstance(error, InfrastructureError):
+        return UserError(text)
     if is_infrastructure_error(error):
-        return InfrastructureError(f"{name}: {describe_error(error)}; {RESUME}")
-    matches = _RAISED.findall(str(error))
+        described = text if isinstance(error, InfrastructureError) else f"{name}: {describe_error(error)}"
+        return InfrastructureError(_with_advice(_WHILE_RUNNING.sub("", described)))
+    matches = _RAISED.findall(text)
     if not matches:
         return error
     qualified, message = matches[-1]
-    message = " ".join(_WHILE_RUNNING.sub("", message).split()) or qualified
+    message = " ".join(message.split()) or qualified
     type_name = qualified.rpartition(".")[2]
     builtin = getattr(builtins, type_name, None) if qualified == type_name else None
     if isinstance(builtin, type) and issubclass(builtin, OSError | MemoryError):
@@ -208,25 +149,83 @@ def _explain(name: str, error: Exception) -> Exception:
     if qualified == "step3vl.data.errors.UserError":
         return UserError(message)
     if qualified.startswith("step3vl.") and type_name in ("InfrastructureError", "StoreError"):
-        return InfrastructureError(f"{message}; {RESUME}")
+        return InfrastructureError(_with_advice(message))
     return error
 
 
-def flatten(collections: Iterable[PCollection[T]], label: str, pipeline: beam.Pipeline) -> PCollection[T]:
-    """`beam.Flatten` that also takes no collection at all."""
-    return tuple(collections) | label >> beam.Flatten(pipeline=pipeline)
+def _with_advice(message: str) -> str:
+    return message if AGAIN in message else f"{message}; {RESUME}"
 
 
-def _write_json(values: list[Any], path: Path) -> None:
-    write_durably(path, json.dumps(values).encode())
+def as_text(outputs: Any, tag: str) -> PCollection[str]:
+    """A tagged output whose elements are text; Beam infers no type for it, and so no coder."""
+    return outputs[tag] | tag >> beam.Map(str).with_output_types(str)
 
 
-class CollectJson(beam.PTransform):
-    """Write a small collection as one JSON list: how a pipeline reports to the process that started it."""
+class _MergeReports(beam.CombineFn):
+    """Reports as JSON to their sum as JSON."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"Collect {path.name}")
+    def create_accumulator(self) -> str:
+        return Report().model_dump_json()
+
+    def add_input(self, accumulator: str, element: str) -> str:
+        return self.merge_accumulators([accumulator, element])
+
+    def add_inputs(self, accumulator: str, elements: Iterable[str]) -> str:
+        return self.merge_accumulators([accumulator, *elements])
+
+    def merge_accumulators(self, accumulators: Iterable[str]) -> str:
+        return Report.merge(map(Report.model_validate_json, accumulators)).model_dump_json()
+
+    def extract_output(self, accumulator: str) -> str:
+        return accumulator
+
+
+class WriteReport(beam.PTransform):
+    """Add up reports and write the sum: how a pipeline tells the process that started it what became of the records.
+
+    Args:
+        staging: Where it is written.
+        path: Relative to the root.
+    """
+
+    def __init__(self, staging: Staging, path: str) -> None:
+        super().__init__()
+        self._staging = staging
         self._path = path
 
-    def expand(self, values: PCollection[Any]) -> PCollection[None]:
-        return values | beam.combiners.ToList() | beam.Map(_write_json, self._path)
+    def expand(self, reports: PCollection[str]) -> PCollection[None]:
+        merged = reports | beam.CombineGlobally(_MergeReports())
+        return merged | "write" >> beam.Map(_put, self._staging, self._path)
+
+
+class WriteList(beam.PTransform):
+    """Write a small collection of JSON texts as one sorted list, such as the shards of a dataset.
+
+    Args:
+        staging: Where it is written.
+        path: Relative to the root.
+    """
+
+    def __init__(self, staging: Staging, path: str) -> None:
+        super().__init__()
+        self._staging = staging
+        self._path = path
+
+    def expand(self, values: PCollection[str]) -> PCollection[None]:
+        listed = values | beam.combiners.ToList() | beam.Map(lambda texts: json.dumps(sorted(texts)))
+        return listed | "write" >> beam.Map(_put, self._staging, self._path)
+
+
+def _put(text: str, staging: Staging, path: str) -> None:
+    staging.open().put(path, text.encode())
+
+
+def read_report(staging: Staging, path: str) -> Report:
+    """What `WriteReport` wrote."""
+    return Report.model_validate_json(staging.open().read_all(path))
+
+
+def read_list(staging: Staging, path: str) -> Iterator[str]:
+    """What `WriteList` wrote."""
+    yield from json.loads(staging.open().read_all(path))

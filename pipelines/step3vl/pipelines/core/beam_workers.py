@@ -4,6 +4,7 @@ Beam's own handlers of processes and of external worker pools wait without a lim
 """
 
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -24,9 +25,11 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 
-START_TIMEOUT = 300.0  # seconds until a worker has to be connected
+START_TIMEOUT = 50.0  # seconds until a worker has to be connected
 _INTERVAL = 0.2
 _LOG_LINES = 12  # the last lines of a worker's log that the error quotes
+_LOST = "a Beam worker was lost: it was killed (out of memory?), or its machine is gone"
+_UNAVAILABLE = re.compile(r'status = StatusCode\.UNAVAILABLE\s+details = "(.*?)"$', re.MULTILINE)  # of gRPC
 _ERROR = "step3vl.data.errors.InfrastructureError"  # as a traceback ends, see `beam.run_pipeline`
 
 
@@ -59,7 +62,7 @@ class _Watch:
         """Why there is no connection to the worker, or None while there is one or there is time to make one."""
         connection = self._handler.control_conn  # Beam has no public names for its state
         if connection._state != BeamFnControlServicer.UNSTARTED_STATE:
-            return None if connection._read_thread.is_alive() else "the connection to a Beam worker was lost"
+            return None if connection._read_thread.is_alive() else _LOST
         if time.monotonic() < self._deadline:
             return None
         return f"a Beam worker did not start within {START_TIMEOUT:g} seconds"
@@ -123,8 +126,16 @@ class _WatchedExternal(ExternalWorkerHandler):
         super().close()
 
 
+def engine_failure(error: BaseException) -> str | None:
+    """What happened when a worker, a pool or a job service is gone, for which Beam raises errors of its own."""
+    text = str(error)
+    if unavailable := _UNAVAILABLE.search(text):
+        return f"a job service or a worker pool of Beam does not answer: {unavailable[1]}"
+    return _LOST if "Channel closed prematurely" in text else None
+
+
 def watch_workers() -> None:
-    """Make Beam's in-process job service use the watched handlers. Other job services watch workers themselves."""
+    """Make a job service of Beam in this process use the watched handlers; `watchdog` watches those elsewhere."""
     WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(_WatchedProcess)
     WorkerHandler.register_environment(common_urns.environments.EXTERNAL.urn, beam_runner_api_pb2.ExternalPayload)(
         _WatchedExternal

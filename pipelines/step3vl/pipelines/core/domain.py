@@ -1,21 +1,16 @@
-"""What a domain declares: the entry that configures it, and how the entry's records become samples."""
+"""What a domain declares: the entry that configures it, its inputs, and the steps that make samples of them."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-import apache_beam as beam
-from apache_beam.pvalue import PBegin, PCollection
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import ImagePartWriter
 from step3vl.data.sample import Kind, Sample
-from step3vl.pipelines.core.beam import NumberRecords, RunStep, StepOutputs
-from step3vl.pipelines.core.ray import AnnotatedT, Annotator, RowT
-from step3vl.pipelines.core.steps import Record, Worker
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.steps import Annotator, Worker
 
 IntRange = tuple[int, int]
 """Lowest and highest, both included."""
@@ -23,10 +18,40 @@ FractionRange = tuple[float, float]
 """Lowest and highest, as fractions."""
 
 
+class FileSource(Config):
+    """Files under one licence."""
+
+    files: tuple[str, ...] = Field(min_length=1)
+    """Patterns of paths or URLs; `**` matches any folders."""
+    licence: str
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Inputs that are numbers from 0, from which a worker generates. Their keys are `{entry}/{number}`."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Files:
+    """Inputs that are files; the value of their records is an `InputFile`, their keys are the paths as the patterns
+    spell them."""
+
+    sources: Sequence[FileSource]
+
+
+Inputs = Numbers | Files
+
+
 class DomainEntry(Config):
     """An entry of a corpus' `domains`. A subclass adds its fields and narrows `domain` to a literal."""
 
     RENAMED: ClassVar = {"picture": "image_size", "form": "modality", "font": "font_size", "veil": "opacity"}
+
+    INPUT_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say which records there are and nothing else: no worker reads them, and after a change of them only
+    the new records are worked on."""
 
     domain: str
     """The domain, which decides the fields of the entry."""
@@ -36,98 +61,106 @@ class DomainEntry(Config):
     """`conversation` (user and assistant) or `document` (the same exchange as running text, for pretraining)."""
 
     @abstractmethod
-    def files(self) -> list[Path]:
-        """Every file that the entry reads: a changed one makes the built dataset out of date.
+    def inputs(self) -> Inputs:
+        """What the first step reads."""
 
-        Raises:
-            UserError: The entry names a file, or anything else, that does not exist.
+    def assets(self) -> tuple[str, ...]:
+        """Patterns of the files that workers load besides, such as fonts: a changed one makes the samples out of date.
+
+        `assets:fonts/*.ttf` names files that the package carries; others are paths or URLs.
         """
+        return ()
+
+    def check(self, context: StepContext) -> None:
+        """Raises UserError when the entry names what does not exist; called before anything runs."""
+        context.assets(self.assets())
+
+
+EntryT = TypeVar("EntryT", bound=DomainEntry)
 
 
 class GeneratedEntry(DomainEntry):
-    """An entry whose records are numbers, from which a worker generates samples."""
+    """An entry whose inputs are numbers."""
+
+    INPUT_FIELDS = frozenset({"count"})
 
     count: int = Field(gt=0)
     """Records; some may be dropped."""
 
-
-EntryT = TypeVar("EntryT", bound=DomainEntry)
-GeneratedT = TypeVar("GeneratedT", bound=GeneratedEntry)
-Steps = Sequence[StepOutputs[Any]]
+    def inputs(self) -> Inputs:
+        return Numbers(self.count)
 
 
 @dataclass(frozen=True)
-class ModelStep(Generic[EntryT, RowT, AnnotatedT]):
-    """A model in the middle of a domain, run by Ray between two Beam pipelines.
+class BeamStep(Generic[EntryT]):
+    """A step that a `Worker` runs, record by record.
 
     Attributes:
         name: The ledger lists the step as `{entry}.{name}`.
-        version: Raised with every change of `prepare` or of the model that changes the annotated rows.
-        prepare: The steps that make rows for the model from the entry and the corpus' seed; the last one keeps them.
-        row: The type of these rows.
-        dump: Makes a staged row of what the last step of `prepare` keeps.
-        annotator: Makes the model; called once in each Ray actor.
-        annotated: The type of the rows that the model returns.
+        version: Raised with every change of the code that changes what the step emits.
+        worker: Makes the worker of an entry. It yields `Record`s, in the last step of a domain `Sample`s.
+        output: The type of the values that it emits: a pydantic model, or `Sample` in the last step.
+        spread: Whether the records that the step reads are dealt to workers afresh. Set where the step before fans
+            out; otherwise a step runs where its records were made.
+        time_limit: Seconds that a record may take. The worker then runs in a process of its own, which is killed.
     """
 
     name: str
     version: int
-    prepare: Callable[[EntryT, int, PBegin], Steps]
-    row: type[RowT]
-    dump: Callable[[Any, ImagePartWriter], str]
-    annotator: Callable[[], Annotator[RowT, AnnotatedT]]
-    annotated: type[AnnotatedT]
+    worker: Callable[[EntryT, StepContext], Worker[Any, Any]]
+    output: type
+    spread: bool = False
+    time_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelStep(Generic[EntryT]):
+    """A step that a model runs, batch by batch, on Ray or in Beam's workers.
+
+    Attributes:
+        name: The ledger lists the step as `{entry}.{name}`.
+        version: Raised with every change of the model that changes the annotated values.
+        annotator: Makes the model; called once in each worker.
+        output: The type of the annotated values, a pydantic model.
+        batch: Values that the model takes at once.
+        time_limit: Seconds that a value may take.
+    """
+
+    name: str
+    version: int
+    annotator: Callable[[EntryT], Annotator[Any, Any]]
+    output: type
+    batch: int = 1
+    time_limit: float | None = None
+
+
+Step = BeamStep[Any] | ModelStep[Any]
 
 
 @dataclass(frozen=True)
 class Domain(Generic[EntryT]):
-    """One domain, known to the build by its line in `step3vl.pipelines.domains`.
+    """One domain: how the inputs of an entry become samples.
 
     Attributes:
         entry: The configuration; the literal of its `domain` field names the domain.
-        version: Raised with every change of the code that changes the samples.
-        build: The steps that make the samples of an entry with the corpus' seed; the last one keeps them. They start
-            from the pipeline, or from `Record`s of the annotated rows where there is a model step.
-        model_step: What runs before `build`, in a domain that needs a model.
+        steps: In order; each reads what the one before it emits, the first the entry's inputs. The last is a
+            `BeamStep` that emits samples.
+        example: The fields of a small entry that builds, without `domain` and `name`; for `corpus domains` and
+            editors.
     """
 
     entry: type[EntryT]
-    version: int
-    build: Callable[[EntryT, int, PBegin | PCollection[Record]], Steps]
-    model_step: ModelStep[EntryT, Any, Any] | None = None
+    steps: tuple[Step, ...]
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.steps or not isinstance(self.steps[-1], BeamStep) or self.steps[-1].output is not Sample:
+            raise ValueError(f"the last step of {self.entry.__name__} must be a BeamStep that emits samples")
+        names = [step.name for step in self.steps]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two steps of {self.entry.__name__} have one name")
 
     @property
     def name(self) -> str:
         """The value of the entry's `domain` field."""
         return get_args(self.entry.model_fields["domain"].annotation)[0]
-
-
-def generated(
-    entry: type[GeneratedT], version: int, worker: Callable[[GeneratedT, int], Worker[int, Sample]]
-) -> Domain[GeneratedT]:
-    """A domain of one step, `{entry}.build`, that generates its samples.
-
-    Args:
-        entry: The configuration.
-        version: Raised with every change of the code that changes the samples.
-        worker: Makes the worker of an entry with the corpus' seed; its records are numbers from 0.
-    """
-
-    def build(entry: GeneratedT, seed: int, pipeline: Any) -> Steps:
-        records = pipeline | NumberRecords(entry.name, entry.count)
-        return [records | RunStep(f"{entry.name}.build", worker(entry, seed), seed)]
-
-    return Domain(entry, version, build)
-
-
-class ApplySteps(beam.PTransform):
-    """The steps of an entry as one composite, labelled by the entry's name."""
-
-    def __init__(self, entry: EntryT, seed: int, steps: Callable[[EntryT, int, Any], Steps]) -> None:
-        super().__init__(entry.name)
-        self._entry = entry
-        self._seed = seed
-        self._steps = steps
-
-    def expand(self, begin: Any) -> Any:  # Beam has no hint for either input, nor for several outputs
-        return list(self._steps(self._entry, self._seed, begin))

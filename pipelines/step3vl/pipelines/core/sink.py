@@ -1,141 +1,165 @@
-"""The sink: staged samples to shards whose bytes depend on the samples alone.
+"""The sink: counted samples to shards whose bytes depend on the samples alone.
 
-Only rows travel through the shuffle; images are fetched from where they were staged as a shard is written.
+Only packed ids and places travel through the shuffle, never a text or an image. The worker that writes a shard fetches
+the blocks of its samples, many at a time (`shard_writer`).
 """
 
-import json
-import random
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
-from apache_beam.pvalue import AsDict, PBegin, PCollection
-from tokenizers import Tokenizer
+from apache_beam.pvalue import AsDict, PCollection, TaggedOutput
+from apache_beam.transforms.combiners import TupleCombineFn
 
-from step3vl.data.dataset import (
-    LedgerStep,
-    RankedRow,
-    ShardTarget,
-    Split,
-    WrittenShards,
-    archived_size,
-    duplicate_rank,
-    shard_of,
-    split_of,
-    write_distinct,
-)
-from step3vl.data.sample import ImageSpec, Sample
-from step3vl.data.storage import DEFAULT_STORE, StoreConfig
-from step3vl.data.tokens import count_tokens, load_tokenizer
-from step3vl.pipelines.core.beam import RunStep, StepOutputs
-from step3vl.pipelines.core.staging import load_sample, read_rows
-from step3vl.pipelines.core.steps import Record
+from step3vl.data.dataset import ShardTarget
+from step3vl.data.sample import ImageSpec
+from step3vl.pipelines.core.accounts import Report, check_early, first_examples
+from step3vl.pipelines.core.beam import as_text
+from step3vl.pipelines.core.dead_letters import read_staged_dead_letters
+from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
+from step3vl.pipelines.core.fragments import Fragment, RowRange
+from step3vl.pipelines.core.shard_writer import SampleTable, Sharding, ShardKey, ShardWriter
+from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
+from step3vl.pipelines.core.work_list import Work
 
-SINK_VERSION = 1  # raised with every change that changes the bytes of shards
-TOKENS = "tokens"  # the ledger's name of the counting step
+_COUNTED = "counted"
+_DEAD_LETTERS = "dead_letters"
+_REPORTS = "reports"
+_SHARDS = "shards"
 
 
-class Sharding(NamedTuple):
-    """Where shards go, a folder or any URL of fsspec; how many each split gets; and the fraction held out."""
+class CountedOutputs(NamedTuple):
+    """What `CountTokens` gives.
 
-    root: Path | str
-    name: str
-    shards: int | ShardTarget
-    heldout: float
-    store: StoreConfig = DEFAULT_STORE
+    Attributes:
+        counted: Paths of fragments of counts and of their samples, relative to the root, with a tab between them.
+        dead_letters: Text of `Work`: the fragments that have dead letters.
+        reports: `Report`s as JSON.
+    """
+
+    counted: PCollection[str]
+    dead_letters: PCollection[str]
+    reports: PCollection[str]
 
 
-ShardKey = tuple[Split, int, int]  # shard number `[1]` of `[2]` in a split
+class CountTokens(beam.PTransform):
+    """Count the tokens of fragments of samples, and commit the counts.
+
+    Args:
+        tokenizer: What counts them.
+        spec: Sizes of images and crops, by which image tokens are counted.
+        staging: Where the samples are and the counts go.
+        budget: The fraction of samples that may fail, as by an image of more crops than the sizes allow.
+    """
+
+    def __init__(self, tokenizer: StagedTokenizer, spec: ImageSpec, staging: Staging, budget: float) -> None:
+        super().__init__()
+        self._count = _CountFragment(tokenizer, spec, staging, budget)
+
+    def expand(self, work: PCollection[str]) -> Any:  # CountedOutputs; Beam has no hint for several outputs
+        outputs = work | beam.ParDo(self._count).with_outputs(_DEAD_LETTERS, _REPORTS, main=_COUNTED)
+        return CountedOutputs(*(as_text(outputs, tag) for tag in (_COUNTED, _DEAD_LETTERS, _REPORTS)))
 
 
-class CountTokens:
-    """Worker: a sample with its tokens counted. An image of more crops than allowed makes it a failed record."""
-
-    def __init__(self, tokenizer: str, spec: ImageSpec) -> None:
-        self._name = tokenizer
-        self._spec = spec
+class _CountFragment(beam.DoFn):
+    def __init__(self, tokenizer: StagedTokenizer, spec: ImageSpec, staging: Staging, budget: float) -> None:
+        self._arguments = tokenizer, spec, staging
+        self._staging = staging
+        self._budget = budget
 
     def setup(self) -> None:
-        self._tokenizer: Tokenizer = load_tokenizer(self._name)
+        self._staging.heartbeats.start()
+        self._counter = TokenCounter(*self._arguments)
+        self._so_far = Report()
 
-    def process(self, record: Record[Sample], rng: random.Random) -> Iterator[Sample]:
-        tokens = count_tokens(record.value, self._tokenizer, self._spec)
-        yield record.value.model_copy(update={"tokens": tokens})
-
-
-def _to_shard(sample: Sample, sharding: Sharding, counts: dict[Split, int]) -> tuple[ShardKey, str]:
-    """A sample's shard, and its row as JSON."""
-    split = split_of(sample.id, sharding.heldout)
-    key = split, shard_of(sample.id, counts[split]), counts[split]
-    return key, json.dumps(sample.to_row(), ensure_ascii=False, separators=(",", ":"))
-
-
-def _write(group: tuple[ShardKey, Iterable[str]], sharding: Sharding) -> WrittenShards:
-    (split, number, count), rows = group
-    ranked = (RankedRow(row["id"], split, duplicate_rank(row), row) for row in map(json.loads, rows))
-    return write_distinct(sharding.root, sharding.name, number, count, ranked, store=sharding.store)
-
-
-def _weigh(sample: Sample, heldout: float) -> tuple[Split, np.ndarray]:
-    """The bytes and the tokens that a sample brings to its split, int64 [2]."""
-    assert sample.tokens is not None
-    return split_of(sample.id, heldout), np.array([archived_size(sample.to_row()), sample.tokens.total], np.int64)
+    def process(self, element: str) -> Iterator[Any]:
+        fragment = Work.load(element).fragment
+        with self._staging.heartbeats.working(f"tokens of {fragment.id}"):
+            result = self._counter.run(fragment)
+        path = self._counter.path(fragment)
+        dead_letters = read_staged_dead_letters(self._staging.open(), path) if DEAD_LETTERS in result.files else []
+        report = Report(accounts=result.accounts, examples=first_examples(dead_letters))
+        self._so_far += report
+        check_early(self._so_far, self._budget)
+        yield f"{path}\t{result.samples}"
+        yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
+        if dead_letters:
+            rows = RowRange(path=path, start=0, stop=len(dead_letters))
+            yield TaggedOutput(_DEAD_LETTERS, Work(0, Fragment(id=fragment.id, rows=rows)).dump())
 
 
-def _shard_counts(samples: PCollection[Sample], sharding: Sharding) -> dict[Split, int] | AsDict:
-    """How many shards each split gets: as configured, or from the totals of its samples, as a side input."""
-    target = sharding.shards
-    if isinstance(target, int):
-        return {"train": target, "heldout": target}
-    weights = samples | "weigh" >> beam.Map(_weigh, sharding.heldout)
-    totals = weights | "totals" >> beam.CombinePerKey(lambda values: sum(values, np.zeros(2, np.int64)))
-    counts = totals | "shards of a split" >> beam.MapTuple(lambda split, total: (split, target.count(*total.tolist())))
-    return AsDict(counts)
+class ShardOutputs(NamedTuple):
+    """What `WriteShards` gives: `WrittenShard`s as JSON, and `Report`s as JSON."""
 
-
-class SinkOutputs(NamedTuple):
-    """The output of `WriteShards`: the shards as JSON-able `ShardInfo`, their accounts, and the counting step's."""
-
-    infos: PCollection[dict[str, object]]
-    accounts: PCollection[LedgerStep]
-    counted: StepOutputs[Sample]
+    shards: PCollection[str]
+    reports: PCollection[str]
 
 
 class WriteShards(beam.PTransform):
-    """Count tokens, drop repeated samples, and write the shards of a dataset.
+    """Drop repeated samples, and write the shards of a dataset.
 
     A shard that no sample falls into has no file. Nothing is part of the dataset until its manifest names it.
 
     Args:
-        parts: Staged samples.
         sharding: Where the shards go and how many there are.
-        tokenizer: What `load_tokenizer` takes.
-        spec: Sizes of images and crops, by which image tokens are counted.
+        staging: Where the samples and their counts are.
     """
 
-    def __init__(self, parts: Sequence[str], sharding: Sharding, tokenizer: str, spec: ImageSpec) -> None:
+    def __init__(self, sharding: Sharding, staging: Staging) -> None:
         super().__init__()
-        self._parts = parts
         self._sharding = sharding
-        self._worker = CountTokens(tokenizer, spec)
+        self._staging = staging
 
-    def expand(self, pipeline: PBegin) -> Any:  # SinkOutputs; Beam has no hint for several outputs
-        counted = (
-            pipeline
-            | beam.Create(self._parts)
-            | "spread parts" >> beam.Reshuffle()
-            | beam.FlatMap(lambda part: [Record(sample.id, sample) for sample in read_rows([part], load_sample)])
-            | RunStep(TOKENS, self._worker, 0)
-        )
-        counts = _shard_counts(counted.kept, self._sharding)
-        rows = counted.kept | beam.Map(_to_shard, self._sharding, counts).with_output_types(
-            tuple[tuple[str, int, int], str]
-        )
-        shards = rows | beam.GroupByKey() | beam.Map(_write, self._sharding)
-        infos = shards | "infos" >> beam.FlatMap(
-            lambda written: [info.model_dump(mode="json") for info in written.infos]
-        )
-        accounts = shards | "shard accounts" >> beam.Map(lambda written: written.step)
-        return SinkOutputs(infos, accounts, counted)
+    def expand(self, counted: PCollection[str]) -> Any:  # ShardOutputs; Beam has no hint for several outputs
+        packs = counted | "deal samples" >> beam.FlatMap(
+            _deal, self._sharding, self._staging, self._counts(counted)
+        ).with_output_types(tuple[str, bytes])
+        write = beam.ParDo(_WriteShard(self._sharding, self._staging))
+        outputs = packs | beam.GroupByKey() | write.with_outputs(_REPORTS, main=_SHARDS)
+        return ShardOutputs(as_text(outputs, _SHARDS), as_text(outputs, _REPORTS))
+
+    def _counts(self, counted: PCollection[str]) -> dict[str, int] | AsDict:
+        """How many shards each split gets: as configured, or from the totals of its samples, as a side input."""
+        target = self._sharding.shards
+        if isinstance(target, int):
+            return {"train": target, "heldout": target}
+        weights = counted | "weigh" >> beam.FlatMap(_weigh, self._sharding.heldout, self._staging)
+        totals = weights | "totals" >> beam.CombinePerKey(TupleCombineFn(sum, sum))
+        return AsDict(totals | "shards of a split" >> beam.Map(_shards_of, target))
+
+
+def _shards_of(total: tuple[str, tuple[int, int]], target: ShardTarget) -> tuple[str, int]:
+    split, (size, tokens) = total
+    return split, target.count(size, tokens)
+
+
+def _weigh(element: str, heldout: float, staging: Staging) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The bytes and the tokens that a fragment brings to each split."""
+    table = SampleTable.read(staging, *element.split("\t"))
+    for split, rows in table.by_split(heldout).items():
+        yield split, (int(rows["archived"].sum()), int(rows["text"].sum() + rows["image"].sum()))
+
+
+def _deal(element: str, sharding: Sharding, staging: Staging, counts: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+    """The samples of a fragment, packed, by the key of their shard."""
+    table = SampleTable.read(staging, *element.split("\t"))
+    for key, part in table.by_shard(sharding.heldout, counts):
+        yield key.dump(), part.pack()
+
+
+class _WriteShard(beam.DoFn):
+    def __init__(self, sharding: Sharding, staging: Staging) -> None:
+        self._sharding = sharding
+        self._staging = staging
+
+    def setup(self) -> None:
+        self._staging.heartbeats.start()
+        self._writer = ShardWriter(self._sharding, self._staging)
+
+    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        key = ShardKey.load(group[0])
+        with self._staging.heartbeats.working(self._sharding.file_name(key)):
+            record = self._writer.write(key, [SampleTable.unpack(pack) for pack in group[1]])
+        yield record.written.model_dump_json()
+        yield TaggedOutput(_REPORTS, Report(accounts=(record.step,)).model_dump_json(exclude_defaults=True))

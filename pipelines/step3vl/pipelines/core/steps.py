@@ -4,7 +4,7 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from step3vl.data.errors import describe_error, is_infrastructure_error
@@ -18,6 +18,8 @@ T = TypeVar("T")
 ValueT = TypeVar("ValueT")
 InputT = TypeVar("InputT")
 OutputT_co = TypeVar("OutputT_co", covariant=True)
+ReadT_contra = TypeVar("ReadT_contra", contravariant=True)
+AnnotatedT_co = TypeVar("AnnotatedT_co", covariant=True)
 
 
 class Dropped(Exception):
@@ -54,13 +56,25 @@ class Worker(Protocol[InputT, OutputT_co]):
         """
 
 
-def retry_infrastructure(call: Callable[[], T]) -> T:
-    """Call a function, and again after errors that the machine causes. The last error is raised."""
+class Annotator(Protocol[ReadT_contra, AnnotatedT_co]):
+    """A model, loaded. It makes one value of each value of a batch, in order."""
+
+    def __call__(self, values: Sequence[ReadT_contra], /) -> Sequence[AnnotatedT_co]:
+        """What the model makes of a batch. An error is pinned down by calling it again with single values."""
+
+
+def retry_infrastructure(call: Callable[[], T], errors: type[Exception] = Exception) -> T:
+    """Call a function, and again after errors that the machine causes. The last error is raised.
+
+    Args:
+        call: The function.
+        errors: Only after errors of this type.
+    """
     for attempt in range(RETRIES):
         try:
             return call()
         except Exception as error:
-            if not is_infrastructure_error(error):
+            if not isinstance(error, errors) or not is_infrastructure_error(error):
                 raise
             _log.warning("%s; retrying", describe_error(error))
             time.sleep(RETRY_PAUSE * 2**attempt)

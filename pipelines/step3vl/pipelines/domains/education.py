@@ -6,7 +6,6 @@ checked, in place of exam papers.
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from PIL import Image as PILImage
@@ -15,12 +14,12 @@ from pydantic import Field
 from step3vl.data.errors import UserError
 from step3vl.data.sample import NumberTruth, OptionTruth, Sample, Source, TextTruth, Truth
 from step3vl.grading import last_number
-from step3vl.pipelines.core.domain import GeneratedEntry, IntRange, generated
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.render.page import block_size, fit, render_lines
 from step3vl.pipelines.render.style import FontFace, ink, paper
-from step3vl.pipelines.sources.files import match_files
 from step3vl.pipelines.sources.problems import (
     MATHGENERATOR,
     REASONING_GYM,
@@ -48,17 +47,22 @@ class EducationEntry(GeneratedEntry):
     """Width and height in pixels."""
     font_size: IntRange = (16, 40)
     """In pixels."""
-    font_files: tuple[str, ...] = ("data/samples/fonts/DejaVu*.ttf",)
+    font_files: tuple[str, ...] = ("assets:fonts/DejaVu*.ttf",)
+    """Patterns of fonts."""
     licence: str = "Apache-2.0 AND MIT"
+    """Of the samples."""
 
-    def files(self) -> list[Path]:
+    def assets(self) -> tuple[str, ...]:
+        return self.font_files if self.modality == "image" else ()
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
         for name in self.families:
             try:
                 family_of(name)
             except KeyError:
                 families = [*REASONING_GYM, *(f"mathgenerator.{short}" for short in MATHGENERATOR)]
                 raise UserError(f"{self.name}: no family {name!r}; choose among {', '.join(families)}") from None
-        return match_files(self.font_files, self.name)
 
 
 def truth_of(answer: str, kind: Answer) -> Truth:
@@ -81,13 +85,14 @@ class PoseProblems:
     Problems are numbered from a start that depends on the seed, so that neighbours share what a family loads.
     """
 
-    def __init__(self, entry: EducationEntry, seed: int) -> None:
+    def __init__(self, entry: EducationEntry, context: StepContext) -> None:
         self._entry = entry
-        self._first = rng_for(seed, entry.name).getrandbits(30)
+        self._context = context
+        self._first = rng_for(context.seed, entry.name).getrandbits(30)
 
     def setup(self) -> None:
         load_generators(list(self._entry.families))
-        self._faces = [FontFace(path) for path in match_files(self._entry.font_files, self._entry.name)]
+        self._faces = [FontFace(path) for path in self._context.assets(self._entry.assets())]
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
@@ -125,4 +130,8 @@ class PoseProblems:
         return image
 
 
-DOMAIN = generated(EducationEntry, version=1, worker=PoseProblems)
+DOMAIN = Domain(
+    EducationEntry,
+    steps=(BeamStep("build", version=1, worker=PoseProblems, output=Sample),),
+    example={"count": 20, "families": {"chain_sum": {"max_terms": 3}, "mathgenerator.addition": {}}},
+)

@@ -27,12 +27,12 @@ from step3vl.data.sample import (
     image,
     text,
 )
-from step3vl.pipelines.core.domain import FractionRange, GeneratedEntry, IntRange, generated
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg, running_text
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.render.scene import IconRequest, PixelBox, PlacedIcon, render_scene
 from step3vl.pipelines.render.style import COLOURS, PhotoBackgrounds, pastel, plain
-from step3vl.pipelines.sources.files import match_files
 from step3vl.pipelines.sources.icons import IconSet, plural
 
 Task = Literal["counting.icons", "grounding.point", "grounding.box", "grounding.region", "grounding.colour"]
@@ -56,6 +56,7 @@ class GroundingEntry(GeneratedEntry):
     colours: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "black", "white")
     """Names of `render.style.COLOURS`."""
     background: Literal["photo", "plain", "mixed"] = "photo"
+    """Part of a photograph, a plain light colour, or one or the other."""
     scale: FractionRange = (0.1, 0.3)
     """The longer side of an icon as a fraction of the image's shorter side."""
     objects: IntRange = (1, 6)
@@ -69,9 +70,12 @@ class GroundingEntry(GeneratedEntry):
     questions: int = Field(default=1, ge=1)
     """How many questions a document asks about a scene; with more than one its task is `grounding.scene`. An image
     costs a model far more than another line of text."""
-    icon_files: tuple[str, ...] = ("data/samples/icons/*.svg",)
-    photo_files: tuple[str, ...] = ("data/samples/photos/*.jpg",)
+    icon_files: tuple[str, ...] = ("assets:icons/*.svg",)
+    """Patterns of SVG files of a single colour; questions call an icon what its file is called."""
+    photo_files: tuple[str, ...] = ("assets:photos/*.jpg",)
+    """Patterns of photographs."""
     licence: str = "Apache-2.0 AND CC0-1.0"
+    """Of the samples."""
 
     @model_validator(mode="after")
     def _conversations_ask_once(self) -> Self:
@@ -79,15 +83,19 @@ class GroundingEntry(GeneratedEntry):
             raise ValueError("a conversation asks one question, whose answer is verified; several need kind: document")
         return self
 
-    def files(self) -> list[Path]:
+    def assets(self) -> tuple[str, ...]:
+        return self.icon_files if self.background == "plain" else (*self.icon_files, *self.photo_files)
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
         unknown = [colour for colour in self.colours if colour not in COLOURS]
         if unknown:
             raise UserError(f"{self.name}: no colour {unknown[0]!r}; choose among {', '.join(COLOURS)}")
-        return [*self.chosen_icons(), *match_files(self.photo_files, self.name)]
+        self.chosen_icons(context)
 
-    def chosen_icons(self) -> list[Path]:
+    def chosen_icons(self, context: StepContext) -> list[Path]:
         """The files of `icons`. Raises UserError for an icon without a file."""
-        paths = {path.stem: path for path in match_files(self.icon_files, self.name)}
+        paths = {path.stem: path for path in context.assets(self.icon_files)}
         if isinstance(self.icons, int):
             return [paths[name] for name in sorted(paths)[: self.icons]]
         for name in self.icons:
@@ -122,13 +130,14 @@ def region_boxes(regions: Literal["corners", "grid"], size: tuple[int, int]) -> 
 class RenderScenes:
     """Worker: a number becomes a scene and questions about it. The number only names the record."""
 
-    def __init__(self, entry: GroundingEntry) -> None:
+    def __init__(self, entry: GroundingEntry, context: StepContext) -> None:
         self._entry = entry
+        self._context = context
 
     def setup(self) -> None:
         entry = self._entry
-        self._icons = IconSet(entry.chosen_icons())
-        self._photos = PhotoBackgrounds(match_files(entry.photo_files, entry.name))
+        self._icons = IconSet(entry.chosen_icons(self._context))
+        self._photos = PhotoBackgrounds(self._context.assets(entry.photo_files) if entry.background != "plain" else ())
         self._regions = region_boxes(entry.regions, entry.image_size)
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
@@ -241,4 +250,8 @@ def ask(
     return Question(f"Give the box of the {name}.", format_boxes([target.box]), BoxTruth(boxes=(target.box.milli(),)))
 
 
-DOMAIN = generated(GroundingEntry, version=1, worker=lambda entry, _seed: RenderScenes(entry))
+DOMAIN = Domain(
+    GroundingEntry,
+    steps=(BeamStep("build", version=1, worker=RenderScenes, output=Sample),),
+    example={"count": 20, "tasks": {"grounding.point": 2, "grounding.box": 1, "counting.icons": 1}},
+)

@@ -6,18 +6,17 @@ land; a point counts when it falls into that box, which forgives a miss across a
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from step3vl.data.sample import Box, BoxTruth, PointTruth, Sample, Source, Truth, format_boxes, format_point
-from step3vl.pipelines.core.domain import FractionRange, GeneratedEntry, generated
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.render.map import choose_view, render_map
 from step3vl.pipelines.sources.countries import load_countries
-from step3vl.pipelines.sources.files import match_files
 
 Task = Literal["grounding.point", "grounding.box"]
 
@@ -36,23 +35,25 @@ class MapsEntry(GeneratedEntry):
     """The share of the image that the country takes."""
     continents: tuple[str, ...] = ()
     """Ask only about countries of these continents; about all when empty."""
-    countries_file: str = "data/samples/maps/countries.json"
+    countries_file: str = "assets:maps/countries.json"
     """JSON as `sources.countries.load_countries` reads it."""
     licence: str = "public domain (Natural Earth)"
+    """Of the samples."""
 
-    def files(self) -> list[Path]:
-        return match_files([self.countries_file], self.name)
+    def assets(self) -> tuple[str, ...]:
+        return (self.countries_file,)
 
 
 class RenderMaps:
     """Worker: a number becomes a map and a question about a country on it."""
 
-    def __init__(self, entry: MapsEntry) -> None:
+    def __init__(self, entry: MapsEntry, context: StepContext) -> None:
         self._entry = entry
+        self._context = context
 
     def setup(self) -> None:
         entry = self._entry
-        self._countries = load_countries(Path(entry.countries_file))
+        self._countries = load_countries(self._context.assets(entry.assets())[0])
         self._asked = [
             country for country in self._countries if not entry.continents or country.continent in entry.continents
         ]
@@ -86,4 +87,8 @@ class RenderMaps:
         )
 
 
-DOMAIN = generated(MapsEntry, version=1, worker=lambda entry, _seed: RenderMaps(entry))
+DOMAIN = Domain(
+    MapsEntry,
+    steps=(BeamStep("build", version=1, worker=RenderMaps, output=Sample),),
+    example={"count": 20, "image_size": [224, 224], "continents": ["Europe", "Africa"]},
+)

@@ -6,17 +6,17 @@ After the synthetic image-to-text data of the STEP3-VL-10B report, section 2.2.
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from step3vl.data.sample import Sample, Source, TextTruth, TranscriptTruth
-from step3vl.pipelines.core.domain import GeneratedEntry, IntRange, generated
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.render.page import block_size, fit, render_lines, render_tilted_lines
 from step3vl.pipelines.render.style import Background, FontFace, PhotoBackgrounds, ink, paper
-from step3vl.pipelines.sources.files import match_files
 
 Language = Literal["en", "zh"]
 Unit = Literal["digits", "characters", "words", "lines"]
@@ -38,6 +38,7 @@ class SyntheticEntry(GeneratedEntry):
     text: Unit = "lines"
     """`digits` and `characters` are random; `words` are consecutive words, and `lines` whole lines, of the texts."""
     languages: tuple[Language, ...] = ("en", "zh")
+    """Chosen from with equal probability."""
     characters: IntRange = (1, 400)
     """The length of the text. With `text: lines` no line is cut, and the bounds hold for the sum."""
     lines: IntRange = (1, 6)
@@ -51,17 +52,27 @@ class SyntheticEntry(GeneratedEntry):
     tilt: float = Field(default=0.0, ge=0, le=30)
     """The greatest angle in degrees."""
     backgrounds: tuple[Background, ...] = ("plain", "gradient", "photo")
-    texts: dict[Language, str] = Field(
-        default={"en": "data/samples/text/en.txt", "zh": "data/samples/text/zh.txt"}, min_length=1
-    )
+    """Chosen from with equal probability."""
+    texts: dict[Language, str] = Field(default={"en": "assets:text/en.txt", "zh": "assets:text/zh.txt"}, min_length=1)
     """The file of each language, one sentence a line."""
-    font_files: tuple[str, ...] = ("data/samples/fonts/*.ttf", "data/samples/fonts/*.otf")
-    photo_files: tuple[str, ...] = ("data/samples/photos/*.jpg",)
+    font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
+    """Patterns of fonts; a text is set in one that has all its characters."""
+    photo_files: tuple[str, ...] = ("assets:photos/*.jpg",)
+    """Patterns of photographs."""
     licence: str = "CC0-1.0"
+    """Of the samples."""
 
-    def files(self) -> list[Path]:
-        texts = match_files([self.texts[language] for language in self.languages], self.name)
-        return [*texts, *match_files(self.font_files, self.name), *match_files(self.photo_files, self.name)]
+    @model_validator(mode="after")
+    def _languages_have_texts(self) -> Self:
+        for language in self.languages:
+            if language not in self.texts:
+                raise ValueError(f"texts has no file for {language!r}, which languages lists; add it")
+        return self
+
+    def assets(self) -> tuple[str, ...]:
+        texts = (self.texts[language] for language in self.languages)
+        photos = self.photo_files if "photo" in self.backgrounds else ()
+        return (*texts, *self.font_files, *photos)
 
 
 class Corpus(NamedTuple):
@@ -120,15 +131,17 @@ def _some_words(line: str, language: Language, target: int, low: int, rng: rando
 class RenderText:
     """Worker: a number becomes an image of a text."""
 
-    def __init__(self, entry: SyntheticEntry) -> None:
+    def __init__(self, entry: SyntheticEntry, context: StepContext) -> None:
         self._entry = entry
+        self._context = context
 
     def setup(self) -> None:
-        entry = self._entry
-        self._faces = [FontFace(path) for path in match_files(entry.font_files, entry.name)]
-        self._photos = PhotoBackgrounds(match_files(entry.photo_files, entry.name))
+        entry, assets = self._entry, self._context.assets
+        self._faces = [FontFace(path) for path in assets(entry.font_files)]
+        self._photos = PhotoBackgrounds(assets(entry.photo_files) if "photo" in entry.backgrounds else ())
         self._corpora = {
-            language: load_corpus(Path(entry.texts[language]), entry.text, language) for language in entry.languages
+            language: load_corpus(assets([entry.texts[language]])[0], entry.text, language)
+            for language in entry.languages
         }
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
@@ -169,4 +182,8 @@ class RenderText:
         )
 
 
-DOMAIN = generated(SyntheticEntry, version=1, worker=lambda entry, _seed: RenderText(entry))
+DOMAIN = Domain(
+    SyntheticEntry,
+    steps=(BeamStep("build", version=1, worker=RenderText, output=Sample),),
+    example={"count": 20, "languages": ["en"], "text": "words", "characters": [5, 40]},
+)

@@ -65,5 +65,5 @@ def load_countries(path: Path) -> tuple[Country, ...]:
             rings = sorted(([(x, y) for x, y in ring] for ring in row["rings"]), key=ring_area, reverse=True)
             countries.append(Country(row["name"], row["continent"], tuple(rings), spot_inside(rings[0])))
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path} is not a list of countries ({error!r}); see data/samples/README.md") from None
+        raise UserError(f"{path} is not a list of countries ({error!r}); each has name, continent and rings") from None
     return tuple(countries)

@@ -2,20 +2,39 @@
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pypdfium2
+import pypdfium2.raw
 from PIL import Image as PILImage
 
 MAX_PIXELS = 40_000_000  # of a rendered page: A4 at 600 dpi has 35 million, and 120 MB
 MAX_SIDE = 65_500  # the longest side of a JPEG
 _LOCK = threading.Lock()  # PDFium is not safe to call from two threads
+_REASONS = {
+    pypdfium2.raw.FPDF_ERR_PASSWORD: "the PDF is locked by a password",
+    pypdfium2.raw.FPDF_ERR_SECURITY: "the PDF is encrypted in a way that PDFium does not know",
+    pypdfium2.raw.FPDF_ERR_FORMAT: "the PDF is damaged, cut off or without pages",
+}
+
+
+class PdfError(Exception):
+    """A PDF cannot be read. The message is the reason in plain words."""
 
 
 def page_count(path: Path) -> int:
-    """Raises pypdfium2.PdfiumError when the file is damaged or locked by a password."""
-    with _LOCK, pypdfium2.PdfDocument(path) as document:
-        return len(document)
+    """The number of pages, at least 1.
+
+    Raises:
+        PdfError: The file is damaged, locked by a password, or has no pages.
+    """
+    with _document(path) as document:
+        pages = len(document)
+    if pages == 0:
+        raise PdfError("the PDF has no pages")
+    return pages
 
 
 def render_page(path: Path, number: int, dpi: int) -> tuple[PILImage.Image, str]:
@@ -33,13 +52,29 @@ def render_page(path: Path, number: int, dpi: int) -> tuple[PILImage.Image, str]
         The page as RGB, and its text layer, which is empty for a scan.
 
     Raises:
-        pypdfium2.PdfiumError: The file is damaged or locked by a password.
+        PdfError: The file or the page is damaged, or the file is locked by a password.
     """
-    with _LOCK, pypdfium2.PdfDocument(path) as document:
-        page = document[number]
-        image = page.render(scale=_scale(page.get_size(), dpi)).to_pil().convert("RGB")
-        text = page.get_textpage().get_text_range()
+    with _document(path) as document:
+        try:
+            page = document[number]
+            image = page.render(scale=_scale(page.get_size(), dpi)).to_pil().convert("RGB")
+            text = page.get_textpage().get_text_range()
+        except pypdfium2.PdfiumError as error:
+            raise PdfError(f"page {number + 1} of the PDF is damaged: {error}") from None
     return image, text
+
+
+@contextmanager
+def _document(path: Path) -> Iterator[pypdfium2.PdfDocument]:
+    with _LOCK:
+        # PDFium sets no error for a document without pages and leaves that of an earlier one: this one is FORMAT.
+        pypdfium2.raw.FPDF_LoadMemDocument(b"", 0, None)
+        try:
+            document = pypdfium2.PdfDocument(path)
+        except pypdfium2.PdfiumError as error:
+            raise PdfError(_REASONS.get(error.err_code, f"the PDF cannot be opened: {error}")) from None
+        with document:
+            yield document
 
 
 def _scale(size: tuple[float, float], dpi: int) -> float:

@@ -1,0 +1,103 @@
+"""How a remote store is used: its options, how often and how long a request is tried, and where copies are kept."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self, TypeVar
+
+from pydantic import Field, model_validator
+from tenacity import Retrying, before_sleep_log, retry_if_not_exception_type, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
+
+from step3vl.data.config import Config
+from step3vl.data.errors import InfrastructureError
+from step3vl.data.storage.cache import MIN_BLOCKS
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Retrying gives the same error; whatever else a store raises (each has its own classes) may be temporary.
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+FINAL = (*ABSENT, FileExistsError, PermissionError, ImportError, TypeError, ValueError)
+_LONGEST_PAUSE = 30.0
+
+
+class StoreConfig(Config):
+    """How a remote store is used. Local files ignore it."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the fsspec file system, such as `{"anon": true}`."""
+
+    attempts: int = Field(default=6, ge=1)
+    """Attempts of each request."""
+
+    backoff: float = Field(default=0.5, ge=0)
+    """Seconds before the second attempt; doubled for each further one, up to 30, with jitter."""
+
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds that an attempt may take where the file system is asynchronous (S3, GCS, Azure, HTTP)."""
+
+    cache: Path | None = None
+    """Folder for copies, which the processes of a machine may share. Without it every sample is a request."""
+
+    cache_bytes: int = Field(default=16 * 2**30, gt=0)
+    """Bytes that the folder may hold."""
+
+    block: int = Field(default=4 * 2**20, gt=0)
+    """Bytes that are fetched at once to fill it."""
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        if self.block > self.cache_bytes // MIN_BLOCKS:
+            raise ValueError(f"cache_bytes must hold {MIN_BLOCKS} blocks; raise it or lower block")
+        return self
+
+
+class StoreError(InfrastructureError):
+    """A store does not answer, or refuses access. The data may be intact, so a reader must stop, not skip."""
+
+
+DEFAULT_STORE = StoreConfig()
+
+
+class _Requests:
+    """Counts the attempts of requests of this process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.count = 0
+
+    def add(self, number: int = 1) -> None:
+        with self._lock:
+            self.count += number
+
+
+REQUESTS = _Requests()
+
+
+def request_count() -> int:
+    """Requests to stores that this process has tried so far; reads and writes of local files are counted alike."""
+    return REQUESTS.count
+
+
+def retried(request: Callable[[], T], config: StoreConfig) -> T:
+    """The result of a request to a remote store, tried again with growing pauses while its error may be temporary.
+
+    Raises:
+        Exception: That of the last attempt.
+    """
+    retrying = Retrying(
+        retry=retry_if_not_exception_type(FINAL),
+        stop=stop_after_attempt(config.attempts),
+        wait=wait_exponential_jitter(config.backoff, _LONGEST_PAUSE, jitter=config.backoff),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+
+    def attempt() -> T:
+        REQUESTS.add()
+        return request()
+
+    return retrying(attempt)

@@ -1,0 +1,255 @@
+"""How an image's code, its data or a place on it is asked for: many phrasings in English and Chinese."""
+
+import random
+from itertools import product
+
+from step3vl.pipelines.render.figures import Language, Notation
+
+NOTATIONS: dict[Notation, tuple[str, str]] = {
+    "vega-lite": ("Vega-Lite JSON", "Vega-Lite 的 JSON"),
+    "python": ("Python code for matplotlib", "matplotlib 的 Python 代码"),
+    "dot": ("Graphviz DOT source", "Graphviz 的 DOT 源码"),
+    "latex": ("LaTeX", "LaTeX 源码"),
+    "typst": ("Typst markup", "Typst 源码"),
+}
+SUBJECTS: dict[str, tuple[str, str]] = {
+    "vega_lite": ("chart", "图表"),
+    "matplotlib": ("chart", "图表"),
+    "graphviz": ("diagram", "图"),
+    "formula": ("formula", "公式"),
+    "table": ("table", "表格"),
+}
+
+_CODE_EN = (
+    *(
+        f"{verb} {rest}"
+        for verb, rest in product(
+            ("Write", "Give", "Produce", "Write out", "Reconstruct", "Provide"),
+            (
+                "the {notation} that renders this {subject}.",
+                "the {notation} behind the {subject} in the image.",
+                "{notation} that reproduces this {subject}.",
+                "the {notation} of this {subject}.",
+                "{notation} for the {subject} shown here.",
+                "{notation} from which this {subject} can be rendered again.",
+            ),
+        )
+    ),
+    "What {notation} renders this {subject}?",
+    "Convert this {subject} to {notation}.",
+    "Turn the {subject} into {notation}.",
+    "Transcribe the {subject} as {notation}.",
+    "Which {notation} would give this image?",
+    "How is this {subject} written as {notation}?",
+    "I need this {subject} as {notation}.",
+    "Recreate this image with {notation}.",
+    "Express the {subject} in the image as {notation}.",
+    "This {subject} was rendered from {notation}. Which?",
+    "Code this {subject}: answer with {notation} only.",
+    "Please answer with {notation} that gives this {subject}.",
+    "Reverse-engineer the {subject} into {notation}.",
+    "Read the {subject} and return {notation}.",
+)
+_CODE_ZH = (
+    *(
+        f"{verb}{rest}"
+        for verb, rest in product(
+            ("写出", "请写出", "给出", "请给出", "输出", "还原", "请还原"),
+            (
+                "生成这张{subject}的 {notation}。",
+                "图中{subject}的 {notation}。",
+                "能重现该{subject}的 {notation}。",
+                "与图像中的{subject}对应的 {notation}。",
+                "绘出此{subject}所用的 {notation}。",
+            ),
+        )
+    ),
+    "这个{subject}用 {notation} 怎么写？",
+    "把图中的{subject}转换成 {notation}。",
+    "将这张图转写为 {notation}。",
+    "请用 {notation} 重现这个{subject}。",
+    "什么样的 {notation} 会得到这张图？",
+)
+
+_DATA_EN = (
+    *(
+        f"{verb} {rest}"
+        for verb, rest in product(
+            ("Give", "Extract", "List", "Read off", "Return", "Write down"),
+            (
+                "the data of this {subject} as {format}.",
+                "the values that the {subject} shows as {format}.",
+                "all numbers of the {subject} as {format}.",
+                "the table behind this {subject} as {format}.",
+                "the underlying data as {format}.",
+                "what the {subject} says as {format}.",
+            ),
+        )
+    ),
+    "Convert this {subject} to {format}.",
+    "Turn the {subject} into a table in {format}.",
+    "What data does the {subject} show? Answer in {format}.",
+    "Which values are shown? Use {format}.",
+    "Transcribe the {subject} into {format}.",
+    "I need the numbers of this image as {format}.",
+    "Make a table in {format} of this {subject}.",
+    "Read the {subject} and answer with {format} only.",
+    "Reconstruct the table from the {subject}, as {format}.",
+    "Recover the plotted values as {format}.",
+    "Rewrite the image as {format}.",
+    "Tabulate this {subject} in {format}.",
+    "Digitise the {subject}: {format} with a header.",
+    "Provide the data in {format}, header first.",
+)
+_DATA_ZH = (
+    *(
+        f"{verb}{rest}"
+        for verb, rest in product(
+            ("提取", "给出", "读出", "列出", "请提取", "请给出", "请列出"),
+            (
+                "图中的数据，格式为 {format}。",
+                "这个{subject}的全部数值，用 {format} 表示。",
+                "{subject}背后的数据表（{format}）。",
+                "该{subject}所示的数据，以 {format} 输出。",
+                "图像里的数值，写成 {format}。",
+            ),
+        )
+    ),
+    "把这个{subject}转换成 {format}。",
+    "将图中的数据整理为 {format}。",
+    "这个{subject}表示哪些数据？用 {format} 回答。",
+    "请用 {format} 还原数据表。",
+    "图中各数值是多少？以 {format} 作答。",
+)
+
+_EDGES_EN = (
+    *(
+        f"{verb} {rest}"
+        for verb, rest in product(
+            ("List", "Give", "Extract", "Write down", "Return", "Read off"),
+            (
+                "every connection of the diagram as CSV.",
+                "all edges of this graph as CSV.",
+                "the links between the nodes as CSV.",
+                "which nodes are connected, as CSV.",
+                "the edges shown here, a line each, as CSV.",
+                "the structure of the diagram as a CSV of edges.",
+            ),
+        )
+    ),
+    "Which nodes are connected? Answer as CSV.",
+    "Turn the diagram into a list of edges in CSV.",
+    "Convert the graph to an edge list (CSV).",
+    "What are the edges of this graph? Use CSV.",
+    "Describe the diagram as CSV, an edge a line.",
+    "Transcribe the connections as CSV.",
+    "I need the edge list of this diagram as CSV.",
+    "Tabulate the connections in CSV.",
+    "Read the diagram: edges as CSV with a header.",
+    "Provide an edge list with a header, as CSV.",
+    "Rewrite this graph as CSV edges.",
+    "Make a CSV of who is linked to whom.",
+    "Recover the edge list in CSV.",
+    "Edges of the diagram as CSV, please.",
+)
+_EDGES_ZH = (
+    *(
+        f"{verb}{rest}"
+        for verb, rest in product(
+            ("列出", "给出", "提取", "读出", "请列出", "请给出", "请提取"),
+            (
+                "图中的所有连线，格式为 CSV。",
+                "各节点之间的连接（CSV）。",
+                "该图的边列表，用 CSV 表示。",
+                "哪些节点相连，写成 CSV。",
+                "图的结构，每条边一行，CSV 格式。",
+            ),
+        )
+    ),
+    "把这个图转换成 CSV 边列表。",
+    "图中有哪些边？用 CSV 回答。",
+    "将连接关系整理为 CSV。",
+    "哪些节点相连？以 CSV 作答。",
+    "请用 CSV 写出每条连线。",
+)
+
+_PLACE_EN = (
+    *(
+        f"{verb} {rest}"
+        for verb, rest in product(
+            ("Give", "Return", "Find", "Output", "Mark", "Provide"),
+            (
+                'the bounding box of the text "{text}".',
+                'the box around "{text}".',
+                'where "{text}" stands, as a box.',
+                'the box of "{text}" in the {subject}.',
+                'the region of the text "{text}".',
+                'the box that encloses the words "{text}".',
+            ),
+        )
+    ),
+    'Where is "{text}" in the image?',
+    'Locate "{text}".',
+    'Where does the {subject} say "{text}"?',
+    'Point out "{text}" with a bounding box.',
+    'Detect the text "{text}".',
+    'Ground "{text}" in the image.',
+    'In which box is "{text}" written?',
+    'Box the words "{text}".',
+    'Which part of the image reads "{text}"?',
+    'Where can "{text}" be read?',
+    'Localise the text "{text}".',
+    'Show where "{text}" is.',
+    'Which region says "{text}"?',
+    'Frame the text "{text}".',
+)
+_PLACE_ZH = (
+    *(
+        f"{verb}{rest}"
+        for verb, rest in product(
+            ("给出", "请给出", "标出", "请标出", "找出", "请找出", "框出"),
+            (
+                "文字“{text}”的边界框。",
+                "“{text}”所在的位置。",
+                "图中“{text}”的框。",
+                "写有“{text}”的区域。",
+                "{subject}中“{text}”的边界框。",
+            ),
+        )
+    ),
+    "“{text}”在图中的哪里？",
+    "定位文字“{text}”。",
+    "图中哪个区域写着“{text}”？",
+    "用边界框指出“{text}”。",
+    "“{text}”的坐标是什么？",
+)
+
+_TEMPLATES = {
+    "code": {"en": _CODE_EN, "zh": _CODE_ZH},
+    "data": {"en": _DATA_EN, "zh": _DATA_ZH},
+    "edges": {"en": _EDGES_EN, "zh": _EDGES_ZH},
+    "place": {"en": _PLACE_EN, "zh": _PLACE_ZH},
+}
+_STEP = {"en": " Values are multiples of {step}.", "zh": "数值均为 {step} 的倍数。"}
+
+
+def phrasings(kind: str, language: Language) -> tuple[str, ...]:
+    """The templates of a kind of question: `code`, `data`, `edges` or `place`."""
+    return _TEMPLATES[kind][language]
+
+
+def ask(kind: str, language: Language, tool: str, rng: random.Random, **values: str) -> str:
+    """A question.
+
+    Args:
+        kind: `code`, `data`, `edges` or `place`.
+        language: Of the question.
+        tool: Which rendered the image.
+        rng: Random numbers.
+        values: `notation` (a key of NOTATIONS), `format`, `text`; `step`, which is said if it is there.
+    """
+    place = ("en", "zh").index(language)
+    if "notation" in values:
+        values["notation"] = NOTATIONS[values["notation"]][place]  # type: ignore[index]
+    question = rng.choice(phrasings(kind, language)).format(subject=SUBJECTS[tool][place], **values)
+    return question + (_STEP[language].format(step=values["step"]) if values.get("step") else "")

@@ -1,0 +1,285 @@
+"""Charts, diagrams, formulas and tables to the code that renders them, to their data, and to where their texts are.
+
+After the image-to-code data of the STEP3-VL-10B report, section 2.2. Figures are made of seeded and of real tables,
+one style space serves all tools, and no label is trusted: the image is what the label renders to, marks are read back
+through the ticks, texts are whole and apart, and a PDF reader or Graphviz itself confirms what formulas, tables and
+graphs say.
+"""
+
+import hashlib
+import io
+import random
+from collections.abc import Iterator
+from typing import Literal
+
+from PIL import Image as PILImage
+from pydantic import Field
+
+from step3vl.data.config import Config
+from step3vl.data.sample import Box, BoxTruth, Image, Sample, Source, TranscriptTruth, Truth, format_boxes
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
+from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.image_to_code_questions import ask
+from step3vl.pipelines.render.figures import (
+    MAKERS,
+    FigureMaker,
+    FigureOptions,
+    Language,
+    MadeFigure,
+    Notation,
+    Supply,
+    Tool,
+)
+from step3vl.pipelines.render.fonts import load_families
+from step3vl.pipelines.sources.tables import read_csv
+
+Task = Literal["code", "data", "place"]
+
+_SECONDS = 60.0  # for a figure; the first takes seconds, until fonts and programs are loaded
+_ELONGATED = {"graphviz": 4.0, "formula": 16.0}  # times as long as wide; other tools keep within theirs
+
+
+class ImageToCodeEntry(GeneratedEntry):
+    """Figures and the code, data or boxes that they are asked for."""
+
+    domain: Literal["ocr.image_to_code"]
+    tools: dict[Tool, float] = Field(
+        default={"vega_lite": 3.0, "matplotlib": 3.0, "graphviz": 2.0, "formula": 2.0, "table": 1.0}, min_length=1
+    )
+    """Relative weights of the tools: charts by `vega_lite` and `matplotlib`, diagrams by `graphviz`, formulas and
+    tables in LaTeX and Typst."""
+    tasks: dict[Task, float] = Field(default={"code": 3.0, "data": 2.0, "place": 1.0}, min_length=1)
+    """Relative weights of what is asked for: the code, the data, the box of a text. A figure that has no data to be
+    read off is asked for its code."""
+    families: tuple[str, ...] = ()
+    """Only these families, such as `vega_lite.bar`; all of them when empty."""
+    languages: tuple[Language, ...] = ("en", "zh")
+    """Of figures and of questions, chosen independently and with equal probability. Figures are in Chinese as far as
+    the fonts have the characters."""
+    plot_width: IntRange = (240, 520)
+    """Of charts, in pixels, without their axes."""
+    plot_height: IntRange = (180, 360)
+    """Of charts, in pixels, without their axes."""
+    max_side: int = Field(default=1456, gt=0)
+    """Larger images are dropped, in pixels."""
+    jpeg: float = Field(default=0.25, ge=0, le=1)
+    """The fraction of images encoded as JPEG, at qualities of 60 to 95; the others are PNG."""
+    real_tables: float = Field(default=0.3, ge=0, le=1)
+    """The fraction of charts and tables that show real numbers, where there are some that suit."""
+    table_files: tuple[str, ...] = ()
+    """Patterns of further real tables: CSV files of a column of labels and columns of numbers."""
+    table_licence: str = "CC0-1.0"
+    """Of the numbers in `table_files`."""
+    font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
+    """Patterns of fonts; a figure is set in one that has all its characters."""
+
+    def assets(self) -> tuple[str, ...]:
+        return (*self.font_files, *self.table_files)
+
+
+class FigureElement(Config):
+    """Something that an image shows."""
+
+    role: str
+    """`title`, `axis_title`, `tick_label`, `legend_label`, `value_label`, `mark`, `node`, `cell`, ..."""
+    text: str
+    """What it says; for a mark what it stands for."""
+    box: tuple[int, int, int, int]
+    """x1, y1, x2, y2 in 0..1000."""
+
+
+class RenderedFigure(Config):
+    """A proven image with its code, its data and its elements. Other domains may ask about it, too."""
+
+    image: Image
+    tool: Tool
+    family: str
+    """Of the tool, as `families` names it."""
+    notation: Notation
+    code: str
+    data: str
+    """As CSV; empty where the image does not say it."""
+    markdown: str
+    """The same in Markdown."""
+    step: str
+    """Values are multiples of it; empty where they stand in the image."""
+    elements: tuple[FigureElement, ...]
+    read_back: float | None
+    """The largest distance of a mark from its value, in steps of the values."""
+    resolution: float | None
+    """Pixels of a step of the values."""
+    uri: str
+    licence: str
+
+
+class RenderFigures:
+    """Worker: a number becomes a proven figure."""
+
+    def __init__(self, entry: ImageToCodeEntry, context: StepContext) -> None:
+        self._entry = entry
+        self._context = context
+
+    def setup(self) -> None:
+        entry, assets = self._entry, self._context.assets
+        families = load_families(assets(entry.font_files))
+        tables = [
+            read_csv(path, entry.table_licence) for path in (assets(entry.table_files) if entry.table_files else ())
+        ]
+        options = FigureOptions(
+            entry.languages, entry.plot_width, entry.plot_height, entry.real_tables, entry.families
+        )
+        self._supply = Supply(families, options, tables)
+        self._makers: dict[Tool, FigureMaker] = {}
+
+    def _families(self, tool: Tool) -> list[str]:
+        """The families of a tool that the entry wants."""
+        if tool not in self._makers:
+            self._makers[tool] = MAKERS[tool](self._supply)
+        names = self._makers[tool].families()
+        return [name for name in names if not self._entry.families or f"{tool}.{name}" in self._entry.families]
+
+    def process(self, record: Record[int], rng: random.Random) -> Iterator[Record[RenderedFigure]]:
+        entry = self._entry
+        tools = [tool for tool in entry.tools if not entry.families or _names_tool(entry.families, tool)]
+        (tool,) = rng.choices(tools, [entry.tools[name] for name in tools])
+        made = self._makers_of(tool).make(rng.choice(self._families(tool)), rng)
+        width, height = made.figure.size
+        if max(width, height) > entry.max_side:
+            raise Dropped("too_large")
+        if max(width, height) > _ELONGATED.get(tool, 8.0) * min(width, height):
+            raise Dropped("too_elongated")
+        yield Record(record.key, _rendered(tool, made, _encode(made.figure.png, made.figure.size, entry.jpeg, rng)))
+
+    def _makers_of(self, tool: Tool) -> FigureMaker:
+        self._families(tool)
+        return self._makers[tool]
+
+
+def _names_tool(families: tuple[str, ...], tool: str) -> bool:
+    return any(name.startswith(f"{tool}.") for name in families)
+
+
+def _encode(png: bytes, size: tuple[int, int], jpeg: float, rng: random.Random) -> Image:
+    if rng.random() < jpeg:
+        with PILImage.open(io.BytesIO(png)) as image:
+            return encode_jpeg(image.convert("RGB"), quality=rng.randint(60, 95))
+    return Image(format="png", width=size[0], height=size[1], sha256=hashlib.sha256(png).hexdigest(), data=png)
+
+
+def _rendered(tool: Tool, made: MadeFigure, image: Image) -> RenderedFigure:
+    figure = made.figure
+    elements = []
+    for element in figure.elements:
+        x1, y1, x2, y2 = element.box
+        x1, x2 = (min(max(x, 0), figure.size[0]) for x in (x1, x2))
+        y1, y2 = (min(max(y, 0), figure.size[1]) for y in (y1, y2))
+        box = Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), "pixels", figure.size)
+        elements.append(FigureElement(role=element.role, text=element.text, box=box.milli()))
+    return RenderedFigure(
+        image=image,
+        tool=tool,
+        family=made.family,
+        notation=made.notation,
+        code=made.code,
+        data=made.data,
+        markdown=made.markdown,
+        step=made.step,
+        elements=tuple(elements),
+        read_back=figure.read_back,
+        resolution=None if figure.resolution is None else round(figure.resolution, 2),
+        uri=made.uri,
+        licence=made.licence,
+    )
+
+
+class LabelFigures:
+    """Worker: a figure becomes a sample that asks for its code, its data or the place of a text."""
+
+    def __init__(self, entry: ImageToCodeEntry, context: StepContext) -> None:
+        self._entry = entry
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def process(self, record: Record[RenderedFigure], rng: random.Random) -> Iterator[Sample]:
+        entry, figure = self._entry, record.value
+        language = rng.choice(entry.languages)
+        texts = _single_texts(figure)
+        possible: dict[Task, bool] = {"code": True, "data": bool(figure.data), "place": bool(texts)}
+        tasks = [task for task in entry.tasks if possible[task]]
+        if not tasks:
+            raise Dropped("nothing_to_ask")
+        (task,) = rng.choices(tasks, [entry.tasks[name] for name in tasks])
+        truth: Truth
+        if task == "code":
+            answer = figure.code.rstrip("\n")
+            question = ask("code", language, figure.tool, rng, notation=figure.notation)
+            truth = TranscriptTruth(text=answer)
+        elif task == "data":
+            in_markdown = bool(figure.markdown) and rng.random() < 0.5
+            answer = figure.markdown if in_markdown else figure.data
+            kind = "edges" if figure.tool == "graphviz" else "data"
+            question = ask(
+                kind, language, figure.tool, rng, format="Markdown" if in_markdown else "CSV", step=figure.step
+            )
+            truth = TranscriptTruth(text=answer)
+        else:
+            element = rng.choice(texts)
+            box = Box(*element.box, "milli", (figure.image.width, figure.image.height))
+            answer = format_boxes([box])
+            question = ask("place", language, figure.tool, rng, text=element.text)
+            truth = BoxTruth(boxes=(element.box,))
+        scores = {"read_back_error": figure.read_back, "pixels_per_step": figure.resolution}
+        yield compose(
+            kind=entry.kind,
+            domain="ocr",
+            task=f"ocr.image_to_code.{_subject(figure.tool)}_{task}",
+            question=question,
+            answer=answer,
+            truth=truth,
+            images=[figure.image],
+            source=Source(
+                uri=record.key if figure.uri == "generated" else f"{figure.uri}#{record.key}",
+                licence=figure.licence,
+                collected_by=f"step3vl/{entry.name}/{figure.family}",
+            ),
+            scores={name: score for name, score in scores.items() if score is not None},
+        )
+
+
+def _subject(tool: Tool) -> str:
+    return {"vega_lite": "chart", "matplotlib": "chart", "graphviz": "diagram"}.get(tool, tool)
+
+
+_PLACED = ("title", "axis_title", "legend_label", "edge_label", "node_label", "tick_label", "group_title", "cell")
+_SMALLEST = 6  # thousandths of the image's side; a smaller box cannot be given
+
+
+def _single_texts(figure: RenderedFigure) -> list[FigureElement]:
+    """Texts that occur in one place only, large enough to be boxed."""
+    texts = [element for element in figure.elements if element.text and element.role != "mark"]
+    counts: dict[str, int] = {}
+    for element in texts:
+        if element.role != "node":
+            counts[element.text] = counts.get(element.text, 0) + 1
+    return [
+        element
+        for element in texts
+        if element.role in _PLACED
+        and counts[element.text] == 1
+        and len(element.text) > 1
+        and not set(element.text) & set('"“”')
+        and min(element.box[2] - element.box[0], element.box[3] - element.box[1]) >= _SMALLEST
+    ]
+
+
+DOMAIN = Domain(
+    ImageToCodeEntry,
+    steps=(
+        BeamStep("render", version=1, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
+        BeamStep("build", version=1, worker=LabelFigures, output=Sample),
+    ),
+    example={"count": 20, "tools": {"vega_lite": 1, "graphviz": 1}, "languages": ["en"]},
+)

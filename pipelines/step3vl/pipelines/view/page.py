@@ -1,0 +1,67 @@
+"""The progress of a build as a page in its staging root, which reloads itself while the build runs."""
+
+import time
+from datetime import UTC, datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
+from step3vl.pipelines.view.progress import BuildProgress, byte_size, duration
+
+PAGE = "progress.html"
+_INTERVAL = 5.0  # seconds between two versions of the page
+_MOST_FAILURES = 200  # rows
+
+
+class ProgressPage:
+    """Writes `progress.html`.
+
+    Args:
+        root: URL of the staging root.
+        store: How a remote store is used.
+    """
+
+    def __init__(self, root: str, store: StoreConfig = DEFAULT_STORE) -> None:
+        self._store = Store(root, store)
+        self._written = 0.0
+
+    def show(self, progress: BuildProgress, now: float) -> None:
+        if progress.ended is None and time.monotonic() - self._written < _INTERVAL:
+            return
+        self._written = time.monotonic()
+        self._store.put(PAGE, render_page(progress, now).encode())
+
+    def close(self) -> None:
+        pass
+
+
+def render_page(progress: BuildProgress, now: float) -> str:
+    """HTML that refers to no other file.
+
+    Args:
+        progress: The build.
+        now: Unix time.
+    """
+    environment = Environment(
+        loader=PackageLoader("step3vl.pipelines.view"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "duration": duration,
+        "bytes": byte_size,
+        "count": lambda number: f"{number:,.0f}",
+        "clock": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
+    }
+    failures = [failure for segment in progress.segments.values() for failure in segment.failures()]
+    failures.sort(key=lambda failure: (failure.dropped, -failure.records))
+    return environment.get_template("progress.html.j2").render(
+        build=progress,
+        segments=list(progress.segments.values()),
+        failures=failures[:_MOST_FAILURES],
+        more_failures=max(len(failures) - _MOST_FAILURES, 0),
+        now=now,
+        refresh=round(_INTERVAL),
+    )

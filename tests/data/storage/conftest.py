@@ -1,0 +1,38 @@
+"""A real S3 server, and one store of each kind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
+
+
+@pytest.fixture(scope="package")
+def bucket() -> Iterator[StoreConfig]:
+    """How to reach an S3 server with a bucket `shelf`."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    config = StoreConfig(
+        options={"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}},
+        attempts=3,
+        backoff=0.01,
+    )
+    fsspec.filesystem("s3", **config.options).mkdir("shelf")
+    yield config
+    server.stop()
+
+
+@pytest.fixture
+def make_store(tmp_path: Path, bucket: StoreConfig) -> Callable[[str], Store]:
+    """make_store(scheme): an empty folder that is local, in memory or on S3."""
+
+    def make(scheme: str) -> Store:
+        url = {"local": str(tmp_path), "memory": f"memory:/{tmp_path}", "s3": f"s3://shelf{tmp_path}"}[scheme]
+        return Store(url, bucket if scheme == "s3" else DEFAULT_STORE)
+
+    return make

@@ -1,0 +1,158 @@
+"""The gate: workers that share nothing but a faulty store build every domain, byte for byte as one process does."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from step3vl.data.errors import AGAIN
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+SMALL = {"image_size": [64, 64]}
+CORPUS = {
+    "name": "micro",
+    "shards": 2,
+    "heldout": 0.2,
+    "tokens": {
+        "tokenizer": {"train": 320},
+        "image": {"image_size": 64, "crop_size": 48, "patch_size": 8, "max_side": 256},
+    },
+    "models": {"engine": "beam"},
+    "domains": [
+        {"name": "icons", "domain": "grounding", "count": 8, "tasks": {"grounding.point": 1}, **SMALL},
+        {"name": "maps", "domain": "maps", "count": 4, "tasks": {"grounding.box": 1}, **SMALL},
+        {
+            "name": "digits",
+            "domain": "ocr.image_to_text",
+            "count": 6,
+            "text": "digits",
+            "characters": [1, 2],
+            "width": [64, 64],
+            "height": [64, 64],
+            "font_size": [32, 48],
+        },
+        {"name": "sums", "domain": "education", "count": 8, "modality": "text", "families": {"chain_sum": {}}},
+        {
+            "name": "pages",
+            "domain": "ocr.document_to_text",
+            "kind": "document",
+            "regions": ["page", "line"],
+            "max_pages": 1,
+            "max_side": 256,
+            "sources": [{"files": ["s3://corpus/inputs/t*.pdf"], "licence": "LPPL-1.3c"}],
+        },
+    ],
+}
+
+Build = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def objects(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """What `objects.py` prints."""
+    folder = tmp_path_factory.mktemp("objects")
+
+    def objects(*arguments: str) -> Any:
+        log = folder / f"{time.monotonic_ns()}.json"
+        command = [sys.executable, str(HERE / "objects.py"), json.dumps(cluster.store_options()), *arguments]
+        output = cluster.run(*command, log=log).strip()
+        return json.loads(output.splitlines()[-1]) if output else None
+
+    return objects
+
+
+@pytest.fixture
+def command(cluster: Any, tmp_path: Path) -> Callable[..., list[str]]:
+    """The command line of a build of the corpus into `s3://corpus/NAME`."""
+
+    def command(name: str, beam_options: tuple[str, ...] = (), faulty: bool = False) -> list[str]:
+        store = {"options": cluster.store_options(faulty), "backoff": 0.1}
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(yaml.safe_dump({**CORPUS, "store": store, "beam_options": list(beam_options)}))
+        step3vl = Path(sys.executable).with_name("step3vl")
+        return [str(step3vl), "corpus", "build", str(config), "--out", f"s3://corpus/{name}"]
+
+    return command
+
+
+def commits(cluster: Any, name: str) -> list[str]:
+    """The commit records of fragments that a build has put into the store."""
+    matches = (
+        re.search(rf"PUT (/corpus/{name}/\.staging/\S+-[0-9a-f]{{20}}/\S+\.json) ", line)
+        for line in cluster.requests()
+    )
+    return [match[1] for match in matches if match]
+
+
+@pytest.fixture(scope="module")
+def inputs(objects: Callable[..., Any]) -> None:
+    objects("put", str(ROOT / "data/samples/documents"), "s3://corpus/inputs")
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, dict[str, str]]:
+    return {}
+
+
+@pytest.fixture
+def expected(
+    reference: dict[str, dict[str, str]],
+    inputs: None,
+    cluster: Any,
+    command: Callable[..., list[str]],
+    objects: Callable[..., Any],
+    tmp_path: Path,
+) -> dict[str, str]:
+    """The hash of every object of the dataset that one process builds."""
+    if not reference:
+        cluster.run(*command("reference"), log=tmp_path / "reference.log")
+        reference["hashes"] = objects("hash", "s3://corpus/reference")
+    return reference["hashes"]
+
+
+def test_the_job_service_builds_every_domain_through_a_faulty_store_with_a_worker_killed_in_the_middle(
+    cluster: Any,
+    expected: dict[str, str],
+    command: Callable[..., list[str]],
+    objects: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    build, log = command("service", cluster.beam_options, faulty=True), tmp_path / "log"
+    driver = cluster.start(*build, log=log)
+    while len(commits(cluster, "service")) < 3:  # so there is more to do, and something not to do again
+        assert driver.poll() is None, log.read_text()
+        time.sleep(0.1)
+    cluster.workers()[0].kill()
+    killed = time.monotonic()
+    assert driver.wait(90) != 0
+    assert time.monotonic() - killed < 60
+    error = log.read_text().strip().splitlines()[-1]
+    assert "a Beam worker" in error and error.endswith(AGAIN)
+    assert objects("hash", "s3://corpus/service") == {}
+
+    earlier = commits(cluster, "service")
+    cluster.run(*build, log=tmp_path / "resumed.log")
+    assert objects("hash", "s3://corpus/service") == expected
+    assert not set(earlier) & set(commits(cluster, "service")[len(earlier) :])  # no fragment was worked on again
+    assert len(cluster.faults()) > 40
+
+
+@pytest.mark.faults
+def test_workers_on_two_machines_build_every_domain_for_a_driver_that_is_the_job_service(
+    cluster: Any,
+    expected: dict[str, str],
+    command: Callable[..., list[str]],
+    objects: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    cluster.run(*command("pools", cluster.driver_options), log=tmp_path / "log")
+    assert objects("hash", "s3://corpus/pools") == expected

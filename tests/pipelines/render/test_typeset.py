@@ -1,0 +1,56 @@
+import pytest
+
+from step3vl.pipelines.core.steps import Dropped, rng_for
+from step3vl.pipelines.render.fonts import FontFamily
+from step3vl.pipelines.render.formula_kinds import FORMULAS
+from step3vl.pipelines.render.table_kinds import page_setup, parse_latex, write_table
+from step3vl.pipelines.render.typeset import TypesetRenderer, escape_latex
+from step3vl.pipelines.sources.tables import Table, make_table
+
+SETUP = page_setup("Libertinus Serif", 14, "#ffffff", "#000000", 8)
+
+
+@pytest.fixture(scope="module")
+def renderer(families: list[FontFamily]) -> TypesetRenderer:
+    return TypesetRenderer(families)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_image_typst_and_latex_show_the_same_characters(name: str, renderer: TypesetRenderer) -> None:
+    for number in range(10):
+        formula = FORMULAS[name](rng_for(0, name, number))
+        figure = renderer.formula(f"{SETUP}$ {formula.typst} $\n", formula.glyphs, formula.latex, 96)
+        assert figure.png == renderer.formula(f"{SETUP}$ {formula.typst} $\n", formula.glyphs, None, 96).png
+        if formula.latex is not None:
+            assert renderer.latex_figure(formula.latex, "cm", 14, 96, ("#ffffff", "#000000"), 8).size > (20, 20)
+
+
+def test_a_formula_with_other_characters_is_refused(renderer: TypesetRenderer) -> None:
+    with pytest.raises(Dropped, match="text_differs"):
+        renderer.formula(f"{SETUP}$ x + 2 $\n", "x+3", None, 96)
+    with pytest.raises(Dropped, match="latex_differs"):
+        renderer.formula(f"{SETUP}$ x + 2 $\n", "x+2", "x + 3", 96)
+
+
+def test_tables_are_read_row_by_row(renderer: TypesetRenderer) -> None:
+    for number in range(20):
+        rng = rng_for(0, "table", number)
+        source = write_table(make_table("groups", rng.randint(1, 4), rng), SETUP, rng)
+        figure = renderer.table(source.typst, source.cells, 96)
+        assert [element.text for element in figure.elements] == [cell for row in source.cells for cell in row]
+        assert parse_latex(source.latex) == source.cells
+
+
+def test_swapped_cells_are_refused(renderer: TypesetRenderer) -> None:
+    source = write_table(make_table("groups", 2, rng_for(0, 1)), SETUP, rng_for(0, 1))
+    first, second, *rest = source.cells
+    with pytest.raises(Dropped, match="cells_differ"):
+        renderer.table(source.typst, [first, second[::-1], *rest], 96)
+
+
+def test_special_characters_survive_latex() -> None:
+    table = Table("t", "groups", "A & B", ("50% #1", "a_b"), "x", ("c$",), ((1.0,), (2.5,)), 1)
+    for number in range(8):
+        source = write_table(table, SETUP, rng_for(0, number))
+        assert parse_latex(source.latex) == source.cells
+    assert escape_latex("a_b & c%") == r"a\_b \& c\%"

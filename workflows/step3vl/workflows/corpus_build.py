@@ -1,0 +1,165 @@
+"""The work of `corpus build`, `plan`, `cost` and `clean`, which need the extra `pipelines`.
+
+Beam takes a second to import, and a build with nothing to do does without it.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from step3vl.data.dataset import MANIFEST, Dataset
+from step3vl.data.errors import UserError
+from step3vl.data.inspect import TableSection, ledger_table, markdown_table, print_sections
+from step3vl.data.storage import is_url
+from step3vl.pipelines.config import CorpusConfig
+from step3vl.pipelines.cost import Prices, RecordFolder, Scale, assumptions, cost_tables, measure, parse_count
+from step3vl.pipelines.layout import staging_root
+from step3vl.pipelines.view import Display, LogLines, ProgressPage, PrometheusPort, TerminalTable, watch_build
+from step3vl.workflows.command import resolve_config
+from step3vl.workflows.config import load_config, parse_overrides
+from step3vl.workflows.corpus_commands import check_names
+from step3vl.workflows.records import next_name
+
+_COST_WIDTH = 110  # columns of the terminal, below which figures would be cut
+
+
+def build_watched(
+    config: CorpusConfig, out: str | Path, *, rebuild: Sequence[str] = (), metrics_port: int | None = None
+) -> Dataset:
+    """Build a corpus, and show its progress in the terminal, as a page under its root, and as metrics.
+
+    Args:
+        config: Of the corpus.
+        out: The dataset: a folder, or any fsspec URL.
+        rebuild: Entries whose records are worked on again.
+        metrics_port: Where Prometheus finds the metrics; None for nowhere.
+
+    Raises:
+        UserError: The port is in use; and whatever `build_corpus` raises.
+    """
+    from step3vl.pipelines.corpus import build_corpus
+
+    root = staging_root(config, out)
+    displays: list[Display] = [PrometheusPort(metrics_port)] if metrics_port is not None else []
+    displays.append(ProgressPage(root, config.store))
+    displays.append(TerminalTable(Console(stderr=True)) if sys.stderr.isatty() else LogLines())
+    with watch_build(config.name, root, displays, config.store) as watch:
+        return build_corpus(config, out, rebuild=rebuild, watch=watch)
+
+
+def reuse_earlier(earlier: Path, out: Path) -> None:
+    """As `step3vl.pipelines.corpus.reuse_earlier`."""
+    from step3vl.pipelines import corpus
+
+    corpus.reuse_earlier(earlier, out)
+
+
+def build_command(
+    path: Path,
+    overrides: list[str],
+    out: str,
+    *,
+    rebuild: tuple[str, ...],
+    metrics_port: int | None,
+    dry_run: bool,
+    force: bool,
+) -> None:
+    """Build as a stage of its own in a folder, which gets a record; or straight to a URL.
+
+    Args:
+        path: The YAML file of the configuration.
+        overrides: Fields to change.
+        out: The dataset.
+        rebuild: Entries whose records are worked on again.
+        metrics_port: Where Prometheus finds the metrics.
+        dry_run: Whether to print the configuration instead.
+        force: Whether another finished dataset is set aside.
+    """
+    config = resolve_config(path, overrides, CorpusConfig, dry_run)
+    if config is not None:
+        check_names(rebuild, [entry.name for entry in config.domains], "entry")
+        _build(config, out, rebuild=rebuild, metrics_port=metrics_port, force=force)
+        print_sections([ledger_table(Dataset.open(out, config.store).manifest.ledger)], Console())
+
+
+def _build(config: CorpusConfig, out: str, *, rebuild: tuple[str, ...], metrics_port: int | None, force: bool) -> None:
+    options = {"rebuild": rebuild, "metrics_port": metrics_port}
+    if is_url(out):
+        if force:
+            raise UserError(
+                f"--force renames a finished dataset, which {out} cannot be; give another --out, and "
+                f"root={staging_root(config, out)} to reuse what was worked on"
+            )
+        build_watched(config, out, rebuild=rebuild, metrics_port=metrics_port)
+        return
+    folder = Path(out)
+    if rebuild and not force and (folder / MANIFEST).exists():
+        raise UserError(f"{out} is finished; give --force with --rebuild, which keeps it as {next_name(folder)}")
+    from step3vl.workflows.kinds import KINDS
+    from step3vl.workflows.runner import run_alone
+
+    run_alone("corpus", KINDS, config, folder, force, options)
+
+
+def plan_command(path: Path, overrides: list[str] | None, out: str) -> None:
+    """Print what a build would do."""
+    from step3vl.pipelines.corpus import corpus_plan
+
+    config = load_config(path, parse_overrides(overrides or []), CorpusConfig)
+    planned = corpus_plan(config, out)
+    rows = [
+        (
+            segment.entry.name,
+            segment.name,
+            config.models.engine if segment.kind == "model" else "beam",
+            "?" if segment.total is None else segment.total,
+            segment.committed,
+            "?" if segment.total is None else segment.total - segment.committed,
+        )
+        for segment in planned
+    ]
+    columns = ("entry", "steps", "runs in", "fragments", "committed", "to do")
+    print_sections([TableSection(f"{config.name} in {out}", columns, rows)], Console())
+    if any(segment.total is None for segment in planned):
+        typer.echo("?: depends on what the segment before makes")
+
+
+def cost_command(
+    dataset: str,
+    tokens: str,
+    root: str | None,
+    *,
+    gpus: float,
+    gpu_speedup: float,
+    prices: Mapping[str, float],
+    markdown: bool,
+) -> None:
+    """Print what a corpus of so many tokens costs."""
+    from step3vl.pipelines.corpus import corpus_plan
+
+    scale = Scale(parse_count(tokens), gpus, gpu_speedup, Prices(**prices))
+    content = Dataset.open(dataset).manifest.config
+    fields = {name: value for name, value in content.items() if name in CorpusConfig.model_fields}
+    config = CorpusConfig.model_validate({**fields, "root": root})
+    folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in corpus_plan(config, dataset)]
+    sections = cost_tables(measure(staging_root(config, dataset), folders, config.store), scale)
+    if markdown:
+        typer.echo("\n".join(line for section in sections for line in markdown_table(section)))
+    else:
+        console = Console()
+        console.width = max(console.width, _COST_WIDTH)
+        print_sections(sections, console)
+    for sentence in assumptions(scale):
+        typer.echo(f"- {sentence}")
+
+
+def clean_command(dataset: str, path: Path | None) -> None:
+    """Remove the fragments of a finished dataset."""
+    from step3vl.pipelines.corpus import clean_corpus
+
+    config = load_config(path, {}, CorpusConfig) if path is not None else None
+    Dataset.open(dataset)  # what is not finished still needs it
+    typer.echo(f"{clean_corpus(dataset, config)}: removed")
