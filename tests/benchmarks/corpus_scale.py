@@ -201,7 +201,8 @@ def main() -> None:
         install_domain(home / "packages")
         # A worker pool starts whatever `python` is on the path.
         search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PYTHONPATH": str(home / "packages"), "PATH": search, "OMP_NUM_THREADS": "1"}
+        packages = os.pathsep.join(filter(None, (str(home / "packages"), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": packages, "PATH": search, "OMP_NUM_THREADS": "1"}
         for title, count, entry, options in cases(arguments, home):
             first, again = measure(entry, options, environment, home)
             peaks = [f"{first[name]:.0f}" if name in first else "-" for name in ("driver", "job service", "worker")]

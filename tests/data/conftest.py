@@ -43,6 +43,12 @@ def make_sample(number: int, with_images: bool = True) -> Sample:
     )
 
 
+@pytest.fixture(scope="session", name="encoded_image")
+def encoded_image_fixture() -> Callable[..., bytes]:
+    """encoded_image(colour, size, format): the bytes of an image of a single colour."""
+    return encoded_image
+
+
 @pytest.fixture(scope="session", name="make_sample")
 def make_sample_fixture() -> Callable[..., Sample]:
     return make_sample

@@ -17,12 +17,16 @@ from step3vl.data.sample import (
     ActionTruth,
     AnyTruth,
     BoxTruth,
+    CellCheck,
+    ChecksTruth,
     CountTruth,
     MathTruth,
     NumberTruth,
     OptionTruth,
+    OrderCheck,
     PointsTruth,
     PointTruth,
+    PresentCheck,
     TextTruth,
     TranscriptTruth,
     Truth,
@@ -46,6 +50,13 @@ TRUTHS: dict[str, Truth] = {
     "points": PointsTruth(boxes=(SQUARE, (0, 0, 0, 0)) * 20),
     "boxes": BoxTruth(boxes=(SQUARE, (0, 0, 0, 0)) * 20, labels=("cat", "狗") * 20),
     "action": ActionTruth(action=Action(action="click", point_2d=(150, 150)), boxes=(SQUARE,)),
+    "checks": ChecksTruth(
+        checks=(
+            PresentCheck(text="a cat"),
+            OrderCheck(first="dog", second="cat"),
+            *(CellCheck(cell=f"{number}", left="1", below="2") for number in range(8)),
+        )
+    ),
     "any": AnyTruth(truths=(TextTruth(text="two"), CountTruth(count=2), PointTruth(boxes=(SQUARE,)))),
 }
 MATH = MathTruth(expression=r"\frac{1}{2}")

@@ -1,15 +1,24 @@
 """The cost of a large corpus from the commit records of a small run."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
 
 from step3vl.data.errors import UserError
+from step3vl.data.storage import StoreConfig
+from step3vl.data.tokens import train_bpe
+from step3vl.pipelines.config import CorpusConfig
+from step3vl.pipelines.core import lease
 from step3vl.pipelines.core.domain import DomainEntry, Numbers
+from step3vl.pipelines.corpus import build_corpus, corpus_plan
 from step3vl.pipelines.cost import (
     EntryUsage,
     Prices,
@@ -21,6 +30,7 @@ from step3vl.pipelines.cost import (
     measure,
     parse_count,
 )
+from step3vl.pipelines.layout import staging_root
 
 
 class Entry(DomainEntry):
@@ -140,3 +150,57 @@ def test_what_is_no_count_is_a_mistake_of_the_user(text: str) -> None:
 )
 def test_numbers_are_short(number: float, text: str) -> None:
     assert compact(number) == text
+
+
+@pytest.fixture
+def s3() -> Iterator[StoreConfig]:
+    """How an S3 server with a bucket `corpus` is reached."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    store = StoreConfig(
+        options={"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
+    )
+    fsspec.filesystem("s3", **store.options).mkdir("corpus")
+    yield store
+    server.stop()
+
+
+def requests_until_the_commit(lines: list[str]) -> int:
+    """How many requests the log of the server has before the manifest of the dataset."""
+    return next(index for index, line in enumerate(lines) if "PUT" in line and "/dataset.json" in line)
+
+
+@pytest.mark.slow
+def test_a_larger_corpus_costs_the_requests_that_the_sheet_says(
+    s3: StoreConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sheet leaves out what does not grow with the corpus, so the growth from one build to another is compared."""
+    monkeypatch.setattr(lease, "INTERVAL", 3600.0)  # requests that the time causes, and not the work
+    caplog.set_level(logging.INFO, "werkzeug")
+    tokenizer = tmp_path / "tokenizer.json"
+    train_bpe(["What is the sum of 0123456789?"], 320).save(str(tokenizer))
+
+    def build(count: int) -> tuple[int, float]:
+        """The requests that the server saw, and those of the sheet."""
+        sums = {"domain": "education", "name": "sums", "modality": "text", "families": {"chain_sum": {}}}
+        config = CorpusConfig.model_validate(
+            {
+                "name": "sums",
+                "store": s3,
+                "tokens": {"tokenizer": str(tokenizer)},
+                "shards": {"bytes": 300_000},
+                "domains": [{**sums, "count": count}],
+            }
+        )
+        out = f"s3://corpus/{count}"
+        caplog.clear()
+        build_corpus(config, out)
+        seen = requests_until_the_commit([record.message for record in caplog.records if record.name == "werkzeug"])
+        folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in corpus_plan(config, out)]
+        (entry,) = measure(staging_root(config, out), folders, s3)
+        return seen, entry.usage.requests
+
+    (seen, computed), (more_seen, more_computed) = build(500), build(1500)
+    assert computed < seen < 500
+    assert more_seen - seen == more_computed - computed > 80

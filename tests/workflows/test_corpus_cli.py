@@ -70,6 +70,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def test_a_contact_sheet_of_each_task(folder: Path, tmp_path: Path) -> None:
+    done = run("corpus", "inspect", folder / "one", "--sheets", tmp_path / "sheets", "--samples", 4)
+    assert done.stdout.split() == [f"{tmp_path}/sheets/vqa.numbers.png"]
+    with Image.open(tmp_path / "sheets" / "vqa.numbers.png") as sheet:
+        assert sheet.width > 1000
+
+
+def test_labels_that_no_domain_built_are_not_checked_and_the_card_says_so(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "two", tmp_path / "two")
+    done = run("corpus", "verify-labels", tmp_path / "two", "--samples", 5)
+    assert "no_entry 5" in done.stdout
+    report = json.loads((tmp_path / "two" / "label_checks.json").read_text())
+    assert report["tasks"]["vqa.numbers"]["unchecked"] == {"no_entry": 5}
+    assert "no_entry 5" in (tmp_path / "two" / "card.md").read_text()
+
+
 def test_inspect_shows_tables_and_writes_a_card(folder: Path, tmp_path: Path) -> None:
     done = run("corpus", "inspect", folder / "one", "--card", tmp_path / "card")
     for word in ("vqa.numbers", "CC0-1.0", "ValueError 1", "Tokens in a sample", "█", "32 to 63"):
@@ -148,7 +164,9 @@ def test_data_commands_run_with_the_base_install(folder: Path, tmp_path: Path) -
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"])
+@pytest.mark.parametrize(
+    "name", ["convert", "inspect", "verify", "verify-labels", "doctor", "diff", "merge", "split", "schema"]
+)
 def test_every_command_has_help(name: str) -> None:
     assert f"Usage: python -m step3vl.workflows.cli corpus {name}" in run("corpus", name, "--help").stdout
 

@@ -135,7 +135,7 @@ def complete_run(root: Path, corpus: Path, gain: float = 0.1, pacore: float = 0.
 def test_a_complete_run_becomes_one_self_contained_page(tmp_path: Path, corpus: Path) -> None:
     page = render_report("A run", complete_run(tmp_path, corpus))
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    assert page.count("data:image/") == 3 + 4 + 1  # curves, examples, the contact sheet
+    assert page.count("data:image/") == 3 + 4 + 1 + 2  # curves, examples, the contact sheet, those of two tasks
     assert "12 min 46 s" in page
     assert "1 too small" in page
     assert page.count("held-out loss by task") == 2

@@ -13,6 +13,7 @@ from step3vl.data.sample import (
     ActionTruth,
     AnyTruth,
     BoxTruth,
+    ChecksTruth,
     CountTruth,
     MathTruth,
     NumberTruth,
@@ -25,6 +26,7 @@ from step3vl.data.sample import (
 )
 from step3vl.grading.action import grade_action
 from step3vl.grading.boxes import grade_boxes, grade_point, grade_points
+from step3vl.grading.checks import grade_checks
 from step3vl.grading.extraction import MAX_CHARS, split_reply
 from step3vl.grading.math import grade_math
 from step3vl.grading.number import grade_count, grade_number
@@ -54,6 +56,7 @@ GRADERS: dict[type, Grader] = {
     BoxTruth: Grader(grade_boxes, "head"),
     ActionTruth: Grader(grade_action, "tail"),
     MathTruth: Grader(grade_math, "tail"),
+    ChecksTruth: Grader(grade_checks, "head"),
 }
 """One line for each kind."""
 

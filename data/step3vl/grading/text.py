@@ -23,11 +23,12 @@ def normalise(text: str) -> str:
     """NFKC, case folded, runs of white space as one space, no closing full stop."""
     text = " ".join(text.split())
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", _stream_safe(text[:MAX_COMPOSED])) + text[MAX_COMPOSED:]
+        text = unicodedata.normalize("NFKC", stream_safe(text[:MAX_COMPOSED])) + text[MAX_COMPOSED:]
     return " ".join(text.casefold().split()).rstrip(".。")
 
 
-def _stream_safe(text: str) -> str:
+def stream_safe(text: str) -> str:
+    """The text with no more than `_MAX_MARKS` combining marks in a row, so that it is composed in linear time."""
     kept: list[str] = []
     run = 0
     for character in text:

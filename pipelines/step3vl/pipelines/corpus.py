@@ -13,11 +13,12 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from step3vl.data.dataset import (
     MANIFEST,
+    SHARDS_STEP,
     Counting,
     Dataset,
     Ledger,
@@ -33,10 +34,10 @@ from step3vl.data.inspect import write_card
 from step3vl.data.storage import DEFAULT_STORE, Store, is_url
 from step3vl.data.tokens import TOKENIZER, load_tokenizer, train_bpe
 from step3vl.pipelines.config import CorpusConfig, TrainedTokenizer
-from step3vl.pipelines.core.accounts import Report, check_ledger, in_order
+from step3vl.pipelines.core.accounts import TOKENS, Report, check_ledger, in_order
 from step3vl.pipelines.core.beam import beam_options
 from step3vl.pipelines.core.dead_letters import dead_letter_files
-from step3vl.pipelines.core.fragments import number_fragments
+from step3vl.pipelines.core.fragments import fragment_count
 from step3vl.pipelines.core.lease import Lease
 from step3vl.pipelines.core.listing import number_counts
 from step3vl.pipelines.core.ray import run_on_ray
@@ -49,12 +50,14 @@ from step3vl.pipelines.layout import (
     absolute_url,
     asset_hashes,
     chains_of,
+    earlier_fragments,
     open_staging,
     staging_root,
 )
 from step3vl.pipelines.planning import PlannedSegment, corpus_plan
 from step3vl.pipelines.provenance import KnownInputs, changes, provenance, versions
 from step3vl.pipelines.stages import Stages
+from step3vl.pipelines.view.progress import byte_size
 from step3vl.pipelines.view.watcher import NoWatch, Watch
 
 __all__ = [
@@ -195,10 +198,8 @@ class _Build:
         require_samples(config.name, _samples(report, chains), report.accounts)
         name, tokenizer = self._settle_tokenizer(stages, report.text_bytes)
         dead_letters = dead_letter_files(report.accounts)
-        _log.info("counting tokens and writing shards")
-        self._watch.segment_started("shards", "shards", None)
-        shards, sink = stages.write_shards(waves, tokenizer, dead_letters)
-        self._watch.segment_ended("shards")
+        counts = stages.token_folders(tokenizer)
+        shards, sink = self._write_shards(stages, tokenizer, counts, report.fragments, dead_letters)
         lease.check()
         ledger = in_order(Ledger.merge([*report.accounts, *sink.accounts]), chains.step_names())
         check_ledger(ledger, chains.step_names(), report.inputs)
@@ -216,6 +217,7 @@ class _Build:
             store=config.store,
         )
         generations.commit().save(self._root)
+        self._tell_of_earlier_fragments({*(segment.folder for segment in chains.segments), *counts.values()})
         return dataset
 
     def _run_wave(self, stages: Stages, index: int, lease: Lease) -> Report:
@@ -227,21 +229,49 @@ class _Build:
                 segment = stages.chains.segments[number]
                 _log.info("%s: running the model", segment.name)
                 self._watch.segment_started(segment.name, segment.folder, None)
-                staging, models = self._staging, self._config.models
-                budget = self._config.failure_budget
-                run_on_ray(segment, segment.name, staging.root, staging.base, staging.store, models, budget)
+                work_list, models = stages.chains.work_list(number), self._config.models
+                run_on_ray(segment, work_list, self._staging, models, self._config.failure_budget)
                 self._watch.segment_ended(segment.name)
         elif wave.numbers:
             _log.info("working on %s", ", ".join(segment.name for segment in segments))
         counts = number_counts(stages.chains, self._config.fraction)
+        totals = {number: fragment_count(count) for number, count in counts.items()}
         for number, segment in zip(wave.numbers, segments, strict=True):
             if not stages.chains.is_on_ray(number):
-                self._watch.segment_started(segment.name, segment.folder, _fragments(counts.get(number)))
+                self._watch.segment_started(segment.name, segment.folder, totals.get(number))
         report = stages.run_wave(wave, is_first=index == 0)
         for segment in segments:
             self._watch.segment_ended(segment.name)
         lease.check()
         return report
+
+    def _write_shards(
+        self,
+        stages: Stages,
+        tokenizer: StagedTokenizer,
+        counts: Mapping[str, str],
+        fragments: Mapping[str, int],
+        dead_letters: int,
+    ) -> tuple[list[WrittenShard], Report]:
+        """Count tokens, and write the shards and the table of dead letters.
+
+        Args:
+            stages: Of the build.
+            tokenizer: What counts tokens.
+            counts: As `Stages.token_folders` returns them.
+            fragments: Committed by each segment.
+            dead_letters: Files of the table.
+        """
+        _log.info("counting tokens and writing shards")
+        for segment, folder in counts.items():
+            entry = folder.split("/")[0]
+            self._watch.segment_started(f"{entry}.{TOKENS}", folder, fragments.get(segment, 0))
+        self._watch.segment_started(SHARDS_STEP, "shards", None)
+        written = stages.write_shards(stages.chains.waves(), tokenizer, dead_letters)
+        for folder in counts.values():
+            self._watch.segment_ended(f"{folder.split('/')[0]}.{TOKENS}")
+        self._watch.segment_ended(SHARDS_STEP)
+        return written
 
     def _settle_tokenizer(self, stages: Stages, text_bytes: int) -> tuple[str, StagedTokenizer]:
         """The name of the tokenizer as the manifest gives it, and where workers find it.
@@ -272,21 +302,24 @@ class _Build:
                 if f"{folder}/{name}" not in keep and re.match(pattern, name):
                     self._out.remove(f"{folder}/{name}")
 
+    def _tell_of_earlier_fragments(self, current: Collection[str]) -> None:
+        """Say what other configurations left under the root, which nothing removes by itself."""
+        left = earlier_fragments(self._root, current)
+        if left.size:
+            _log.info(
+                "%s%s under %s are of earlier configurations, for builds that return to them; `step3vl corpus clean` "
+                "removes all that is there",
+                "" if left.is_complete else "at least ",
+                byte_size(left.size),
+                self._root.url,
+            )
+
     def write_card(self, dataset: Dataset) -> None:
         """Write the data card, unless it is there."""
         if not self._out.exists(_CARD):
             with infrastructure_errors(f"{self._out.url} is committed; writing its card", AGAIN):
                 dead_letters = read_dead_letters(self._out.url, self._config.store)
                 write_card(dataset, self._out.url, dead_letters, self._config.store)
-
-
-def _fragments(count: int | None) -> int | None:
-    """How many fragments so many numbers are; None where the inputs are no numbers."""
-    if count is None:
-        return None
-    first = next(number_fragments(0, count))
-    assert first.numbers is not None
-    return -(-count // first.numbers[1])
 
 
 def _samples(report: Report, chains: Chains) -> int:

@@ -65,6 +65,9 @@ class Usage:
         staged_bytes: Rows and images under the root.
         shard_bytes: Shards with their indexes.
         requests: To the store.
+        prompt_tokens: That models on servers read.
+        completion_tokens: That they wrote.
+        paid: What they cost, at the prices of the entries.
     """
 
     samples: float = 0
@@ -75,6 +78,9 @@ class Usage:
     staged_bytes: float = 0
     shard_bytes: float = 0
     requests: float = 0
+    prompt_tokens: float = 0
+    completion_tokens: float = 0
+    paid: float = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
@@ -98,6 +104,7 @@ class Usage:
             + gpus * prices.gpu_hour
             + (self.staged_bytes + self.shard_bytes) / 1e12 * prices.terabyte
             + self.requests / 1e6 * prices.million_requests
+            + self.paid
         )
 
 
@@ -164,6 +171,9 @@ def _usage(record: CommitRecord, part: str) -> Usage:
                 model_seconds=record.seconds,
                 model_cpu_seconds=record.cpu_seconds,
                 staged_bytes=record.written_bytes,
+                prompt_tokens=record.paid.get("prompt_tokens", 0),
+                completion_tokens=record.paid.get("completion_tokens", 0),
+                paid=record.paid.get("price", 0),
             )
         case "tokens":
             return replace(
@@ -204,20 +214,30 @@ def cost_tables(entries: Sequence[EntryUsage], scale: Scale) -> list[TableSectio
     """
     whole = sum((entry.usage for entry in entries), Usage())
     factor = scale.tokens / whole.tokens
+    parts = [*_by_domain(entries), ("all", whole)]
     run = [
         (*_head(name, usage), compact(usage.cpu_seconds + usage.model_cpu_seconds), *_tail(usage))
-        for name, usage in [*_by_domain(entries), ("all", whole)]
+        for name, usage in parts
     ]
     columns = ("entry", "tokens", "samples", "each", "core-h", "GPU-h", "staged", "shards", "requests", "price")
     large = [
         (*_head(name, usage), *map(compact, usage.hours(scale)), *_tail(usage), compact(usage.price(scale)))
-        for name, usage in ((name, usage * factor) for name, usage in [*_by_domain(entries), ("all", whole)])
+        for name, usage in ((name, usage * factor) for name, usage in parts)
     ]
     title = f"{compact(scale.tokens)} tokens: {factor:,.0f} times the run"
-    return [
+    sections = [
         TableSection("The run", ("entry", "tokens", "samples", "each", "core-s", "staged", "shards", "requests"), run),
         TableSection(title, columns, large),
     ]
+    if whole.prompt_tokens:
+        asked = [(name, *_served(usage), *_served(usage * factor)) for name, usage in parts if usage.prompt_tokens]
+        heads = ("entry", "read", "written", "price", "read at scale", "written at scale", "price at scale")
+        sections.append(TableSection("Tokens of models on servers, in the run and at scale", heads, asked))
+    return sections
+
+
+def _served(usage: Usage) -> tuple[str, ...]:
+    return compact(usage.prompt_tokens), compact(usage.completion_tokens), compact(usage.paid)
 
 
 def _by_domain(entries: Sequence[EntryUsage]) -> Iterator[tuple[str, Usage]]:

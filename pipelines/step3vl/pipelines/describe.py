@@ -48,7 +48,7 @@ def corpus_schema() -> dict[str, Any]:
     schema = CorpusConfig.model_json_schema()
     references = schema["properties"]["domains"]["items"]["discriminator"]["mapping"]
     for name, reference in references.items():
-        schema["$defs"][reference.rpartition("/")[2]]["examples"] = [_example_entry(DOMAINS[name])]
+        schema["$defs"][reference.rpartition("/")[2]]["examples"] = [example_entry(DOMAINS[name])]
     return {"$schema": DIALECT, "$id": "step3vl-corpus", **schema}
 
 
@@ -70,11 +70,12 @@ def _describe(domain: Domain[Any]) -> DomainDescription:
 
 def example_corpus(domain: Domain[Any]) -> str:
     """A whole corpus with the example of a domain as its entry, as YAML."""
-    corpus = {"name": "example", "shards": 1, "domains": [_example_entry(domain)]}
+    corpus = {"name": "example", "shards": 1, "domains": [example_entry(domain)]}
     return yaml.safe_dump(corpus, sort_keys=False, default_flow_style=None, allow_unicode=True, width=100)
 
 
-def _example_entry(domain: Domain[Any]) -> dict[str, Any]:
+def example_entry(domain: Domain[Any]) -> dict[str, Any]:
+    """The example of a domain as an entry, named after the domain."""
     return {"domain": domain.name, "name": domain.name.replace(".", "-"), **domain.example}
 
 

@@ -1,8 +1,10 @@
 """Where a build keeps what: the URL of its root, the segments of its entries, and what they depend on."""
 
-from collections.abc import Iterable, Mapping
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field
 
@@ -10,6 +12,7 @@ from step3vl.data.config import Config
 from step3vl.data.storage import Store, is_url
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.assets import assets_fingerprint
+from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.staging import Staging
@@ -17,6 +20,7 @@ from step3vl.pipelines.core.waves import Chains
 
 STAGING = ".staging"
 _GENERATIONS = "generations.json"
+_FRAGMENTS = re.compile(r"-[0-9a-f]{20}$")  # ends the name of a folder of fragments, see `Segment.folder`
 
 
 def absolute_url(place: str | Path) -> str:
@@ -70,6 +74,43 @@ def chains_of(config: CorpusConfig, assets: Mapping[str, str], generations: Mapp
     return Chains(tuple(segments), models_on_ray=config.models.engine == "ray")
 
 
+class EarlierFragments(NamedTuple):
+    """What builds of other configurations left under a root.
+
+    Attributes:
+        size: In bytes.
+        is_complete: Whether all of it was looked at.
+    """
+
+    size: int
+    is_complete: bool
+
+
+def earlier_fragments(root: Store, current: Collection[str], seconds: float = 5.0) -> EarlierFragments:
+    """Add up the fragments that a build does not use, of other fingerprints or entries.
+
+    Args:
+        root: The store of the root.
+        current: The folders that the build uses, relative to the root.
+        seconds: After which it stops looking.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    size, deadline = 0, time.monotonic() + seconds
+    for entry in root.entries(""):
+        for step in root.entries(entry.name) if entry.is_folder else ():
+            folder = f"{entry.name}/{step.name}"
+            if not step.is_folder or folder in current or not _FRAGMENTS.search(folder):
+                continue
+            for file in root.entries(folder):
+                if time.monotonic() > deadline:
+                    return EarlierFragments(size, False)
+                if not file.is_folder:
+                    size += file.info(file.name).size
+    return EarlierFragments(size, True)
+
+
 class Generations(Config):
     """How often each entry was rebuilt on request. What an earlier generation left stays where it is."""
 
@@ -81,10 +122,7 @@ class Generations(Config):
     @classmethod
     def load(cls, store: Store) -> Self:
         """What `save` left under a root."""
-        try:
-            return cls.model_validate_json(store.read_all(_GENERATIONS))
-        except (FileNotFoundError, ValueError):
-            return cls()
+        return read_model(store, _GENERATIONS, cls) or cls()
 
     def save(self, store: Store) -> None:
         """Keep it under the root. Raises StoreError."""

@@ -12,10 +12,10 @@ from apache_beam.transforms.combiners import TupleCombineFn
 from step3vl.data.sample import ImageSpec
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.beam import WriteList, as_text, read_list, run_pipeline
+from step3vl.pipelines.core.commits import read_commit
 from step3vl.pipelines.core.domain import DomainEntry
-from step3vl.pipelines.core.fragments import Fragment, FragmentResult, RowRange
+from step3vl.pipelines.core.fragments import FragmentResult, all_rows
 from step3vl.pipelines.core.listing import ListInputs
-from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.core.segment import next_fragments
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
@@ -25,7 +25,7 @@ from step3vl.pipelines.layout import Generations, asset_hashes, chains_of, open_
 
 _COUNTS = "counts"
 _NEXT = "next"
-_RESULT = "work/plan.json"
+_RESULT = "control/plan.json"
 
 
 class PlannedSegment(NamedTuple):
@@ -143,27 +143,22 @@ class _Check(beam.DoFn):
         self._spec = spec
 
     def setup(self) -> None:
-        self._staging.heartbeats.start()
-        self._runners: dict[int, SegmentRunner] = {}
+        self._store = self._staging.open()
         self._counter = TokenCounter(self._tokenizer, self._spec, self._staging) if self._tokenizer else None
 
     def process(self, element: str) -> Iterator[Any]:
         number, fragment = Work.load(element)
         segment = self._chains.segments[number]
-        if number not in self._runners:
-            self._runners[number] = self._staging.runner(segment)
-        result = self._runners[number].committed(fragment)
+        path = segment.path(fragment.id)
+        result = read_commit(self._store, path, FragmentResult)
         yield TaggedOutput(_COUNTS, (str(number), (1, int(result is not None))))
         if result is None:
             return
         following = self._chains.following(number)
         if following is None:
-            is_counted = self._is_counted(f"{segment.folder}/{fragment.id}", fragment, result)
+            samples = all_rows(path, fragment.id, result.rows)
+            is_counted = self._counter is not None and self._counter.committed(samples) is not None
             yield TaggedOutput(_COUNTS, (f"tokens {number}", (1, int(is_counted))))
             return
         for each in next_fragments(segment, fragment, result):
             yield Work(following, each).dump()
-
-    def _is_counted(self, path: str, fragment: Fragment, result: FragmentResult) -> bool:
-        samples = Fragment(id=fragment.id, rows=RowRange(path=path, start=0, stop=result.rows))
-        return self._counter is not None and self._counter.committed(samples) is not None

@@ -13,6 +13,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.storage import Store
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.accounts import InputTotal
+from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.domain import DomainEntry, Numbers
 from step3vl.pipelines.core.shard_writer import SINK_VERSION
 from step3vl.pipelines.core.staging import Staging
@@ -53,10 +54,7 @@ class KnownInputs(Config):
     @classmethod
     def load(cls, store: Store) -> "KnownInputs":
         """What `save` left under a root; nothing where there is none."""
-        try:
-            return cls.model_validate_json(store.read_all(_INPUTS))
-        except (FileNotFoundError, ValueError):
-            return cls()
+        return read_model(store, _INPUTS, cls) or cls()
 
     def save(self, store: Store) -> None:
         """Keep it under the root. Raises StoreError."""
@@ -132,13 +130,13 @@ def _hash_inputs(config: CorpusConfig, assets: Mapping[str, str], staging: Stagi
 def _report(config: CorpusConfig, chains: Chains, staging: Staging, name: str) -> dict[str, InputTotal]:
     # Beam takes a second to import, and an unchanged corpus of generated records does without it.
     from step3vl.pipelines.core.beam import WriteReport, read_report, run_pipeline
-    from step3vl.pipelines.core.listing import HashInputs, ListInputs
+    from step3vl.pipelines.core.listing import HashInputs, ListFiles
 
-    path = f"work/report.{name}.json"
+    path = f"control/report.{name}.json"
 
     def wire(pipeline: Any, staging: Staging) -> None:
         if name == "list":
-            reports = (pipeline | ListInputs(chains, staging, config.fraction, save=False)).reports
+            reports = (pipeline | ListFiles(chains, staging, config.fraction, packs=False)).reports
         else:
             reports = pipeline | HashInputs(chains, staging, config.fraction)
         _ = reports | WriteReport(staging, path)

@@ -18,14 +18,14 @@ from step3vl.pipelines.core.shard_writer import Sharding
 from step3vl.pipelines.core.sink import CountTokens, WriteShards
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.text_sample import WriteTexts
-from step3vl.pipelines.core.tokens import StagedTokenizer
+from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
 from step3vl.pipelines.core.waves import Chains, Wave
 from step3vl.pipelines.core.work_list import ReadWorkLists, WriteWorkLists
 
 _log = logging.getLogger(__name__)
 
-_SHARDS_REPORT = "work/report.shards.json"
-_SHARDS = "work/shards.json"
+_SHARDS_REPORT = "control/report.shards.json"
+_SHARDS = "control/shards.json"
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ class Stages:
         following = [self.chains.following(number) for number in wave.numbers]
         firsts = [numbers[0] for numbers in self.chains.entries()] if is_first else []
         return [number for number in (*following, *firsts) if number is not None and self.chains.is_on_ray(number)]
+
+    def token_folders(self, tokenizer: StagedTokenizer) -> dict[str, str]:
+        """Where the tokens of each entry are counted, relative to the root, by the name of its last segment."""
+        counter = TokenCounter(tokenizer, self.config.tokens.image, self.staging)
+        lasts = [segment for segment in self.chains.segments if segment.emits_samples]
+        return {segment.name: counter.folder(segment.folder) for segment in lasts}
 
     def write_texts(self, waves: Sequence[Wave], fraction: float) -> None:
         """Write the texts of a fraction of the samples, where `read_texts` finds them."""

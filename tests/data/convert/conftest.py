@@ -1,17 +1,9 @@
 """A record of LLaVA, and a folder with its image."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image as PILImage
-
-
-def encode(number: int, format: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (8 + number % 5, 8), (number % 256, 40, 90)).save(buffer, format)
-    return buffer.getvalue()
 
 
 def record(**changes: object) -> dict:
@@ -29,9 +21,9 @@ def record(**changes: object) -> dict:
 
 
 @pytest.fixture(scope="session")
-def encoded() -> Callable[..., bytes]:
-    """encoded(number, format): the bytes of an image."""
-    return encode
+def encoded(encoded_image: Callable[..., bytes]) -> Callable[..., bytes]:
+    """encoded(number, format): the bytes of an image, which differ from number to number."""
+    return lambda number, format="PNG": encoded_image((number % 256, 40, 90), (8 + number % 5, 8), format)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +33,11 @@ def llava() -> Callable[..., dict]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
     """A folder of records: the image `a/1.png`, two files that are none, and a file beside the folder."""
     (tmp_path / "in" / "a").mkdir(parents=True)
-    (tmp_path / "in" / "a" / "1.png").write_bytes(encode(1))
+    (tmp_path / "in" / "a" / "1.png").write_bytes(encoded(1))
     (tmp_path / "in" / "a" / "text.png").write_bytes(b"<html>not found</html>")
-    (tmp_path / "in" / "a" / "truncated.png").write_bytes(encode(1)[:50])
-    (tmp_path / "secret.png").write_bytes(encode(2))
+    (tmp_path / "in" / "a" / "truncated.png").write_bytes(encoded(1)[:50])
+    (tmp_path / "secret.png").write_bytes(encoded(2))
     return tmp_path / "in"

@@ -46,14 +46,13 @@ def test_ledger_step_counts_by_error(tmp_path: Path) -> None:
     assert writer.first == rows(1)[0]
 
 
-def test_empty_table_is_written_only_on_request(tmp_path: Path) -> None:
+def test_empty_table_is_written_by_a_build_and_not_by_a_converter(tmp_path: Path) -> None:
     with DeadLetterWriter(tmp_path / "absent.parquet"):
         pass
     assert list(tmp_path.iterdir()) == []
     assert list(read_dead_letters(tmp_path)) == []
     assert list(read_dead_letters(tmp_path / "absent")) == []
-    with DeadLetterWriter(tmp_path / DEAD_LETTERS, empty=True):
-        pass
+    assert write_dead_letters(Store(str(tmp_path), DEFAULT_STORE), DEAD_LETTERS, []) == 0
     assert (tmp_path / DEAD_LETTERS).is_file()
     assert list(read_dead_letters(tmp_path)) == []
 

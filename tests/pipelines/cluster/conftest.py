@@ -120,7 +120,7 @@ class Cluster:
     def run(self, *command: str, log: Path, code: int = 0) -> str:
         """What a program prints that runs where the driver runs, and ends with `code`."""
         process = self.start(*command, log=log)
-        assert process.wait(240) == code, log.read_text()[-6000:]
+        assert process.wait(600) == code, log.read_text()[-6000:]
         return log.read_text()
 
     def requests(self) -> list[str]:

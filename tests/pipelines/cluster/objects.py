@@ -1,12 +1,10 @@
 """Objects of a store, for tests that run where the store cannot be reached from.
 
-objects.py OPTIONS put FOLDER URL       copies the files of a folder
-objects.py OPTIONS hash URL             prints the BLAKE3 of every object, but not of what builds keep in `.staging`
-objects.py OPTIONS remove URL PATTERN   removes the objects whose paths match a regular expression, and prints them
+objects.py OPTIONS put FOLDER URL   copies the files below a folder
+objects.py OPTIONS hash URL         prints the BLAKE3 of every object, but not of what builds keep in `.staging`
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -16,21 +14,15 @@ from step3vl.data.storage import Store, StoreConfig
 
 
 def main(options: str, command: str, *arguments: str) -> None:
-    store = Store(arguments[-1] if command != "remove" else arguments[0], StoreConfig(options=json.loads(options)))
+    store = Store(arguments[-1], StoreConfig(options=json.loads(options)))
     if command == "put":
         folder = Path(arguments[0])
-        for path in sorted(folder.iterdir()):
-            store.put(path.name, path.read_bytes())
-        return
-    paths = [path.lstrip("/") for path in store.listing("") or []]
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            store.put(path.relative_to(folder).as_posix(), path.read_bytes())
     if command == "hash":
-        paths = [path for path in paths if not path.startswith(".staging/")]
-        print(json.dumps({path: blake3(store.read_all(path)).hexdigest() for path in paths}))
-    if command == "remove":
-        removed = [path for path in paths if re.search(arguments[1], path)]
-        for path in removed:
-            store.remove(path)
-        print(json.dumps(removed))
+        names = [name.lstrip("/") for name in store.listing("") or []]
+        hashes = {name: blake3(store.read_all(name)).hexdigest() for name in names if not name.startswith(".staging/")}
+        print(json.dumps(hashes))
 
 
 if __name__ == "__main__":

@@ -13,47 +13,10 @@ import yaml
 
 from step3vl.data.errors import AGAIN
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-SMALL = {"image_size": [64, 64]}
-CORPUS = {
-    "name": "micro",
-    "shards": 2,
-    "heldout": 0.2,
-    "tokens": {
-        "tokenizer": {"train": 320},
-        "image": {"image_size": 64, "crop_size": 48, "patch_size": 8, "max_side": 256},
-    },
-    "models": {"engine": "beam"},
-    "domains": [
-        {"name": "icons", "domain": "grounding", "count": 8, "tasks": {"grounding.point": 1}, **SMALL},
-        {"name": "maps", "domain": "maps", "count": 4, "tasks": {"grounding.box": 1}, **SMALL},
-        {
-            "name": "digits",
-            "domain": "ocr.image_to_text",
-            "count": 6,
-            "text": "digits",
-            "characters": [1, 2],
-            "width": [64, 64],
-            "height": [64, 64],
-            "font_size": [32, 48],
-        },
-        {"name": "sums", "domain": "education", "count": 8, "modality": "text", "families": {"chain_sum": {}}},
-        {
-            "name": "pages",
-            "domain": "ocr.document_to_text",
-            "kind": "document",
-            "regions": ["page", "line"],
-            "max_pages": 1,
-            "max_side": 256,
-            "sources": [{"files": ["s3://corpus/inputs/t*.pdf"], "licence": "LPPL-1.3c"}],
-        },
-    ],
-}
-
-Build = Callable[..., Any]
+SAMPLES = HERE.parents[2] / "data/samples"
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +33,18 @@ def objects(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     return objects
 
 
-@pytest.fixture
-def command(cluster: Any, tmp_path: Path) -> Callable[..., list[str]]:
-    """The command line of a build of the corpus into `s3://corpus/NAME`."""
+@pytest.fixture(scope="module")
+def command(
+    cluster: Any, micro_corpus: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list[str]]:
+    """The command line of a build of the micro corpus into `s3://corpus/NAME`."""
+    folder = tmp_path_factory.mktemp("configurations")
 
     def command(name: str, beam_options: tuple[str, ...] = (), faulty: bool = False) -> list[str]:
         store = {"options": cluster.store_options(faulty), "backoff": 0.1}
-        config = tmp_path / f"{name}.yaml"
-        config.write_text(yaml.safe_dump({**CORPUS, "store": store, "beam_options": list(beam_options)}))
+        config = folder / f"{name}.yaml"
+        engines = {"models": {"engine": "beam"}, "beam_options": list(beam_options)}
+        config.write_text(yaml.safe_dump(micro_corpus("s3://corpus/inputs", store=store, **engines)))
         step3vl = Path(sys.executable).with_name("step3vl")
         return [str(step3vl), "corpus", "build", str(config), "--out", f"s3://corpus/{name}"]
 
@@ -95,28 +62,21 @@ def commits(cluster: Any, name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def inputs(objects: Callable[..., Any]) -> None:
-    objects("put", str(ROOT / "data/samples/documents"), "s3://corpus/inputs")
+    objects("put", str(SAMPLES), "s3://corpus/inputs")
 
 
 @pytest.fixture(scope="module")
-def reference() -> dict[str, dict[str, str]]:
-    return {}
-
-
-@pytest.fixture
 def expected(
-    reference: dict[str, dict[str, str]],
     inputs: None,
     cluster: Any,
     command: Callable[..., list[str]],
     objects: Callable[..., Any],
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
     """The hash of every object of the dataset that one process builds."""
-    if not reference:
-        cluster.run(*command("reference"), log=tmp_path / "reference.log")
-        reference["hashes"] = objects("hash", "s3://corpus/reference")
-    return reference["hashes"]
+    cluster.run(*command("reference"), log=tmp_path_factory.mktemp("reference") / "log")
+    hashes: dict[str, str] = objects("hash", "s3://corpus/reference")
+    return hashes
 
 
 def test_the_job_service_builds_every_domain_through_a_faulty_store_with_a_worker_killed_in_the_middle(
@@ -133,7 +93,7 @@ def test_the_job_service_builds_every_domain_through_a_faulty_store_with_a_worke
         time.sleep(0.1)
     cluster.workers()[0].kill()
     killed = time.monotonic()
-    assert driver.wait(90) != 0
+    assert driver.wait(180) != 0
     assert time.monotonic() - killed < 60
     error = log.read_text().strip().splitlines()[-1]
     assert "a Beam worker" in error and error.endswith(AGAIN)

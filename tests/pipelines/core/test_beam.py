@@ -89,19 +89,19 @@ def test_reports_are_added_up(staging: Staging) -> None:
     reports = [Report(accounts=(LedgerStep(name="a", read=n, kept=n),), text_bytes=n) for n in range(10)]
     with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
         texts = [report.model_dump_json(exclude_defaults=True) for report in reports]
-        _ = pipeline | beam.Create(texts) | WriteReport(staging, "work/report.json")
-    assert read_report(staging, "work/report.json") == Report.merge(reports)
+        _ = pipeline | beam.Create(texts) | WriteReport(staging, "control/report.json")
+    assert read_report(staging, "control/report.json") == Report.merge(reports)
 
 
 def test_no_report_is_an_empty_one(staging: Staging) -> None:
     with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create([]).with_output_types(str) | WriteReport(staging, "work/report.json")
-        _ = pipeline | "nothing" >> beam.Create([]).with_output_types(str) | WriteList(staging, "work/list.json")
-    assert read_report(staging, "work/report.json") == Report()
-    assert list(read_list(staging, "work/list.json")) == []
+        _ = pipeline | beam.Create([]).with_output_types(str) | WriteReport(staging, "control/report.json")
+        _ = pipeline | "nothing" >> beam.Create([]).with_output_types(str) | WriteList(staging, "control/list.json")
+    assert read_report(staging, "control/report.json") == Report()
+    assert list(read_list(staging, "control/list.json")) == []
 
 
 def test_a_list_is_sorted(staging: Staging) -> None:
     with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create(["b", "c", "a"]) | WriteList(staging, "work/list.json")
-    assert json.loads((Path(staging.root) / "work/list.json").read_text()) == ["a", "b", "c"]
+        _ = pipeline | beam.Create(["b", "c", "a"]) | WriteList(staging, "control/list.json")
+    assert json.loads((Path(staging.root) / "control/list.json").read_text()) == ["a", "b", "c"]

@@ -57,6 +57,12 @@ def test_a_pattern_that_matches_nothing_is_the_users_mistake(base: Path) -> None
         listed("docs/*.png", base)
 
 
+def test_an_optional_pattern_may_match_nothing(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = list_pattern("docs/*.epub", "MIT", entry="pages", base=str(base), store=DEFAULT_STORE, optional=True)
+    assert not list(files)
+    assert f"pages: no file matches 'docs/*.epub' from {base}; nothing of it is built" in caplog.text
+
+
 def test_a_changed_file_has_another_version(base: Path) -> None:
     (before,) = listed("docs/a.pdf", base)
     (same,) = listed("docs/a.pdf", base)

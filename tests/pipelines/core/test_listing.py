@@ -13,7 +13,7 @@ from step3vl.pipelines.core.accounts import InputTotal, Report
 from step3vl.pipelines.core.beam import WriteList, WriteReport, read_list, read_report, run_pipeline
 from step3vl.pipelines.core.fragments import number_fragments
 from step3vl.pipelines.core.inputs import InputFile, file_hash
-from step3vl.pipelines.core.listing import HashInputs, ListInputs, number_counts
+from step3vl.pipelines.core.listing import HashInputs, ListFiles, ListInputs, number_counts
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
@@ -97,6 +97,31 @@ def test_a_new_file_makes_a_fragment_of_its_own_and_a_changed_one_too(
     assert second.inputs["a"].listing != first.inputs["a"].listing
     (tmp_path / "in" / "1000.txt").unlink()
     assert listed(made, staging) == (before, first)
+
+
+def test_the_listing_alone_has_the_hash_of_the_listing_with_its_files(
+    chains: Callable[..., Chains], staging: Staging, tmp_path: Path
+) -> None:
+    """By which a build with nothing to do knows its inputs; it compares millions of files and holds none."""
+    write_files(tmp_path / "in", *range(30))
+    made = chains(a={"files": ("in/*.txt", "in/1*.txt")}, b={"count": 1})
+
+    def hashes(fraction: float) -> dict[str, str]:
+        def wire(pipeline: beam.Pipeline, staging: Staging) -> None:
+            _ = (pipeline | ListFiles(made, staging, fraction, packs=False)).reports | WriteReport(
+                staging, "alone.json"
+            )
+
+        run_pipeline("list", (), staging, wire)
+        return {name: total.listing for name, total in read_report(staging, "alone.json").inputs.items()}
+
+    for fraction in (1.0, 0.5):
+        _, report = listed(made, staging, fraction)
+        assert hashes(fraction) == {"a": report.inputs["a"].listing}
+    assert hashes(1.0) != hashes(0.5)
+    before = hashes(1.0)
+    (tmp_path / "in" / "7.txt").write_text("changed")
+    assert hashes(1.0) != before
 
 
 def test_a_plan_that_is_only_looked_at_is_not_kept(

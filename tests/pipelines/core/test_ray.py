@@ -21,11 +21,11 @@ from moto.server import ThreadedMotoServer
 from step3vl.data.dataset import Ledger, LedgerStep
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.ray_session import ray_session
-from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
+from step3vl.data.storage import StoreConfig
 from step3vl.pipelines.core.fragments import BUCKETS, Fragment, bucket_of, number_fragments
 from step3vl.pipelines.core.ray import ModelsConfig, run_on_ray
-from step3vl.pipelines.core.runner import SegmentRunner
-from step3vl.pipelines.core.segment import Segment, next_fragments, segments_of
+from step3vl.pipelines.core.segment import next_fragments, segments_of
+from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.work_buckets import write_bucket
 from step3vl.pipelines.domains import DOMAINS
 
@@ -108,8 +108,9 @@ class Marks:
         make = module.LimitedMarksEntry if limited else module.MarksEntry
         entry = make(name="numbers", notes=str(self.notes_file), **options)
         first, self.model, _ = segments_of(entry, 0, "")
-        self.root = Store("s3://marks/root", s3) if s3 else Store(str(folder / "root"), DEFAULT_STORE)
-        runner = self.runner(first, self.root)
+        self.staging = Staging("s3://marks/root", "/", s3) if s3 else Staging(str(folder / "root"), "/")
+        self.root = self.staging.open()
+        runner = self.staging.runner(first)
         self.fragments: list[Fragment] = []
         for fragment in number_fragments(0, entry.count):
             self.fragments += next_fragments(first, fragment, runner.run(fragment))
@@ -117,19 +118,16 @@ class Marks:
         for bucket in range(BUCKETS):
             write_bucket(self.root, "numbers.mark", bucket, [text for text in texts if bucket_of(text) == bucket])
 
-    def runner(self, segment: Segment, root: Store) -> SegmentRunner:
-        return SegmentRunner(segment, root.url, "/", root.config)
-
     def run_here(self, fragments: Sequence[Fragment]) -> tuple[LedgerStep, ...]:
-        runner = self.runner(self.model, self.root)
+        runner = self.staging.runner(self.model)
         return Ledger.merge(step for fragment in fragments for step in runner.run(fragment).accounts).steps
 
     def run_on(self, address: str, workers: int = 3) -> tuple[LedgerStep, ...]:
         models = ModelsConfig(workers=workers, address=address)
-        return run_on_ray(self.model, "numbers.mark", self.root.url, "/", self.root.config, models, 0.05)
+        return run_on_ray(self.model, "numbers.mark", self.staging, models, 0.05)
 
     def committed(self) -> list[Fragment]:
-        runner = self.runner(self.model, self.root)
+        runner = self.staging.runner(self.model)
         return [fragment for fragment in self.fragments if runner.committed(fragment) is not None]
 
     def files(self) -> dict[str, bytes]:
@@ -251,7 +249,7 @@ def test_a_model_that_fails_on_most_records_is_stopped(cluster: Any, plugin: Any
 def test_a_killed_driver_leaves_no_process_and_the_next_run_resumes(plugin: Any, tmp_path: Path) -> None:
     marks = Marks(tmp_path, plugin, count=640, seconds=0.02)
     models = ModelsConfig(workers=2)
-    arguments = (marks.model, "numbers.mark", marks.root.url, "/", DEFAULT_STORE, models, 0.05)
+    arguments = (marks.model, "numbers.mark", marks.staging, models, 0.05)
     call = f"import pickle; run, arguments = pickle.loads({pickle.dumps((run_on_ray, arguments))!r}); run(*arguments)"
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     driver = subprocess.Popen([sys.executable, "-c", call], env=environment, start_new_session=True)

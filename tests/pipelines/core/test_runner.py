@@ -19,8 +19,8 @@ from xxhash import xxh3_64_intdigest
 from step3vl.data.dataset import LedgerStep
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.sample import Sample
-from step3vl.data.storage import DEFAULT_STORE, StoreConfig, use_store
-from step3vl.pipelines.core import fragments, steps
+from step3vl.data.storage import DEFAULT_STORE, StoreConfig, StoreError, use_store
+from step3vl.pipelines.core import fragment_writer, fragments, steps
 from step3vl.pipelines.core.blocks import unpack_sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.fragments import Fragment, FragmentResult, number_fragments, plan_fragments
@@ -257,6 +257,35 @@ def test_a_disk_that_is_full_ends_the_fragment_uncommitted(run: Run, root: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not [path for path in root.rglob("*") if path.is_file()]
     assert len(run(20)) == 3
+
+
+def test_only_what_the_machine_raises_as_a_file_is_written_is_its_error(
+    cards: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def run_with(error: Exception, root: str) -> None:
+        def fail(*arguments: object, **options: object) -> None:
+            attempts.append(error)
+            raise error
+
+        segments = segments_of(cards.CardEntry(name="e", count=4), 0, "")
+        with monkeypatch.context() as patch:
+            if "://" in root:
+                patch.setattr(fsspec.filesystem("memory"), "pipe_file", fail)
+            else:
+                patch.setattr(fragment_writer.RowWriter, "add", fail)
+            store = StoreConfig(attempts=1)
+            run_all(segments, list(number_fragments(0, 4)), root, str(tmp_path), store)
+
+    with pytest.raises(AttributeError, match="no such name"):
+        run_with(AttributeError("no such name"), str(tmp_path / "root"))
+    assert len(attempts) == 1, "a mistake of ours is not tried again"
+    with pytest.raises(StoreError, match=r"cannot be written: OSError: \[Errno 5\] read it"):
+        run_with(OSError(5, "read it"), str(tmp_path / "root"))
+    with pytest.raises(StoreError, match="RuntimeError: a class of its own"):
+        run_with(RuntimeError("a class of its own"), "memory://refusing")
+    assert len(attempts) == 1 + 3 + 3
 
 
 def test_a_step_that_cannot_be_loaded_is_the_machines_error_or_the_users(

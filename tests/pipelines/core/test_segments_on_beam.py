@@ -103,6 +103,7 @@ def test_a_wave_ends_before_the_models_on_ray_and_the_next_one_begins_with_what_
         "b.make": (5, 5, 10),
     }
     assert first.inputs == {"a": InputTotal(count=300), "b": InputTotal(count=5)}
+    assert first.fragments == {"a.make": 2, "b.make": 1}
     (example,) = first.examples
     assert (example.step, example.source, example.reason) == ("a.make", "a/4", "4 is broken")
     assert len(read(staging, "dead_letters.0")) == 1 and read(staging, "samples.0") == []
@@ -128,6 +129,7 @@ def test_every_engine_commits_the_same_files_and_reports_the_same(
     in_beam = make_chains(models_on_ray=False, **ENTRIES)
     report = run_wave(in_beam, 0, other, flags)
     assert tree(other) == tree(staging)
+    assert report.fragments["a.make"] == 2, "a repeated bundle counts once"
     assert [step.name for step in report.accounts] == ["a.ask", "a.make", "a.read", "b.ask", "b.make", "b.read"]
     assert read(other, "samples.0") == read(staging, "samples.1")
 

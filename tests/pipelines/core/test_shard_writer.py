@@ -126,11 +126,27 @@ def test_blocks_are_read_in_windows(
     ShardWriter(sharding, staging).write(KEY, made)
     assert windows == [30]
     windows.clear()
-    monkeypatch.setattr(module, "_WINDOW", 4 * int(made[0].rows["archived"].max()))
+    monkeypatch.setattr(module, "_WINDOW", 4 * int(made[0].rows["archived"].max() + module._OBJECT))
     other = sharding._replace(root=tmp_path / "other")
     ShardWriter(other, staging).write(KEY, made)
     assert sum(windows) == 30 and max(windows) <= 5
     assert files(sharding.root) == files(other.root)
+
+
+def test_a_window_has_room_for_the_objects_of_small_samples(
+    staging: Staging,
+    sharding: Sharding,
+    tables: Tables,
+    make_sample: Callable[..., Sample],
+    monkeypatch: pytest.MonkeyPatch,
+    windows: list[int],
+) -> None:
+    """A shard of 50 MB may have 30,000 samples, which take several times as much in memory as in the file."""
+    monkeypatch.setattr(module, "_WINDOW", 8 * module._OBJECT)
+    made = tables([make_sample(number) for number in range(30)], 3)
+    assert all(table.rows["archived"].max() < module._OBJECT / 2 for table in made)
+    ShardWriter(sharding, staging).write(KEY, made)
+    assert sum(windows) == 30 and max(windows) <= 8
 
 
 def test_a_window_counts_images_that_lie_elsewhere(
@@ -151,6 +167,7 @@ def test_a_window_counts_images_that_lie_elsewhere(
         page.with_suffix(f".{number}").write_bytes(data)
         pointer = Pointer(path=str(page.with_suffix(f".{number}")), offset=0, size=len(data))
         samples.append(sample.model_copy(update={"images": (image.stored_at(pointer),)}))
+    monkeypatch.setattr(module, "_OBJECT", 0)
     monkeypatch.setattr(module, "_WINDOW", 250_000)
     ShardWriter(sharding, staging).write(KEY, tables(samples, 2))
     assert sum(windows) == 24 and max(windows) <= 3, "blocks and images; the blocks alone would fit into one window"

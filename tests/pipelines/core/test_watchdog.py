@@ -76,7 +76,7 @@ def test_both_limits_end_an_attempt_within_a_minute() -> None:
     ],
 )
 def test_a_job_service_in_the_driver_and_other_engines_are_not_watched(flags: tuple[str, ...]) -> None:
-    assert heartbeats_for(PipelineOptions(list(flags)), "s3://corpus/root", DEFAULT_STORE) == NO_HEARTBEATS
+    assert heartbeats_for(PipelineOptions(list(flags)), "s3://corpus/staging", DEFAULT_STORE) == NO_HEARTBEATS
 
 
 class FlinkJobServer(beam_job_api_pb2_grpc.JobServiceServicer):
@@ -95,8 +95,8 @@ def test_of_job_services_elsewhere_only_that_in_python_is_watched(job_service: s
     urls = []
     for endpoint in (f"localhost:{port}", job_service):
         options = PipelineOptions(["--runner=PortableRunner", f"--job_endpoint={endpoint}"])
-        urls.append(heartbeats_for(options, "s3://corpus/root", DEFAULT_STORE).url)
-    assert urls[0] == "" and urls[1].startswith("s3://corpus/root/heartbeats/")
+        urls.append(heartbeats_for(options, "s3://corpus/staging", DEFAULT_STORE).url)
+    assert urls[0] == "" and urls[1].startswith("s3://corpus/staging/heartbeats/")
     server.stop(0)
 
 

@@ -1,5 +1,4 @@
 import io
-import runpy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,13 +14,13 @@ from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.knowledge_interleaved import BuildDocuments, InterleavedEntry, OpenArchives
+from step3vl.pipelines.domains.knowledge_interleaved import BuildDocuments, InterleavedEntry
+from step3vl.pipelines.domains.knowledge_sources import OpenPages
+from step3vl.pipelines.sources.archive_site import archive_site, response_record
 from step3vl.pipelines.sources.warc import WarcError
 from step3vl.pipelines.sources.web_archive import WebPage
 
 ROOT = Path(__file__).parents[3]
-make_archive = runpy.run_path(str(ROOT / "data/samples/web/make_archive.py"))
-record = make_archive["response_record"]
 
 Headers = Sequence[tuple[str, str]]
 HTML = [("Content-Type", "text/html")]
@@ -37,11 +36,11 @@ def png(seed: int, size: tuple[int, int] = (200, 160)) -> bytes:
 
 
 def page(body: str, headers: Headers = HTML, name: str = "page") -> bytes:
-    return record(f"https://a.example/{name}", 200, headers, f"<html><body>{body}</body></html>".encode())
+    return response_record(f"https://a.example/{name}", 200, headers, f"<html><body>{body}</body></html>".encode())
 
 
 def picked(name: str, data: bytes, headers: Headers = (), status: int = 200) -> bytes:
-    return record(f"http://a.example/{name}", status, [("Content-Type", "image/png"), *headers], data)
+    return response_record(f"http://a.example/{name}", status, [("Content-Type", "image/png"), *headers], data)
 
 
 Read = Callable[..., tuple[list[Sample], Counter[str]]]
@@ -65,6 +64,7 @@ def build(fields: dict[str, object], base: Path) -> tuple[list[Sample], Counter[
     reasons: Counter[str] = Counter()
     entry, pages = open_pages(fields, context)
     worker = BuildDocuments(entry, context)
+    worker.setup()
     for opened in pages:
         try:
             samples += worker.process(opened, rng_for(0))
@@ -75,7 +75,7 @@ def build(fields: dict[str, object], base: Path) -> tuple[list[Sample], Counter[
 
 def open_pages(fields: dict[str, object], context: StepContext) -> tuple[InterleavedEntry, list[Record[WebPage]]]:
     entry = InterleavedEntry.model_validate({"domain": "knowledge.interleaved", "name": "t", **fields})
-    worker = OpenArchives(entry, context)
+    worker = OpenPages(entry, context)
     pages: list[Record[WebPage]] = []
     for source in entry.inputs().sources:
         for pattern in source.files:
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_dropped_and_counted(read: Read) -> None:
     damaged = bytearray(page(TEXT, name="damaged"))
     damaged[60] ^= 255
     records = [good, good, huge, page("Empty.", name="e"), bytes(damaged), picked("a.png", png(1))]
-    empty = record("https://a.example/empty", 200, HTML, b"")
+    empty = response_record("https://a.example/empty", 200, HTML, b"")
     samples, reasons = read(*records, empty, page(TEXT, name="cut")[:-30])
     assert len(samples) == 1
     assert reasons == {
@@ -184,8 +184,10 @@ def test_what_cannot_be_read_is_dropped_and_counted(read: Read) -> None:
 
 
 def test_pages_that_are_no_html_or_not_there_are_no_records(read: Read) -> None:
-    missing = record("https://a.example/missing", 404, HTML, TEXT.encode())
-    assert read(missing, record("https://a.example/x.pdf", 200, [("Content-Type", "application/pdf")], b"%PDF")) == (
+    missing = response_record("https://a.example/missing", 404, HTML, TEXT.encode())
+    assert read(
+        missing, response_record("https://a.example/x.pdf", 200, [("Content-Type", "application/pdf")], b"%PDF")
+    ) == (
         [],
         {},
     )
@@ -226,7 +228,7 @@ def test_an_archive_that_changes_between_the_steps_ends_the_build(tmp_path: Path
 
 def test_other_files_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "a.warc.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
-    with pytest.raises(Dropped, match="not_a_warc"):
+    with pytest.raises(Dropped, match="not_a_warc_or_parquet"):
         build({"sources": [{"files": ["*.gz"], "licence": "CC0-1.0"}]}, tmp_path)
 
 
@@ -254,8 +256,8 @@ def test_a_saved_site_finds_its_images_and_nothing_outside(tmp_path: Path) -> No
 
 def test_a_site_served_over_http_and_archived_gives_the_same_documents(tmp_path: Path) -> None:
     site(tmp_path)
-    archive = make_archive["archive_site"]
-    archive(tmp_path / "docs", "https://a.example/docs/", tmp_path / "a.warc.gz", ["sub/page.html", "out.html"])
+    with (tmp_path / "a.warc.gz").open("wb") as file:
+        archive_site(tmp_path / "docs", "https://a.example/docs/", file, ["sub/page.html", "out.html"])
     archived, _ = build({"sources": [{"files": ["*.warc.gz"], "licence": "CC0-1.0"}]}, tmp_path)
     saved, _ = build({"sites": [{"folder": "docs", "url": "https://a.example/docs", "licence": "CC0-1.0"}]}, tmp_path)
     assert [sample.id for sample in archived] == [sample.id for sample in saved]

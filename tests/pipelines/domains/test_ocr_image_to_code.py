@@ -28,7 +28,8 @@ def run(context: StepContext, count: int, **fields: Any) -> Iterator[tuple[Rende
 
 def test_answers_are_graded_correct_and_every_tool_and_task_occurs(context: StepContext) -> None:
     tasks = set()
-    for figure, sample in run(context, 60):
+    tools = {"vega_lite": 3, "matplotlib": 3, "graphviz": 2, "formula": 2, "table": 1}
+    for figure, sample in run(context, 60, tools=tools):
         tasks.add(sample.task.rpartition(".")[2])
         assert sample.truth is not None
         assert grade_answer(sample.truth, sample.answer()).verdict == "correct"
@@ -38,7 +39,18 @@ def test_answers_are_graded_correct_and_every_tool_and_task_occurs(context: Step
         assert RenderedFigure.model_validate(json.loads(figure.model_dump_json())) == figure.model_copy(
             update={"image": figure.image.model_copy(update={"data": None})}
         )
+        assert sample.source.traits["family"] == figure.family
     assert tasks >= {"chart_code", "chart_data", "chart_place", "diagram_code", "formula_code", "table_code"}
+
+
+@pytest.mark.parametrize("tool", ["molecule", "circuit", "infographic", "music", "mermaid"])
+def test_each_tool_alone_gives_samples_that_are_graded_correct(context: StepContext, tool: str) -> None:
+    samples = [sample for _, sample in run(context, 6, tools={tool: 1})]
+    assert len(samples) >= 3
+    for sample in samples:
+        assert sample.truth is not None
+        assert grade_answer(sample.truth, sample.answer()).verdict == "correct"
+        assert sample.source.collected_by.startswith(f"step3vl/t/{tool}.")
 
 
 def test_one_seed_gives_the_same_bytes_whatever_was_made_before(context: StepContext) -> None:
@@ -66,7 +78,7 @@ def test_chinese_charts_with_the_fonts_of_the_package(context: StepContext) -> N
     assert any(any("一" <= c <= "鿿" for c in figure.code) for figure, _ in run(context, 6, **fields))
 
 
-@pytest.mark.parametrize("kind", ["code", "data", "edges", "place"])
+@pytest.mark.parametrize("kind", ["code", "smiles", "transcribe", "data", "edges", "parts", "place"])
 def test_there_are_fifty_phrasings_and_each_fits(kind: str) -> None:
     values = {"notation": "dot", "format": "CSV", "text": "x"}
     for language in ("en", "zh"):

@@ -46,15 +46,7 @@ def another(name: str) -> Domain[Any]:
 def test_a_domain_of_another_package_is_known_beside_the_built_in_ones(plugin: Callable[..., EntryPoint]) -> None:
     domains = load_domains([plugin(another("globe"))])
     assert set(domains) == {*DOMAINS, "globe"}
-    assert set(load_domains([])) == {
-        "ocr.document_to_text",
-        "ocr.image_to_text",
-        "grounding",
-        "maps",
-        "education",
-        "ocr.image_to_code",
-        "knowledge.interleaved",
-    }
+    assert set(domains) - set(load_domains([])) == {"globe"}
 
 
 @pytest.mark.parametrize("value", ["no_such_module:DOMAIN", "someones_domain:NOTHING"])
@@ -87,7 +79,7 @@ def test_the_example_of_a_domain_builds_in_any_folder(
     context = StepContext(seed=0, base=str(tmp_path))
     entry.check(context)
     records: list[Any] = [Record(f"example/{number}", number) for number in range(3)]
-    for step in domain.steps:
+    for step in domain.steps_of(entry):
         assert isinstance(step, BeamStep)
         worker = step.worker(entry, context)
         worker.setup()

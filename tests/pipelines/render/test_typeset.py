@@ -3,6 +3,7 @@ import pytest
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.render.formula_kinds import FORMULAS
+from step3vl.pipelines.render.plot import PlotRenderer
 from step3vl.pipelines.render.table_kinds import page_setup, parse_latex, write_table
 from step3vl.pipelines.render.typeset import TypesetRenderer, escape_latex
 from step3vl.pipelines.sources.tables import Table, make_table
@@ -23,6 +24,16 @@ def test_image_typst_and_latex_show_the_same_characters(name: str, renderer: Typ
         assert figure.png == renderer.formula(f"{SETUP}$ {formula.typst} $\n", formula.glyphs, None, 96).png
         if formula.latex is not None:
             assert renderer.latex_figure(formula.latex, "cm", 14, 96, ("#ffffff", "#000000"), 8).size > (20, 20)
+
+
+@pytest.mark.parametrize("face", ["cm", "dejavusans"])
+def test_a_formula_has_the_same_bytes_whatever_charts_were_rendered_before(
+    face: str, families: list[FontFamily], renderer: TypesetRenderer
+) -> None:
+    arguments = (r"\frac{x}{2} + \sqrt{y}", face, 14, 96, ("#ffffff", "#000000"), 8)
+    expected = renderer.latex_figure(*arguments).png
+    PlotRenderer(families).run("import matplotlib.pyplot as plt")
+    assert TypesetRenderer(families).latex_figure(*arguments).png == expected
 
 
 def test_a_formula_with_other_characters_is_refused(renderer: TypesetRenderer) -> None:

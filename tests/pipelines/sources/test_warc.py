@@ -1,5 +1,4 @@
 import gzip
-import runpy
 import zlib
 from pathlib import Path
 
@@ -7,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from step3vl.pipelines.sources.archive_site import response_record
 from step3vl.pipelines.sources.warc import WarcError, is_warc, parse_response, unpack_record, walk_records
 
-ROOT = Path(__file__).parents[3]
-record = runpy.run_path(str(ROOT / "data/samples/web/make_archive.py"))["response_record"]
-
 HTML = [("Content-Type", "text/html; charset=utf-8")]
-MEMBERS = [record(f"http://a.example/{number}", 200, HTML, b"<p>page %d" % number) for number in range(4)]
+MEMBERS = [response_record(f"http://a.example/{number}", 200, HTML, b"<p>page %d" % number) for number in range(4)]
 PLAIN = [gzip.decompress(member) for member in MEMBERS]
 
 
@@ -65,7 +62,9 @@ def test_a_bomb_is_not_decompressed(tmp_path: Path) -> None:
 
 def test_a_bomb_in_the_content_encoding_is_cut_at_the_limit() -> None:
     headers = [*HTML, ("Content-Encoding", "gzip")]
-    response = parse_response(gzip.decompress(record("http://a/", 200, headers, gzip.compress(bytes(50 << 20)))), 1000)
+    response = parse_response(
+        gzip.decompress(response_record("http://a/", 200, headers, gzip.compress(bytes(50 << 20)))), 1000
+    )
     assert response is not None and len(response.body) == 1001
 
 
@@ -77,7 +76,7 @@ def test_chunks_and_headers_are_decoded() -> None:
         ("x-a", "2"),
     ]
     body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-    response = parse_response(gzip.decompress(record("http://a/", 203, headers, body)), 100)
+    response = parse_response(gzip.decompress(response_record("http://a/", 203, headers, body)), 100)
     assert response is not None
     assert (response.status, response.mime, response.charset, response.body) == (203, "text/html", "GBK", b"abcde")
     assert response.headers["x-a"] == "1, 2"

@@ -27,7 +27,8 @@ def build(result: Callable) -> BuildProgress:
     for name, total, count in (("maps.build", 2, 2), ("icons.build", 10, 4)):
         segment = build.segments[name] = SegmentProgress(name, name, total, started=NOW - 50)
         for number in range(count):
-            segment.add(result(number, failed=name.startswith("icons"), written_bytes=10**6), NOW - 10, reused=False)
+            record = result(number, failed=name.startswith("icons"), written_bytes=10**6, seconds=40.0)
+            segment.add(record, NOW - 10, reused=False)
     build.segments["maps.build"].ended = NOW - 20
     example = DeadLetter(step="icons.build", error="ValueError", reason="<b>no icon", source="icons/7")
     build.segments["icons.build"].examples["icons.build", "ValueError"] = example

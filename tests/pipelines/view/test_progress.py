@@ -23,7 +23,7 @@ def test_counts_are_the_sums_of_the_fragments(result: Callable) -> None:
 def test_the_rate_is_that_of_the_last_minute(result: Callable) -> None:
     icons = segment()
     for number in range(30):
-        icons.add(result(number, read=100), 1001.0 + number, reused=False)
+        icons.add(result(number, read=100, seconds=1.0), 1001.0 + number, reused=False)
     assert icons.rate(1030.0) == pytest.approx(100)
     for number in range(30, 50):
         icons.add(result(number, read=100), 1030.0 + 10 * (number - 29), reused=False)
@@ -37,8 +37,18 @@ def test_fragments_from_before_count_for_no_rate(result: Callable) -> None:
     for number in range(90):
         icons.add(result(number), 1000.1, reused=True)
     assert (icons.rate(1010.0), icons.seconds_left(1010.0), icons.share) == (0.0, None, 0.9)
-    icons.add(result(90), 1010.0, reused=False)
+    icons.add(result(90, seconds=10.0), 1010.0, reused=False)
     assert icons.seconds_left(1010.0) == pytest.approx(90)
+
+
+def test_a_segment_that_waits_for_workers_is_measured_from_its_own_first_fragment(result: Callable) -> None:
+    icons = segment()
+    for number in range(4):
+        icons.add(result(number, seconds=5.0), 1305.0 + 5 * number, reused=False)
+    assert icons.rate(1320.0) == pytest.approx(50)
+    assert icons.seconds_left(1320.0) == pytest.approx(480)
+    icons.ended = 1320.0
+    assert icons.rate(2000.0) == pytest.approx(50), "also when it is done"
 
 
 def test_a_segment_whose_inputs_are_still_made_has_no_end(result: Callable) -> None:
@@ -53,7 +63,7 @@ def test_the_time_left_of_a_build_is_that_of_its_slowest_segment(result: Callabl
     build = BuildProgress("tiny", "root")
     for name, total in (("a", 10), ("b", 40)):
         build.segments[name] = SegmentProgress(name, name, total, started=1000.0)
-        build.segments[name].add(result(0), 1010.0, reused=False)
+        build.segments[name].add(result(0, seconds=10.0), 1010.0, reused=False)
     assert build.seconds_left(1010.0) == pytest.approx(390)
     assert [each.name for each in build.running] == ["a", "b"] and not build.done
 

@@ -61,16 +61,13 @@ def resolve_config(path: Path, overrides: list[str] | None, config_class: type[C
     return None
 
 
-def run_stage(
-    kind: str, path: Path, overrides: list[str] | None, out: Path | None = None, *, dry_run: bool, force: bool
-) -> None:
+def run_stage(kind: str, path: Path, overrides: list[str] | None, *, dry_run: bool, force: bool) -> None:
     """Run a stage by itself, as a command of its own.
 
     Args:
         kind: The kind of the stage, see ``step3vl.workflows.kinds``.
         path: The YAML file of its configuration.
         overrides: Fields to change.
-        out: The output directory; by default, the ``output`` of the configuration.
         dry_run: Whether to print the configuration instead.
         force: Whether to start from nothing.
     """
@@ -80,7 +77,7 @@ def run_stage(
 
         config: Any = resolve_config(path, overrides, KINDS[kind].load().config_class, dry_run)
         if config:
-            run_alone(kind, KINDS, config, out or Path(config.output), force)
+            run_alone(kind, KINDS, config, Path(config.output), force)
 
 
 def make_room(out: Path, finished: bool, force: bool, sources: Iterable[str | Path] = ()) -> None:

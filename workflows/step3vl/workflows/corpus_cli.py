@@ -24,7 +24,7 @@ Oversize = Literal["drop", "split", "truncate"]
 corpus = typer.Typer(
     cls=ordered_group(
         *("build", "plan", "domains", "cost", "clean"),
-        *("convert", "inspect", "verify", "doctor", "diff", "merge", "split", "schema"),
+        *("convert", "inspect", "verify", "verify-labels", "doctor", "diff", "merge", "split", "schema", "concepts"),
     ),
     help="Build a corpus from documents and images, convert others, and inspect them.",
     **SETTINGS,
@@ -168,6 +168,33 @@ def cost(
         cost_command(dataset, tokens, root, gpus=gpus, gpu_speedup=gpu_speedup, prices=prices, markdown=markdown)
 
 
+@corpus.command(
+    "concepts",
+    epilog="""
+[bold]Count[/bold]        step3vl corpus concepts 'laion/*.parquet' --list concepts.txt --out counts.tsv
+
+[bold]Then, in an entry of knowledge.pairs[/bold]   balance: {counts: counts.tsv, cap: 20000}
+""",
+)
+def concepts(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILES...", help="Patterns of Parquet tables and img2dataset's tars, paths or URLs."),
+    ],
+    names: Annotated[str, typer.Option("--list", metavar="FILE", help="The concepts, one a line.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="The table of counts, a path or URL.")],
+    beam_option: Annotated[
+        list[str] | None, typer.Option(metavar="OPTION", help="One of Beam's own; may be repeated.")
+    ] = None,
+) -> None:
+    """Count in how many captions each concept occurs: the first pass of concept balance."""
+    with command_context("interrupted"):
+        from step3vl.pipelines.concept_counts import count_concepts_of
+
+        captions, found = count_concepts_of(files, names, out, beam_options=tuple(beam_option or ()))
+        typer.echo(f"{captions} captions, {found} concepts: {out}")
+
+
 @corpus.command("clean", epilog="Example:  step3vl corpus clean runs/corpus")
 def clean(
     dataset: DatasetUrl,
@@ -243,21 +270,48 @@ def convert(
 def inspect(
     dataset: DatasetUrl,
     card: Annotated[
-        Path | None,
+        str | None,  # a folder or a URL, which would be another as a `Path`
         typer.Option(metavar="DIR", help="Also write a data card there, as Markdown and HTML with images."),
     ] = None,
+    sheets: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Instead, write a contact sheet of each task there: images beside labels."),
+    ] = None,
+    task: Task = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 16,
 ) -> None:
-    """Show what is in a dataset: samples, tokens, images, tasks, sizes, and what became of every record."""
+    """Show what is in a dataset: samples, tokens, tasks, how diverse they are, and what became of every record."""
     with command_context("interrupted"):
         from rich.console import Console
 
         from step3vl.data.dataset import Dataset
-        from step3vl.data.inspect import print_dataset, write_card
+        from step3vl.data.inspect import print_dataset, write_card, write_task_sheets
 
         opened = Dataset.open(dataset)
+        if sheets is not None:
+            for name in write_task_sheets(opened, sheets, samples, task):
+                typer.echo(f"{sheets}/{name}")
+            return
         print_dataset(opened, Console())
         if card is not None:
             write_card(opened, card)
+
+
+@corpus.command("verify-labels", epilog="Example:  step3vl corpus verify-labels runs/tiny/corpus --samples 100")
+def verify_labels(
+    dataset: DatasetUrl,
+    samples: Annotated[int, typer.Option(min=1, help="Random samples of each task, at most.")] = 200,
+    task: Task = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+) -> None:
+    """Measure the error rate of the labels of each task, by the independent checks that domains offer.
+
+    The result is kept beside the dataset, where its card and `corpus inspect` show it; with --task it is only printed.
+    """
+    with command_context("interrupted; nothing was written"):
+        from step3vl.workflows.corpus_commands import measure_label_errors
+
+        measure_label_errors(dataset, samples, seed, task)
 
 
 @corpus.command("verify", epilog="Example:  step3vl corpus verify runs/tiny/corpus --workers 4")

@@ -19,10 +19,18 @@ from step3vl.data.convert import (
     to_dataset,
     to_files,
 )
-from step3vl.data.dataset import MANIFEST, Dataset, Split
+from step3vl.data.dataset import MANIFEST, Dataset, Split, read_dead_letters
 from step3vl.data.dataset.combine import merge, split
 from step3vl.data.errors import UserError
-from step3vl.data.inspect import TableSection, compare, ledger_table, print_sections, verify
+from step3vl.data.inspect import (
+    TableSection,
+    compare,
+    label_tables,
+    ledger_table,
+    print_sections,
+    verify,
+    write_card,
+)
 from step3vl.data.sample import schema_text
 from step3vl.workflows.command import make_room
 from step3vl.workflows.config import did_you_mean
@@ -98,6 +106,18 @@ def verify_corpus(url: str, *, images: bool, workers: int) -> None:
     typer.echo(f"{url}: {report.shards} shards, {report.samples:,} samples, {report.size:,} bytes; {summary}")
     if rows:
         raise typer.Exit(1)
+
+
+def measure_label_errors(url: str, samples: int, seed: int, task: str | None) -> None:
+    """Check labels, print the error rate of each task, and keep it beside the dataset and in its card."""
+    from step3vl.pipelines.label_check import check_labels
+
+    dataset = Dataset.open(url)
+    report = check_labels(dataset, samples, seed, task)
+    if task is None:
+        report.save(dataset.files)
+        write_card(dataset, url, read_dead_letters(url, dataset.files.config))
+    print_sections([section for section in label_tables(report) if section.rows], Console())
 
 
 def diff_corpora(before: str, after: str) -> None:

@@ -1,6 +1,7 @@
 """One self-contained HTML page that says what a run did and what it showed, from the files that its stages left."""
 
 import datetime
+import io
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from PIL import Image
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import MANIFEST, Dataset, Manifest
+from step3vl.data.inspect import task_sheets
 from step3vl.data.storage import write_durably
 from step3vl.grading import split_reply
 from step3vl.workflows import claims, curves
@@ -25,7 +27,9 @@ from step3vl.workflows.stages import Context
 from step3vl.workflows.tables import format_duration
 
 CONTACT_SHEET_WIDTH = 1600
-"""Pixels to which the corpus's contact sheet is reduced."""
+"""Pixels to which the contact sheets of a corpus are reduced."""
+TASK_SAMPLES = 4
+"""How many samples of each task the page shows beside their labels."""
 RL_METRICS = (
     ("reward_mean", "reward"),
     ("heldout/reward_mean", "held-out reward"),
@@ -61,6 +65,8 @@ class CorpusSummary:
 
     manifest: Manifest
     contact_sheets: list[str]
+    task_sheets: list[tuple[str, str]]
+    """Of each task: its name, and the URL of an image of some samples beside their labels."""
     samples: int
     bytes: int
     text_tokens: int
@@ -193,21 +199,24 @@ def _examples(scores: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
 
 
 def _summarise_corpus(out: Path) -> CorpusSummary:
-    manifest = Dataset.open(out).manifest
-    contact_sheets = []
-    for path in sorted(out.rglob("contact*.[pj][np]g")):
-        with Image.open(path) as image:
-            contact_sheet = image.convert("RGB")
-        contact_sheet.thumbnail((CONTACT_SHEET_WIDTH, 8 * CONTACT_SHEET_WIDTH))
-        contact_sheets.append(data_url(contact_sheet))
+    dataset = Dataset.open(out)
+    manifest = dataset.manifest
     return CorpusSummary(
         manifest=manifest,
-        contact_sheets=contact_sheets,
+        contact_sheets=[_sheet_url(path) for path in sorted(out.rglob("contact*.[pj][np]g"))],
+        task_sheets=[(task, _sheet_url(io.BytesIO(png))) for task, png in task_sheets(dataset, TASK_SAMPLES)],
         samples=sum(shard.samples for shard in manifest.shards),
         bytes=sum(shard.size for shard in manifest.shards),
         text_tokens=sum(shard.text_tokens for shard in manifest.shards),
         image_tokens=sum(shard.image_tokens for shard in manifest.shards),
     )
+
+
+def _sheet_url(file: Path | io.BytesIO) -> str:
+    with Image.open(file) as image:
+        contact_sheet = image.convert("RGB")
+    contact_sheet.thumbnail((CONTACT_SHEET_WIDTH, 8 * CONTACT_SHEET_WIDTH))
+    return data_url(contact_sheet)
 
 
 def machine_facts() -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from step3vl.data.dataset.dead_letters import (
     DeadLetterWriter,
     dead_letter_part,
     example_dead_letters,
+    read_dead_letter_file,
     read_dead_letters,
     write_dead_letters,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "dead_letter_part",
     "duplicate_rank",
     "example_dead_letters",
+    "read_dead_letter_file",
     "read_dead_letters",
     "refuse_existing_dataset",
     "require_samples",

@@ -26,15 +26,14 @@ _SCHEMA = pa.schema([(name, pa.string()) for name in ("step", "error", "reason",
 
 
 class DeadLetterWriter:
-    """Writes a dead-letter table in a stream. The file appears when the writer is closed.
+    """Writes a dead-letter table in a stream. The file appears when the writer is closed, unless it has no rows.
 
     Args:
         path: The Parquet file. One of an earlier attempt is removed.
-        empty: Whether a table without rows is written too.
     """
 
-    def __init__(self, path: Path, *, empty: bool = False) -> None:
-        self._path, self._empty = path, empty
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._path.unlink(missing_ok=True)
         self._temporary = path.with_name(f".{path.name}.tmp")
         self._rows: list[DeadLetter] = []
@@ -63,7 +62,7 @@ class DeadLetterWriter:
 
     def close(self) -> None:
         """Write the rest and move the file to its path."""
-        if self._rows or (self._empty and self._file is None):
+        if self._rows:
             self._flush()
         if self._file is not None:
             self._file.close()
@@ -113,9 +112,14 @@ def read_dead_letters(folder: str | Path, store: StoreConfig = DEFAULT_STORE) ->
     if not parts and files.exists(DEAD_LETTERS):
         parts = [DEAD_LETTERS]
     for part in parts:
-        with pq.ParquetFile(files.open_ranges(part), pre_buffer=True) as file:
-            for batch in file.iter_batches(batch_size=_BATCH):
-                yield from map(DeadLetter.model_validate, batch.to_pylist())
+        yield from read_dead_letter_file(files, part)
+
+
+def read_dead_letter_file(store: Store, path: str) -> Iterator[DeadLetter]:
+    """The rows of a file of dead letters in order, in a stream. Raises StoreError."""
+    with pq.ParquetFile(store.open_ranges(path), pre_buffer=True) as file:
+        for batch in file.iter_batches(batch_size=_BATCH):
+            yield from map(DeadLetter.model_validate, batch.to_pylist())
 
 
 def _table(rows: Iterable[DeadLetter]) -> pa.Table:

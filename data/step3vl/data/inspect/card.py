@@ -15,6 +15,7 @@ from step3vl.data.inspect.tables import (
     TableSection,
     cell,
     ledger_table,
+    quality_tables,
     summary_tables,
     totals_table,
 )
@@ -72,6 +73,7 @@ def _sections(dataset: Dataset, dead_letters: Iterable[DeadLetter]) -> list[Tabl
     return [
         totals_table(dataset),
         ledger_table(dataset.manifest.ledger),
+        *quality_tables(dataset),
         *summary_tables(summarise(dataset)),
         TableSection("Examples of records that were not kept", ("step", "error", "reason", "source"), examples),
     ]

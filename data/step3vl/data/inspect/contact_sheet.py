@@ -23,7 +23,7 @@ from step3vl.data.sample.truth import ActionTruth, BoxTruth, PointsTruth, PointT
 _CELL = 200  # pixels of an image on the contact sheet
 _CAPTION = 44
 _COLUMNS = 6
-_FONT = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSansSC.otf"  # has Chinese, too
+FONT = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSansSC.otf"  # has Chinese, too
 _MAX_ROWS = 48
 _MAX_SEARCHED = 1 << 19  # rows of the index, unless a task was not met yet
 _READERS = 8  # samples that are read at a time, from a remote store
@@ -98,7 +98,7 @@ def _cell(sample: Sample) -> PILImage.Image:
 
 @lru_cache(1)
 def _caption_font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_FONT), 11)
+    return ImageFont.truetype(str(FONT), 11)
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, count: int = 1) -> list[str]:

@@ -9,11 +9,15 @@ from rich.table import Table
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.inspect.diversity import Diversity, measure_diversity
+from step3vl.data.inspect.label_report import LabelReport, TaskChecks, interval, listed
 from step3vl.data.inspect.summary import OTHER_SOURCES, Distribution, Summary, Total, summarise
 
 RIGHT_ALIGNED = {
     *("samples", "bytes", "tokens", "text tokens", "image tokens", "images", "number"),
     *("read", "kept", "emitted", "added", "removed", "changed"),
+    *("sampled", "questions", "phrasings", "top ten", "answers", "near-duplicates", "words", "trigrams", "sizes"),
+    *("checked", "wrong", "rate", "95 % interval", "distinct images"),
 }
 SHARE = "share of tokens"
 _MAX_SHARDS = 20  # listed individually
@@ -47,9 +51,6 @@ def totals_table(dataset: Dataset) -> TableSection:
 
 def ledger_table(steps: Iterable[LedgerStep]) -> TableSection:
     """What became of every record, step by step."""
-
-    def listed(counts: dict[str, int]) -> str:
-        return ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.items())) or "-"
 
     rows = [
         (step.name, step.read, step.kept, listed(step.dropped), listed(step.failed), step.emitted) for step in steps
@@ -109,6 +110,69 @@ def _distribution_table(distribution: Distribution) -> TableSection:
     return TableSection(name[0].upper() + name[1:], (name, "number", ""), rows)
 
 
+def diversity_tables(tasks: Sequence[Diversity]) -> list[TableSection]:
+    """Diversity by task, and what builders chose, by task and kind."""
+    columns = (
+        *("task", "sampled", "questions", "phrasings", "top ten", "answers", "near-duplicates", "words", "trigrams"),
+        *("distinct images", "sizes"),
+    )
+    rows = [
+        (
+            *(task.task, task.sampled, task.questions or "-", task.phrasings or "-", _percent(task.frequent)),
+            *(task.answers, _percent(task.near_duplicates), f"{task.word_entropy:.1f} bit"),
+            *(f"{task.trigram_entropy:.1f} bit", f"{task.distinct_images:,} of {task.images:,}", task.sizes),
+        )
+        for task in tasks
+    ]
+    traits = [
+        (task.task, ", ".join(f"{trait.name} {trait.values} ({trait.effective:.1f})" for trait in task.traits))
+        for task in tasks
+    ]
+    sampled = max((task.sampled for task in tasks), default=0)
+    title = (
+        f"Diversity in a random sample of at most {sampled:,} of each task: distinct questions, their phrasings, ..."
+    )
+    return [
+        TableSection(title, columns, rows),
+        TableSection("What builders chose", ("task", "kinds: values of each (effective number)"), traits),
+    ]
+
+
+def label_tables(report: LabelReport | None) -> list[TableSection]:
+    """The error rate of the labels of each task, and examples of wrong ones; nothing where none was measured."""
+    if report is None:
+        return []
+    rows = [
+        (name, task.checked, task.errors, *_error_rate(task), listed(task.wrong), listed(task.unchecked))
+        for name, task in report.tasks.items()
+    ]
+    columns = ("task", "checked", "wrong", "rate", "95 % interval", "what is wrong", "not checked")
+    examples = [
+        (name, example.reason, example.id, example.answer)
+        for name, task in report.tasks.items()
+        for example in task.examples
+    ]
+    title = (
+        f"Label errors that an independent check finds, in a random sample of at most {report.samples:,} of each task"
+    )
+    return [
+        TableSection(title, columns, rows),
+        TableSection("Labels found wrong", ("task", "what is wrong", "id", "answer"), examples),
+    ]
+
+
+def _error_rate(task: TaskChecks) -> tuple[str, str]:
+    """The rate of wrong labels, and its interval."""
+    if not task.checked:
+        return "-", "-"
+    low, high = interval(task.errors, task.checked)
+    return _percent(task.errors / task.checked), f"{_percent(low)} to {_percent(high)}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
 def cell(value: object) -> str:
     """A value as the text of a cell: thousands are separated, and white space is collapsed."""
     return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
@@ -128,4 +192,10 @@ def print_sections(sections: Iterable[TableSection], console: Console) -> None:
 def print_dataset(dataset: Dataset, console: Console) -> None:
     """Print shards, tasks, the ledger, and the summary of the samples."""
     sections = [shards_table(dataset), totals_table(dataset), ledger_table(dataset.manifest.ledger)]
-    print_sections([*sections, *summary_tables(summarise(dataset))], console)
+    sections += summary_tables(summarise(dataset)) + quality_tables(dataset)
+    print_sections([section for section in sections if section.rows], console)
+
+
+def quality_tables(dataset: Dataset) -> list[TableSection]:
+    """The diversity of each task, and the error rate of its labels as far as it was measured."""
+    return diversity_tables(measure_diversity(dataset)) + label_tables(LabelReport.load(dataset))

@@ -9,6 +9,7 @@ from step3vl.data.sample.answers import (
     parse_labelled_boxes,
     parse_points,
 )
+from step3vl.data.sample.checks import AbsentCheck, CellCheck, ChecksTruth, OrderCheck, PageCheck, PresentCheck
 from step3vl.data.sample.conversations import GuiStep, conversation, trajectory
 from step3vl.data.sample.crops import CropPlan, ImageError, ImageSpec, plan_crops
 from step3vl.data.sample.geometry import Box, Point, Size
@@ -17,6 +18,7 @@ from step3vl.data.sample.json_schema import sample_schema, schema_text
 from step3vl.data.sample.parts import (
     EXTENSION,
     FORMAT,
+    MAX_PIXELS,
     Image,
     ImageFormat,
     ImagePart,
@@ -25,6 +27,7 @@ from step3vl.data.sample.parts import (
     Pointer,
     TextPart,
     image,
+    require_pixels,
     text,
 )
 from step3vl.data.sample.sample import SAMPLE_VERSION, Kind, Message, Sample, Source, TokenCount, ToolCall
@@ -46,13 +49,17 @@ from step3vl.data.sample.truth import (
 __all__ = [
     "EXTENSION",
     "FORMAT",
+    "MAX_PIXELS",
     "NEEDS",
     "SAMPLE_VERSION",
+    "AbsentCheck",
     "Action",
     "ActionTruth",
     "AnyTruth",
     "Box",
     "BoxTruth",
+    "CellCheck",
+    "ChecksTruth",
     "CountTruth",
     "CropPlan",
     "GuiStep",
@@ -66,12 +73,15 @@ __all__ = [
     "Message",
     "NumberTruth",
     "OptionTruth",
+    "OrderCheck",
+    "PageCheck",
     "Part",
     "Parts",
     "Point",
     "PointTruth",
     "Pointer",
     "PointsTruth",
+    "PresentCheck",
     "Sample",
     "Size",
     "Source",
@@ -92,6 +102,7 @@ __all__ = [
     "parse_points",
     "plan_crops",
     "plan_image",
+    "require_pixels",
     "sample_schema",
     "schema_text",
     "text",

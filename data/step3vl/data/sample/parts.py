@@ -19,7 +19,7 @@ EXTENSION: dict[str, str] = {
 FORMAT: dict[str, str] = {
     "JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff",
 }  # fmt: skip
-_MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
+MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
 
 
 class Pointer(Config):
@@ -57,6 +57,12 @@ class Pointer(Config):
             raise InfrastructureError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
 
+def require_pixels(image: PILImage.Image) -> None:
+    """Raises ImageError for an image of more pixels than the model's default limit, before it is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}; shrink or cut it")
+
+
 class Image(Config):
     """An encoded image."""
 
@@ -88,16 +94,23 @@ class Image(Config):
         Raises:
             ImageError: The bytes are not a complete image of a known format and a size within the limits.
         """
-        pixels = open_image(data)
-        name = FORMAT.get(pixels.format or "")
-        if name is None:
-            raise ImageError(f"a {pixels.format} image is not one of {', '.join(EXTENSION)}: save it as PNG")
-        width, height = pixels.size
-        if width * height > _MAX_PIXELS:
-            raise ImageError(f"{width} x {height} pixels are more than {_MAX_PIXELS}; shrink or cut it")
-        width, height = to_rgb(pixels).size
-        fields = {"format": name, "width": width, "height": height, "sha256": hashlib.sha256(data).hexdigest()}
-        return cls.model_validate({**fields, "data": data})
+        opened = open_image(data)
+        if opened.format not in FORMAT:
+            raise ImageError(f"a {opened.format} image is not one of {', '.join(EXTENSION)}: save it as PNG")
+        require_pixels(opened)
+        return cls.from_decoded(data, FORMAT[opened.format], to_rgb(opened))
+
+    @classmethod
+    def from_decoded(cls, data: bytes, format: str, pixels: PILImage.Image) -> Self:
+        """The image of bytes that are decoded already.
+
+        Args:
+            data: An encoded image, kept as it is.
+            format: A value of `FORMAT`.
+            pixels: Upright.
+        """
+        fields = {"format": format, "width": pixels.width, "height": pixels.height}
+        return cls.model_validate({**fields, "sha256": hashlib.sha256(data).hexdigest(), "data": data})
 
     def stored_at(self, pointer: Pointer) -> Self:
         """The same image with a pointer in place of its bytes."""

@@ -121,6 +121,9 @@ class Source(Config):
     parents: tuple[str, ...] = ()
     """Ids of the samples that it was made from."""
 
+    traits: dict[str, str] = Field(default_factory=dict, exclude_if=lambda traits: not traits)
+    """What the builder chose, by kind: `font`, `layout`, `family`, `language`, ... The card says how diverse it is."""
+
 
 class TokenCount(Config):
     """Tokens of a sample for one tokenizer and one set of image sizes."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from step3vl.data.config import Config
 from step3vl.data.sample.action import NEEDS, Action
+from step3vl.data.sample.checks import ChecksTruth
 
 
 def _in_order(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -123,7 +124,7 @@ class MathTruth(Config):
 
 _Single = (
     TextTruth | TranscriptTruth | NumberTruth | CountTruth | OptionTruth | PointTruth | PointsTruth | BoxTruth
-    | ActionTruth | MathTruth
+    | ActionTruth | MathTruth | ChecksTruth
 )  # fmt: skip
 SingleTruth = Annotated[_Single, Field(discriminator="kind")]
 

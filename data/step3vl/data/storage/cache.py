@@ -3,14 +3,14 @@
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from step3vl.data.storage.files import new_file, write_all
 
 logger = logging.getLogger(__name__)
 
-MIN_BLOCKS = 16  # no block is larger than this part of the limit
+MIN_BLOCKS = 16  # no block is larger than this part of the limit; when as much was added, the size is checked
 
 
 class BlockCache:
@@ -27,7 +27,7 @@ class BlockCache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        self._unchecked = limit  # bytes that may have been added since the last check: at first, any number
+        self._bound = FolderBound(limit, lambda: folder.glob("??/*"))
 
     def get(self, name: str) -> bytes | None:
         """The block of this name, or None."""
@@ -51,10 +51,7 @@ class BlockCache:
         except OSError as error:
             logger.warning("no copy was kept in %s: %s", self._folder, error)
             return
-        self._unchecked += len(data)
-        if self._unchecked > self._limit // MIN_BLOCKS:
-            trim(self._folder.glob("??/*"), self._limit)
-            self._unchecked = 0
+        self._bound.add(len(data))
 
     def forget(self, name: str) -> None:
         """Remove a block."""
@@ -64,14 +61,29 @@ class BlockCache:
         return self._folder / name[:2] / name
 
 
-def trim(paths: Iterable[Path], limit: int, in_use: float = 0.0) -> None:
-    """Remove the least recently used files until the others hold no more than `limit` bytes.
+class FolderBound:
+    """Keeps files within a number of bytes, which is checked only after a sixteenth of it was added.
 
     Args:
-        paths: The files. Their modification times are those of their last use; other processes may remove them.
         limit: In bytes.
+        paths: Lists the files. Their modification times are those of their last use; other processes may remove them.
         in_use: Seconds after its last use that a file stays, even beyond the limit.
     """
+
+    def __init__(self, limit: int, paths: Callable[[], Iterable[Path]], in_use: float = 0.0) -> None:
+        self._limit, self._paths, self._in_use = limit, paths, in_use
+        self._unchecked = limit  # bytes that may have been added since the last check: at first, any number
+
+    def add(self, size: int) -> None:
+        """Note that so many bytes were added, and remove the least recently used files where they are too many."""
+        self._unchecked += size
+        if self._unchecked > self._limit // MIN_BLOCKS:
+            _trim(self._paths(), self._limit, self._in_use)
+            self._unchecked = 0
+
+
+def _trim(paths: Iterable[Path], limit: int, in_use: float) -> None:
+    """Remove the least recently used files until the others hold no more than `limit` bytes."""
     files = []
     for path in paths:
         try:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from step3vl.data.storage.cache import trim
+from step3vl.data.storage.cache import FolderBound
 from step3vl.data.storage.files import new_file, write_all
 from step3vl.data.storage.shared_stores import store_of
 from step3vl.data.storage.store import Store
@@ -30,8 +30,8 @@ class FileCache:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self._folder, self._limit = folder, limit
-        self._unchecked = limit  # bytes that may have been added since the last check: at first, any number
+        self._folder = folder
+        self._bound = FolderBound(limit, folder.iterdir, _IN_USE)  # what killed processes left, too
 
     def local_path(self, url: str, version: str, config: StoreConfig | None = None) -> Path:
         """The path of a file on this machine: its own if it is local, otherwise that of a copy, fetched once.
@@ -53,11 +53,9 @@ class FileCache:
         if not _touch(copy):
             self._folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._folder / f".{name}.lock"):
-                if not _touch(copy):  # unless another process fetched it meanwhile
-                    self._unchecked += _download(store, path, version, copy)
-            if self._unchecked > self._limit // 16:
-                trim(self._folder.iterdir(), self._limit, _IN_USE)  # what killed processes left, too
-                self._unchecked = 0
+                fetched_elsewhere = _touch(copy)  # by another process meanwhile
+                size = 0 if fetched_elsewhere else _download(store, path, version, copy)
+            self._bound.add(size)
         return copy
 
 

@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from step3vl.data.storage.file_info import FileInfo
@@ -32,8 +33,8 @@ def list_files(pattern: str, config: StoreConfig = DEFAULT_STORE) -> Iterator[Fi
     if root.startswith("http"):  # where `?` begins a query
         parts = [path.replace("*", "[*]")] if "*" in path else [path]
     store = Store(root, config)
-    for info in _walk(store, parts, "", frozenset({0})) if parts else ():
-        yield info._replace(path=store.absolute(info.path))
+    if parts:
+        yield from _walk(store, parts, "", frozenset({0}))
 
 
 def _walk(store: Store, parts: list[str], folder: str, states: frozenset[int]) -> Iterator[FileInfo]:
@@ -46,32 +47,40 @@ def _walk(store: Store, parts: list[str], folder: str, states: frozenset[int]) -
             yield from _walk(store, parts, f"{path}/", frozenset({state + 1}))
         else:
             try:
-                yield store.info(path)
+                yield store.info(path)._replace(path=store.absolute(path))
             except ABSENT:
                 return
         return
+    absolute, files = store.absolute(folder), [parts[state] for state in states if state + 1 == len(parts)]
     for entry in store.entries(folder.rstrip("/")):
-        path = f"{folder}{entry.name}"
+        name = entry.name
         if not entry.is_folder:
-            if any(state + 1 == len(parts) and _matches(entry.name, parts[state]) for state in states):
-                try:
-                    yield entry.info(path)
-                except ABSENT:  # removed since, or a link to nothing
-                    continue
+            for part in files:
+                if _expression(part).match(name):
+                    break
+            else:
+                continue
+            try:
+                info = entry.info(absolute + name)
+            except ABSENT:  # removed since, or a link to nothing
+                continue
+            yield info
             continue
+        path = f"{folder}{name}"
         below = {
             state if parts[state] == _ANY else state + 1
             for state in states
-            if (parts[state] == _ANY or state + 1 < len(parts)) and _matches(entry.name, parts[state])
+            if (parts[state] == _ANY or state + 1 < len(parts)) and _expression(parts[state]).match(name)
         }
         if below and not (store.local and _is_loop(Path(store.path(path)))):
             yield from _walk(store, parts, f"{path}/", frozenset(below))
 
 
-def _matches(name: str, part: str) -> bool:
-    if name.startswith(".") and not part.startswith("."):
-        return False
-    return part == _ANY or fnmatch.fnmatchcase(name, part)
+@lru_cache
+def _expression(part: str) -> re.Pattern[str]:
+    """What the names match that a part of a pattern matches."""
+    expression = "" if part == _ANY else fnmatch.translate(part)
+    return re.compile(expression if part.startswith(".") else rf"(?!\.){expression}")
 
 
 def _is_loop(folder: Path) -> bool:

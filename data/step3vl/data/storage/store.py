@@ -179,9 +179,11 @@ class Store:
                     read_file() if start is None or stop is None else self._slices.read(self.path(path), start, stop)
                 )
             fs = self._fs
-            limit = {"timeout": self.config.timeout} if fs.async_impl else {}
+            options = {"timeout": self.config.timeout} if fs.async_impl else {}
+            if start is None and hasattr(fs, "max_concurrency"):  # s3fs else asks for the size first, to read in parts
+                options["max_concurrency"] = 1
             try:
-                data = fs.cat_file(self.path(path), start=start, end=stop, **limit)
+                data = fs.cat_file(self.path(path), start=start, end=stop, **options)
             except FINAL:
                 raise
             except Exception:

@@ -5,7 +5,6 @@ an address that was checked, so that DNS rebinding gains nothing. A redirect is 
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
@@ -14,13 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from step3vl.data.public_addresses import is_public
 from step3vl.inference.server.errors import ApiError
 
 MAX_REDIRECTS = 3
 MAX_CONNECTIONS = 16
 TIMEOUT = 15.0  # seconds for one image, with its redirects
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 HEADERS = [("User-Agent", "step3vl"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 
 
@@ -132,25 +131,6 @@ async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host, in the system's order. Raises OSError when it has none."""
     entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in entries]
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is globally reachable: not private, loopback, link-local, shared or multicast.
-
-    An IPv6 address that embeds an IPv4 address (mapped, NAT64, 6to4, Teredo) is as public as that address.
-    """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False  # an IPv6 address with a zone is link-local
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = [parsed.ipv4_mapped, parsed.sixtofour, *(parsed.teredo or ())]
-        if parsed in NAT64:
-            inner.append(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF))
-        embedded = [inner_address for inner_address in inner if inner_address is not None]
-        if embedded:
-            return all(is_public(str(inner_address)) for inner_address in embedded)
-    return parsed.is_global and not parsed.is_multicast
 
 
 def shorten_url(url: str) -> str:

@@ -1,5 +1,6 @@
 """The accounts of a pipeline: added up by its workers, and checked to reconcile."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
@@ -10,7 +11,7 @@ from step3vl.data.dataset import DROPPED, SHARDS_STEP, DeadLetter, Ledger, Ledge
 from step3vl.data.errors import UserError
 
 TOKENS = "tokens"  # the ledger's name of the counting step
-MODULUS = 1 << 128  # of sums of hashes, which no order of the files changes
+_MODULUS = 1 << 128  # of sums of hashes
 _EARLY = 200  # records after which a step that mostly fails is stopped
 _MOSTLY = 0.5
 
@@ -43,6 +44,8 @@ class Report(Config):
     """By name of the entry."""
     text_bytes: int = 0
     """Of the samples."""
+    fragments: dict[str, int] = Field(default_factory=dict)
+    """Committed, by name of the segment."""
 
     def __add__(self, other: Self) -> Self:
         return self.merge([self, other])
@@ -53,7 +56,9 @@ class Report(Config):
         reports = list(reports)
         inputs: dict[str, InputTotal] = {}
         examples: dict[tuple[str, str], DeadLetter] = {}
+        fragments: Counter[str] = Counter()
         for report in reports:
+            fragments.update(report.fragments)
             for name, total in report.inputs.items():
                 inputs[name] = inputs[name] + total if name in inputs else total
             for example in report.examples:
@@ -65,14 +70,20 @@ class Report(Config):
             examples=tuple(examples[key] for key in sorted(examples)),
             inputs=dict(sorted(inputs.items())),
             text_bytes=sum(report.text_bytes for report in reports),
+            fragments=dict(sorted(fragments.items())),
         )
+
+
+def sum_hashes(hashes: Iterable[int]) -> str:
+    """The sum of hashes modulo 2**128, in hexadecimal; no order changes it."""
+    return f"{sum(hashes) % _MODULUS:032x}"
 
 
 def add_hashes(first: str, second: str) -> str:
     """The sum of two hashes in hexadecimal, modulo 2**128; an empty one is nothing."""
     if not (first and second):
         return first or second
-    return f"{(int(first, 16) + int(second, 16)) % MODULUS:032x}"
+    return sum_hashes([int(first, 16), int(second, 16)])
 
 
 def first_examples(dead_letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:

@@ -17,11 +17,14 @@ class StepContext:
         seed: Of the corpus.
         base: The absolute folder that relative patterns start from.
         store: How remote stores are used.
+        root: URL of the folder of everything between steps, for what a worker keeps even when its entry changes, such
+            as images that were fetched; empty outside a build.
     """
 
     seed: int
     base: str
     store: StoreConfig = DEFAULT_STORE
+    root: str = ""
 
     def local_path(self, file: InputFile) -> Path:
         """The file on this machine; a remote one is fetched once, into a cache of bounded size.

@@ -3,11 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
 from pydantic import Field
 
 from step3vl.data.config import Config
+from step3vl.data.errors import UserError
 from step3vl.data.sample import Kind, Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Annotator, Worker
@@ -18,12 +19,19 @@ FractionRange = tuple[float, float]
 """Lowest and highest, as fractions."""
 
 
+class MissingProgram(UserError):
+    """An entry needs a program that this machine lacks, such as a browser; the message says how to install it."""
+
+
 class FileSource(Config):
     """Files under one licence."""
 
     files: tuple[str, ...] = Field(min_length=1)
     """Patterns of paths or URLs; `**` matches any folders."""
     licence: str
+    optional: bool = False
+    """Whether the files may be missing, as those of a package that is not installed everywhere: a pattern that matches
+    nothing is then a warning. Otherwise it ends the build."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,12 @@ class DomainEntry(Config):
         return ()
 
     def check(self, context: StepContext) -> None:
-        """Raises UserError when the entry names what does not exist; called before anything runs."""
+        """Called before anything runs.
+
+        Raises:
+            UserError: The entry names what does not exist.
+            MissingProgram: The entry needs a program that is not there.
+        """
         context.assets(self.assets())
 
 
@@ -124,6 +137,8 @@ class ModelStep(Generic[EntryT]):
         output: The type of the annotated values, a pydantic model.
         batch: Values that the model takes at once.
         time_limit: Seconds that a value may take.
+        when: Whether an entry has the step; all have it by default. A step that may be missing emits the type of
+            values that it reads.
     """
 
     name: str
@@ -132,9 +147,33 @@ class ModelStep(Generic[EntryT]):
     output: type
     batch: int = 1
     time_limit: float | None = None
+    when: Callable[[EntryT], bool] | None = None
 
 
 Step = BeamStep[Any] | ModelStep[Any]
+
+
+class Unchecked(Exception):
+    """Raised by a label check that can tell nothing of a sample.
+
+    Args:
+        reason: A short word that the report counts by.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LabelCheck(Protocol):
+    """A second opinion on finished samples, by other means than those that made and proved their labels."""
+
+    def __call__(self, sample: Sample, /) -> str | None:
+        """None for a right label, or a short word for what is wrong with it.
+
+        Raises:
+            Unchecked: The check can tell neither. Any other exception counts as one of those, by its name.
+        """
 
 
 @dataclass(frozen=True)
@@ -145,13 +184,17 @@ class Domain(Generic[EntryT]):
         entry: The configuration; the literal of its `domain` field names the domain.
         steps: In order; each reads what the one before it emits, the first the entry's inputs. The last is a
             `BeamStep` that emits samples.
-        example: The fields of a small entry that builds, without `domain` and `name`; for `corpus domains` and
-            editors.
+        example: The fields of a small entry, without `domain` and `name`, which builds in a few seconds from the
+            repository's root: files are committed samples, named by relative patterns below `data/samples/`. For
+            `corpus domains`, for editors, and for the tests that build it on every engine.
+        label_check: Makes the independent check of the samples of an entry, by which `corpus verify-labels` measures
+            the error rate of labels. It loads what it needs when it is made.
     """
 
     entry: type[EntryT]
     steps: tuple[Step, ...]
     example: Mapping[str, Any] = field(default_factory=dict)
+    label_check: Callable[[EntryT, StepContext], LabelCheck] | None = None
 
     def __post_init__(self) -> None:
         if not self.steps or not isinstance(self.steps[-1], BeamStep) or self.steps[-1].output is not Sample:
@@ -159,6 +202,13 @@ class Domain(Generic[EntryT]):
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError(f"two steps of {self.entry.__name__} have one name")
+        for before, step in zip((None, *self.steps), self.steps, strict=False):
+            if isinstance(step, ModelStep) and step.when and (before is None or before.output is not step.output):
+                raise ValueError(f"step {step.name} of {self.entry.__name__} has `when`: it must emit what it reads")
+
+    def steps_of(self, entry: EntryT) -> tuple[Step, ...]:
+        """The steps that an entry has."""
+        return tuple(step for step in self.steps if isinstance(step, BeamStep) or not step.when or step.when(entry))
 
     @property
     def name(self) -> str:

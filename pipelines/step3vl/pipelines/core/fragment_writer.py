@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from step3vl.data.dataset import DeadLetter
-from step3vl.data.errors import InfrastructureError, describe_error
-from step3vl.data.sample import Image, Pointer, Sample, TextPart
-from step3vl.data.storage import Store, StoreError
+from step3vl.data.errors import describe_error
+from step3vl.data.sample import Image, Pointer, Sample
+from step3vl.data.storage import Store, StoreError, request_count
+from step3vl.data.storage.files import write_all
 from step3vl.pipelines.core.blocks import pack_sample
+from step3vl.pipelines.core.commits import COMMIT_REQUESTS
 from step3vl.pipelines.core.fragments import FragmentResult
 from step3vl.pipelines.core.pointers import relative
 from step3vl.pipelines.core.rows import (
@@ -30,6 +32,7 @@ from step3vl.pipelines.core.rows import (
     record_row,
     record_schema,
 )
+from step3vl.pipelines.core.samples import texts_of
 from step3vl.pipelines.core.steps import Record
 
 PART, ROWS, DEAD_LETTERS = "bin", "parquet", "dead.parquet"  # endings
@@ -87,6 +90,7 @@ class FragmentWriter:
         self._schema = SAMPLE_SCHEMA if output is Sample else record_schema(output)
         self._text_bytes = 0
         self._end = 0  # of the part file
+        self._requests = request_count()
 
     def __enter__(self) -> Self:
         self._files: dict[str, _OpenFile] = {}
@@ -115,7 +119,7 @@ class FragmentWriter:
         for output in outputs:
             if isinstance(output, Sample):
                 row = self._sample_row(key, output, prepared)
-                prepared.text_bytes += _text_bytes(output)
+                prepared.text_bytes += sum(len(text.encode()) for text in texts_of(output))
             else:
                 row = self._record_row(output, prepared)
             prepared.rows.append(encode_row(row))
@@ -182,6 +186,7 @@ class FragmentWriter:
             if self._dead_letters is not None:
                 self._dead_letters.close()
             self._stack.close()
+            requests = request_count() - self._requests
             files = {ending: file.size for ending, file in self._files.items()}
             result = result.model_copy(
                 update={
@@ -189,6 +194,7 @@ class FragmentWriter:
                     "files": files,
                     "text_bytes": self._text_bytes,
                     "written_bytes": sum(files.values()),
+                    "requests": requests + COMMIT_REQUESTS,
                 }
             )
             self._store.put(f"{self._path}.json", result.model_dump_json().encode())
@@ -204,12 +210,10 @@ class FragmentWriter:
 
     @contextmanager
     def _file_errors(self) -> Iterator[None]:
-        """Whatever a store raises as it is written, each with classes of its own, is the machine's."""
+        """What the operating system raises becomes a `StoreError`, as what a remote store raises is already."""
         try:
             yield
-        except InfrastructureError:
-            raise
-        except Exception as error:
+        except (OSError, MemoryError) as error:
             raise StoreError(f"{self._store.url}/{self._path} cannot be written: {describe_error(error)}") from error
 
 
@@ -225,10 +229,8 @@ class _OpenFile:
     def write(self, data: Any) -> int:
         if self.discarded:
             return len(data)
-        view = memoryview(data)
-        self.size += view.nbytes
-        while view:  # an unbuffered file may take less
-            view = view[self._file.write(view) :]
+        self.size += memoryview(data).nbytes
+        write_all(self._file, data)
         return len(data)
 
     def flush(self) -> None:
@@ -236,9 +238,3 @@ class _OpenFile:
 
     def close(self) -> None:
         """Nothing: whoever opened the file closes it."""
-
-
-def _text_bytes(sample: Sample) -> int:
-    texts = [part.text for part in sample.parts() if isinstance(part, TextPart)]
-    texts += [message.reasoning_content for message in sample.messages or () if message.reasoning_content]
-    return sum(len(text.encode()) for text in texts)

@@ -10,6 +10,7 @@ from step3vl.data.config import Config
 from step3vl.data.dataset import LedgerStep
 from step3vl.data.errors import UserError
 from step3vl.data.storage import Store
+from step3vl.pipelines.core.commits import Commit
 from step3vl.pipelines.core.inputs import InputFile
 
 BUCKETS = 64
@@ -39,21 +40,25 @@ class Fragment(Config):
     files: tuple[InputFile, ...] = ()
     rows: RowRange | None = None
 
+    def dump(self) -> str:
+        """As JSON, for a work list."""
+        return self.model_dump_json(exclude_defaults=True)
 
-class FragmentResult(Config):
+
+class FragmentResult(Commit):
     """What became of a fragment; its commit record."""
 
     id: str
     rows: int
     """In the Parquet file."""
-    files: dict[str, int] = Field(default_factory=dict)
-    """By ending (`bin`, `parquet`, `dead.parquet`): size in bytes. Whoever reads of a file checks hashes in it."""
     accounts: tuple[LedgerStep, ...] = ()
     """Of the steps of the segment, in their order."""
     content: str = ""
     """Of input files: the sum of the hashes of their keys and contents modulo 2**128, in hexadecimal."""
     text_bytes: int = 0
     """Of the texts of the samples, in UTF-8."""
+    paid: dict[str, float] = Field(default_factory=dict)
+    """What models on servers took, by name: `prompt_tokens`, `completion_tokens`, `price`."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     """Of this process while it worked on the fragment, and of the processes of steps with a time limit."""
@@ -72,6 +77,11 @@ def number_fragments(start: int, stop: int) -> Iterator[Fragment]:
         yield Fragment(id=f"{first:08}-{last:08}", numbers=(first, last))
 
 
+def fragment_count(count: int) -> int:
+    """How many fragments the numbers from 0 to `count` are."""
+    return -(-count // _NUMBERS)
+
+
 def next_ranges(path: str, parent: str, rows: int) -> Iterator[Fragment]:
     """The fragments of the rows of a committed fragment.
 
@@ -83,6 +93,17 @@ def next_ranges(path: str, parent: str, rows: int) -> Iterator[Fragment]:
     for start in range(0, rows, _ROWS):
         stop = min(start + _ROWS, rows)
         yield Fragment(id=f"{parent}.{start:06}-{stop:06}", rows=RowRange(path=path, start=start, stop=stop))
+
+
+def all_rows(path: str, fragment: str, rows: int) -> Fragment:
+    """All rows of a committed fragment, for whoever reads it whole.
+
+    Args:
+        path: Of the fragment, relative to the root and without an ending.
+        fragment: Its id.
+        rows: Their number.
+    """
+    return Fragment(id=fragment, rows=RowRange(path=path, start=0, stop=rows))
 
 
 def bucket_of(key: str) -> int:

@@ -3,6 +3,7 @@
 Workers list, pattern by pattern and folder by folder, so no process ever holds the list of all inputs.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from blake3 import blake3
 
 from step3vl.data.config import Config
 from step3vl.data.errors import InfrastructureError, UserError
-from step3vl.data.storage import StoreConfig, is_url, list_files
+from step3vl.data.storage import FileInfo, StoreConfig, is_url, list_files
+
+_log = logging.getLogger(__name__)
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -31,7 +34,9 @@ class InputFile(Config):
     licence: str
 
 
-def list_pattern(pattern: str, licence: str, *, entry: str, base: str, store: StoreConfig) -> Iterator[InputFile]:
+def list_pattern(
+    pattern: str, licence: str, *, entry: str, base: str, store: StoreConfig, optional: bool = False
+) -> Iterator[InputFile]:
     """The files that match a pattern, in no particular order.
 
     Args:
@@ -41,11 +46,20 @@ def list_pattern(pattern: str, licence: str, *, entry: str, base: str, store: St
         entry: The name of the entry, for the error.
         base: An absolute local folder.
         store: How remote stores are used.
+        optional: Whether it may match nothing, which is then a warning.
 
     Raises:
-        UserError: The pattern matches nothing, or a file whose name is not Unicode.
+        UserError: The pattern matches nothing and is not optional, or it matches a file whose name is not Unicode.
         StoreError: The store does not answer.
     """
+    for key, file in list_keys(pattern, entry=entry, base=base, store=store, optional=optional):
+        yield InputFile(key=key, url=file.path, size=file.size, version=file.version, licence=licence)
+
+
+def list_keys(
+    pattern: str, *, entry: str, base: str, store: StoreConfig, optional: bool = False
+) -> Iterator[tuple[str, FileInfo]]:
+    """The key, and what the store tells, of each file that `list_pattern` lists; as cheap as millions of them need."""
     spelled, listed = _roots(pattern, base)
     empty = True
     for file in list_files(absolute_pattern(pattern, base), store):
@@ -53,8 +67,10 @@ def list_pattern(pattern: str, licence: str, *, entry: str, base: str, store: St
         key = spelled + file.path.removeprefix(listed)
         if not _is_unicode(key):
             raise UserError(f"{entry}: the name of {key!a} is not Unicode; rename the file or narrow {pattern!r}")
-        yield InputFile(key=key, url=file.path, size=file.size, version=file.version, licence=licence)
-    if empty:
+        yield key, file
+    if empty and optional:
+        _log.warning("%s: no file matches %r%s; nothing of it is built", entry, pattern, _from(pattern, base))
+    elif empty:
         raise UserError(f"{entry}: no file matches {pattern!r}{_from(pattern, base)}; correct the pattern")
 
 
@@ -96,6 +112,8 @@ def _roots(pattern: str, base: str) -> tuple[str, str]:
 
 def _is_unicode(name: str) -> bool:
     """Whether a name can be written; Linux allows any bytes in one, which Python shows as lone surrogates."""
+    if name.isascii():
+        return True
     try:
         name.encode()
     except UnicodeEncodeError:

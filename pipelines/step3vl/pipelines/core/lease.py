@@ -17,6 +17,7 @@ from typing import Self
 from step3vl.data.config import Config
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.storage import Store
+from step3vl.pipelines.core.commits import read_model
 
 LEASE = "lease.json"
 INTERVAL = 15.0  # seconds between two renewals
@@ -142,10 +143,7 @@ def read_holder(store: Store) -> Holder | None:
     Raises:
         StoreError: The store does not answer.
     """
-    try:
-        return Holder.model_validate_json(store.read_all(LEASE))
-    except (FileNotFoundError, ValueError):
-        return None
+    return read_model(store, LEASE, Holder)
 
 
 def _explain(url: str, other: Holder) -> str:

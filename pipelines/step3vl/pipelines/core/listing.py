@@ -6,24 +6,28 @@ earlier build whose files have not changed are kept, so that new and changed fil
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+from pydantic import TypeAdapter
 from xxhash import xxh3_64_intdigest, xxh3_128_intdigest
 
 from step3vl.data.storage import file_cache
-from step3vl.pipelines.core.accounts import MODULUS, InputTotal, Report
+from step3vl.pipelines.core.accounts import InputTotal, Report, sum_hashes
 from step3vl.pipelines.core.beam import as_text
 from step3vl.pipelines.core.domain import Numbers
 from step3vl.pipelines.core.fragments import bucket_of, load_plan, number_fragments, plan_fragments, save_plan
-from step3vl.pipelines.core.inputs import InputFile, file_hash, list_pattern
+from step3vl.pipelines.core.inputs import InputFile, file_hash, list_keys
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.core.work_list import Work
 
 _NUMBERS = 250_000  # numbers whose fragments one worker lists; a multiple of a fragment's
 _PACK = 500  # files in an element
+_FILES = TypeAdapter(list[InputFile])
+_PACKS = "packs"
 _REPORTS = "reports"
 _WORK = "work"
 
@@ -62,10 +66,11 @@ class ListInputs(beam.PTransform):
             | "deal ranges" >> beam.Reshuffle()
             | beam.FlatMapTuple(_blocks).with_output_types(str)
         )
-        packs = pipeline | ListFiles(self._chains, self._staging, self._fraction)
-        planned = packs | beam.GroupByKey() | beam.ParDo(self._plan).with_outputs(_REPORTS, main=_WORK)
+        files = pipeline | ListFiles(self._chains, self._staging, self._fraction)
+        planned = files.packs | beam.GroupByKey() | beam.ParDo(self._plan).with_outputs(_REPORTS, main=_WORK)
         work = (numbers, as_text(planned, _WORK)) | "all inputs" >> beam.Flatten() | "deal" >> beam.Reshuffle()
-        return Listing(work, (totals, as_text(planned, _REPORTS)) | "all totals" >> beam.Flatten())
+        reports = (totals, files.reports, as_text(planned, _REPORTS)) | "all totals" >> beam.Flatten()
+        return Listing(work, reports)
 
 
 def number_counts(chains: Chains, fraction: float) -> dict[int, int]:
@@ -94,61 +99,102 @@ def _blocks(number: int, start: int, stop: int) -> Iterator[str]:
         yield Work(number, fragment).dump()
 
 
+class FileListing(NamedTuple):
+    """What `ListFiles` gives.
+
+    Attributes:
+        packs: Packs of `InputFile` as JSON, keyed by first segment and bucket.
+        reports: `Report`s with the hashes of the listings, as JSON. A file that two patterns match is in them twice.
+    """
+
+    packs: PCollection[tuple[str, str]]
+    reports: PCollection[str]
+
+
 class ListFiles(beam.PTransform):
-    """The input files of all entries: packs of `InputFile` as JSON, keyed by first segment and bucket.
+    """List the input files of all entries.
 
     Args:
         chains: The segments of all entries.
         staging: Where relative patterns start from.
         fraction: Of the files that are used.
+        packs: Whether the files are wanted, and not only the reports.
     """
 
-    def __init__(self, chains: Chains, staging: Staging, fraction: float) -> None:
+    def __init__(self, chains: Chains, staging: Staging, fraction: float, *, packs: bool = True) -> None:
         super().__init__()
         self._chains = chains
-        self._list = _ListPattern(chains, staging, fraction)
+        self._list = _ListPattern(chains, staging, fraction, packs)
 
-    def expand(self, pipeline: PBegin) -> PCollection[tuple[str, str]]:
+    def expand(self, pipeline: PBegin) -> Any:  # FileListing; Beam has no hint for several outputs
         patterns = file_patterns(self._chains)
         listed = pipeline | "patterns" >> beam.Create(patterns) | "deal patterns" >> beam.Reshuffle()
-        return listed | beam.ParDo(self._list).with_output_types(tuple[str, str])
+        outputs = listed | beam.ParDo(self._list).with_outputs(_REPORTS, main=_PACKS)
+        packs = outputs[_PACKS] | _PACKS >> beam.Map(tuple).with_output_types(tuple[str, str])
+        return FileListing(packs, as_text(outputs, _REPORTS))
 
 
-def file_patterns(chains: Chains) -> list[tuple[int, str, str]]:
-    """The patterns of all entries that read files, with the number of the first segment and the licence."""
+class FilePattern(NamedTuple):
+    """A pattern of an entry that reads files.
+
+    Attributes:
+        number: Of the entry's first segment.
+        pattern: A path or a URL.
+        licence: Of the files.
+        optional: Whether it may match nothing.
+    """
+
+    number: int
+    pattern: str
+    licence: str
+    optional: bool
+
+
+def file_patterns(chains: Chains) -> list[FilePattern]:
+    """The patterns of all entries that read files."""
     patterns = []
     for number, *_ in chains.entries():
         inputs = chains.segments[number].entry.inputs()
         if not isinstance(inputs, Numbers):
-            patterns += [(number, pattern, source.licence) for source in inputs.sources for pattern in source.files]
+            for source in inputs.sources:
+                patterns += [FilePattern(number, file, source.licence, source.optional) for file in source.files]
     return patterns
 
 
 class _ListPattern(beam.DoFn):
-    def __init__(self, chains: Chains, staging: Staging, fraction: float) -> None:
+    def __init__(self, chains: Chains, staging: Staging, fraction: float, packs: bool) -> None:
         self._chains = chains
         self._staging = staging
         self._limit = fraction * 2**64
+        self._packs = packs
 
     def setup(self) -> None:
         self._staging.heartbeats.start()
 
-    def process(self, element: tuple[int, str, str]) -> Iterator[tuple[str, str]]:
-        number, pattern, licence = element
+    def process(self, element: FilePattern) -> Iterator[Any]:
+        number, pattern, licence, optional = element
         entry = self._chains.segments[number].entry.name
         packs: dict[int, list[dict[str, Any]]] = {}
         base, store = self._staging.base, self._staging.store
+        total = 0
         with self._staging.heartbeats.working(f"listing {pattern}"):
-            for file in list_pattern(pattern, licence, entry=entry, base=base, store=store):
-                if xxh3_64_intdigest(file.key.encode()) >= self._limit:
+            for key, file in list_keys(pattern, entry=entry, base=base, store=store, optional=optional):
+                if xxh3_64_intdigest(key.encode()) >= self._limit:
                     continue
-                bucket = bucket_of(file.key)
+                total += xxh3_128_intdigest(f"{key}\0{file.size}\0{file.version}".encode())
+                if not self._packs:
+                    continue
+                bucket = bucket_of(key)
                 pack = packs.setdefault(bucket, [])
-                pack.append(file.model_dump())
+                pack.append(
+                    {"key": key, "url": file.path, "size": file.size, "version": file.version, "licence": licence}
+                )
                 if len(pack) == _PACK:
                     yield f"{number}/{bucket}", json.dumps(packs.pop(bucket))
         for bucket, pack in packs.items():
             yield f"{number}/{bucket}", json.dumps(pack)
+        report = Report(inputs={entry: InputTotal(listing=sum_hashes([total]))})
+        yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
 
 
 class _PlanBucket(beam.DoFn):
@@ -162,25 +208,16 @@ class _PlanBucket(beam.DoFn):
     def process(self, group: tuple[str, Iterable[str]]) -> Iterator[Any]:
         number, bucket = map(int, group[0].split("/"))
         entry = self._chains.segments[number].entry.name
-        files = [InputFile.model_validate(file) for pack in group[1] for file in json.loads(pack)]
+        files = chain.from_iterable(map(_FILES.validate_json, group[1]))
         store = self._staging.open()
         previous = load_plan(store, entry, bucket)
         plan = plan_fragments(files, previous, entry)
         if self._save and plan != previous:
             save_plan(store, entry, bucket, plan)
-        listed = [file for fragment in plan for file in fragment.files]
-        total = InputTotal(count=len(listed), listing=_sum_of_hashes(map(_listing_hash, listed)))
+        total = InputTotal(count=sum(len(fragment.files) for fragment in plan))
         yield TaggedOutput(_REPORTS, Report(inputs={entry: total}).model_dump_json(exclude_defaults=True))
         for fragment in plan:
             yield Work(number, fragment).dump()
-
-
-def _listing_hash(file: InputFile) -> int:
-    return xxh3_128_intdigest(f"{file.key}\0{file.size}\0{file.version}".encode())
-
-
-def _sum_of_hashes(hashes: Iterable[int]) -> str:
-    return f"{sum(hashes) % MODULUS:032x}"
 
 
 class HashInputs(beam.PTransform):
@@ -199,7 +236,7 @@ class HashInputs(beam.PTransform):
         self._fraction = fraction
 
     def expand(self, pipeline: PBegin) -> PCollection[str]:
-        packs = pipeline | ListFiles(self._chains, self._staging, self._fraction)
+        packs = (pipeline | ListFiles(self._chains, self._staging, self._fraction)).packs
         each = beam.FlatMap(_each_file, self._chains).with_output_types(tuple[str, str])
         dealt = packs | beam.GroupByKey() | each | "deal files" >> beam.Reshuffle()
         return dealt | beam.Map(_hash_file, self._staging).with_output_types(str)
@@ -218,5 +255,5 @@ def _hash_file(element: tuple[str, str], staging: Staging) -> str:
     entry, text = element
     file = InputFile.model_validate_json(text)
     path = file_cache().local_path(file.url, file.version, staging.store)
-    total = InputTotal(count=1, content=_sum_of_hashes([file_hash(file, path)]))
+    total = InputTotal(count=1, content=sum_hashes([file_hash(file, path)]))
     return Report(inputs={entry: total}).model_dump_json(exclude_defaults=True)

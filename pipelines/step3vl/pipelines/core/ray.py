@@ -18,11 +18,11 @@ from step3vl.data.config import Config
 from step3vl.data.dataset import DeadLetter, LedgerStep
 from step3vl.data.errors import RESUME, InfrastructureError, UserError, describe_error
 from step3vl.data.ray_session import ray_session
-from step3vl.data.storage import Store, StoreConfig
+from step3vl.data.storage import Store
 from step3vl.pipelines.core.accounts import Report, check_early, first_examples
 from step3vl.pipelines.core.fragments import BUCKETS, Fragment, FragmentResult
-from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.core.segment import Segment
+from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.work_buckets import read_bucket
 
 _ATTEMPTS = 4  # at a fragment whose actor or node is lost each time; the fragment itself is then to blame
@@ -80,15 +80,13 @@ class _FragmentActor:
 
     Args:
         segment: With the model step.
-        root: URL of the folder of everything between steps.
-        base: The absolute folder that relative patterns start from.
-        store: How remote stores are used.
+        staging: Where results are committed.
         attempts: The handle of an `_Attempts` actor.
     """
 
-    def __init__(self, segment: Segment, root: str, base: str, store: StoreConfig, attempts: Any) -> None:
+    def __init__(self, segment: Segment, staging: Staging, attempts: Any) -> None:
         self._name = segment.name
-        self._runner = SegmentRunner(segment, root, base, store)
+        self._runner = staging.runner(segment)
         self._attempts = attempts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -117,9 +115,7 @@ class _FragmentActor:
 def run_on_ray(
     segment: Segment,
     work_list: str,
-    root: str,
-    base: str,
-    store: StoreConfig,
+    staging: Staging,
     models: ModelsConfig,
     budget: float,
 ) -> tuple[LedgerStep, ...]:
@@ -128,9 +124,7 @@ def run_on_ray(
     Args:
         segment: With the model step.
         work_list: The name of the work list under the root.
-        root: URL of the folder of everything between steps.
-        base: The absolute folder that relative patterns start from.
-        store: How remote stores are used.
+        staging: Where results are committed.
         models: How many actors there are, and where.
         budget: The fraction of its records that a step may fail on. Whoever has all accounts checks it; a model that
             fails on most of what it has read so far is stopped here.
@@ -153,10 +147,10 @@ def run_on_ray(
         object_store_bytes=_OBJECT_STORE,
     ):
         report = Report()
-        for outcome in _outcomes(segment, work_list, root, base, store, models):
+        for outcome in _outcomes(segment, work_list, staging, models):
             if outcome.result is None:
                 raise (InfrastructureError if outcome.is_infrastructure else UserError)(outcome.error)
-            examples = _new_examples(report, outcome.result, segment, Store(root, store))
+            examples = _new_examples(report, outcome.result, segment, staging.open())
             report += Report(accounts=outcome.result.accounts, examples=examples)
             check_early(report, budget)
         return report.accounts
@@ -169,18 +163,16 @@ def _new_examples(report: Report, result: FragmentResult, segment: Segment, stor
         return ()
     from step3vl.pipelines.core.dead_letters import read_staged_dead_letters  # imports Beam, which actors do without
 
-    return first_examples(read_staged_dead_letters(store, f"{segment.folder}/{result.id}"))
+    return first_examples(read_staged_dead_letters(store, segment.path(result.id)))
 
 
-def _outcomes(
-    segment: Segment, work_list: str, root: str, base: str, store: StoreConfig, models: ModelsConfig
-) -> Iterator[_Outcome]:
+def _outcomes(segment: Segment, work_list: str, staging: Staging, models: ModelsConfig) -> Iterator[_Outcome]:
     """The outcomes of all fragments, in any order. Raises InfrastructureError when Ray or its workers end."""
     import ray.data.exceptions
     import ray.exceptions
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors are raised here, in one line
-    dataset = _dataset(segment, work_list, root, base, store, models)
+    dataset = _dataset(segment, work_list, staging, models)
     try:
         with closing(iter(dataset.iter_rows())) as rows:
             for row in rows:
@@ -189,7 +181,7 @@ def _outcomes(
         raise InfrastructureError(f"{segment.name}: {_cause(error)}; {RESUME}") from error
 
 
-def _dataset(segment: Segment, work_list: str, root: str, base: str, store: StoreConfig, models: ModelsConfig) -> Any:
+def _dataset(segment: Segment, work_list: str, staging: Staging, models: ModelsConfig) -> Any:
     """What the actors return of each fragment, as a Ray dataset that runs when it is iterated over."""
     import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -205,7 +197,7 @@ def _dataset(segment: Segment, work_list: str, root: str, base: str, store: Stor
         fragments = buckets.map_batches(
             _read_bucket,
             batch_size=1,
-            fn_kwargs={"work_list": work_list, "root": root, "store": store},
+            fn_kwargs={"work_list": work_list, "staging": staging},
             compute=ray.data.TaskPoolStrategy(size=_READERS),
             num_cpus=0.1,  # so that actors on every CPU do not keep fragments from coming
         )
@@ -213,7 +205,7 @@ def _dataset(segment: Segment, work_list: str, root: str, base: str, store: Stor
         return fragments.repartition(target_num_rows_per_block=1).map_batches(
             _FragmentActor,
             batch_size=1,
-            fn_constructor_args=(segment, root, base, store, attempts),
+            fn_constructor_args=(segment, staging, attempts),
             # A pool of fixed size would keep the places of actors that ended.
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=models.workers, max_tasks_in_flight_per_actor=2),
             num_cpus=None if models.gpus else 1,
@@ -221,12 +213,10 @@ def _dataset(segment: Segment, work_list: str, root: str, base: str, store: Stor
         )
 
 
-def _read_bucket(
-    batch: dict[str, Any], work_list: str, root: str, store: StoreConfig
-) -> Iterator[dict[str, list[str]]]:
+def _read_bucket(batch: dict[str, Any], work_list: str, staging: Staging) -> Iterator[dict[str, list[str]]]:
     """The fragments of a bucket of the work list, read through our store, whose retries Ray's readers lack."""
     (bucket,) = batch["id"]
-    for fragment in read_bucket(Store(root, store), work_list, int(bucket)):
+    for fragment in read_bucket(staging.open(), work_list, int(bucket)):
         yield {"fragment": [fragment]}
 
 

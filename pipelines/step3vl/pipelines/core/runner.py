@@ -4,7 +4,6 @@ Running a fragment is idempotent: the names of its files follow from its records
 or elsewhere at the same time, writes the same bytes to the same names.
 """
 
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -12,7 +11,9 @@ from typing import Any
 
 from step3vl.data.errors import InfrastructureError, UserError, describe_error
 from step3vl.data.sample import Image
-from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, StoreError, request_count
+from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, StoreError
+from step3vl.pipelines.core.accounts import sum_hashes
+from step3vl.pipelines.core.commits import read_commit
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.fragment_writer import FragmentWriter
 from step3vl.pipelines.core.fragments import Fragment, FragmentResult, RowRange
@@ -22,8 +23,6 @@ from step3vl.pipelines.core.rows import load_model, map_images, read_rows
 from step3vl.pipelines.core.segment import Segment
 from step3vl.pipelines.core.step_runners import StepRunner, step_runner
 from step3vl.pipelines.core.steps import Record, retry_infrastructure
-
-_log = logging.getLogger(__name__)
 
 
 class SegmentRunner:
@@ -39,7 +38,7 @@ class SegmentRunner:
     def __init__(self, segment: Segment, root: str, base: str, store: StoreConfig = DEFAULT_STORE) -> None:
         self._segment = segment
         self._store = Store(root.rstrip("/"), store)
-        self._context = StepContext(segment.seed, base, store)
+        self._context = StepContext(segment.seed, base, store, root.rstrip("/"))
         self._steps: list[StepRunner] | None = None
 
     def setup(self) -> None:
@@ -67,19 +66,7 @@ class SegmentRunner:
         Raises:
             StoreError: The store does not answer.
         """
-        path = self._path(fragment)
-        try:
-            result = FragmentResult.model_validate_json(self._store.read_all(f"{path}.json"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            _log.warning("%s.json was damaged; the fragment runs again", path)
-            return None
-        for ending, size in result.files.items():
-            if self._size(f"{path}.{ending}") != size:
-                _log.warning("%s.%s was lost; the fragment runs again", path, ending)
-                return None
-        return result
+        return read_commit(self._store, self._segment.path(fragment.id), FragmentResult)
 
     def run(self, fragment: Fragment) -> FragmentResult:
         """Work on a fragment and commit it; one that is committed already is returned at once.
@@ -99,21 +86,12 @@ class SegmentRunner:
             step.close()
         self._steps = None
 
-    def _path(self, fragment: Fragment) -> str:
-        return f"{self._segment.folder}/{fragment.id}"
-
-    def _size(self, path: str) -> int | None:
-        try:
-            return self._store.size(path)
-        except FileNotFoundError:
-            return None
-
     def _work(self, fragment: Fragment) -> FragmentResult:
         assert self._steps is not None
-        started, cpu, requests = time.monotonic(), time.process_time(), request_count()
-        with FragmentWriter(self._store, self._path(fragment), self._segment.output) as writer:
+        started, cpu = time.monotonic(), time.process_time()
+        with FragmentWriter(self._store, self._segment.path(fragment.id), self._segment.output) as writer:
             self._read_bytes = sum(file.size for file in fragment.files)
-            content = sum(file_hash(file, self._context.local_path(file)) for file in fragment.files) % 2**128
+            content = sum_hashes(file_hash(file, self._context.local_path(file)) for file in fragment.files)
             records: Iterable[Record[Any]] = self._records(fragment)
             *steps, last = self._steps
             for step in self._steps:
@@ -126,11 +104,11 @@ class SegmentRunner:
                 id=fragment.id,
                 rows=0,
                 accounts=tuple(step.account for step in self._steps),
-                content=f"{content:032x}" if fragment.files else "",
+                content=content if fragment.files else "",
+                paid={name: round(amount, 9) for step in self._steps for name, amount in step.paid.items()},
                 seconds=round(time.monotonic() - started, 3),
                 cpu_seconds=round(time.process_time() - cpu + sum(step.child_seconds for step in self._steps), 3),
                 read_bytes=self._read_bytes,
-                requests=request_count() - requests,
             )
             return writer.commit(result)
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 
 from PIL import Image as PILImage
 
-from step3vl.data.sample import Image, Kind, Parts, Sample, Source, Truth, conversation, image, text
+from step3vl.data.sample import Image, Kind, Parts, Sample, Source, TextPart, Truth, conversation, image, text
 
 
 def compose(
@@ -62,3 +63,25 @@ def encode_jpeg(rendering: PILImage.Image, quality: int = 90) -> Image:
         sha256=hashlib.sha256(data).hexdigest(),
         data=data,
     )
+
+
+def encode_rendering(png: bytes, jpeg: float, rng: random.Random) -> Image:
+    """A rendered image as it is, or now and then as JPEG, as images are in the wild.
+
+    Args:
+        png: The encoded image.
+        jpeg: How often, 0..1; the quality is random between 60 and 95.
+        rng: Random numbers.
+    """
+    if rng.random() < jpeg:
+        with PILImage.open(io.BytesIO(png)) as rendering:
+            return encode_jpeg(rendering.convert("RGB"), quality=rng.randint(60, 95))
+    with PILImage.open(io.BytesIO(png)) as rendering:  # the header alone
+        width, height = rendering.size
+    return Image(format="png", width=width, height=height, sha256=hashlib.sha256(png).hexdigest(), data=png)
+
+
+def texts_of(sample: Sample) -> Iterator[str]:
+    """The texts that a sample is counted and a tokenizer trained by: those of its parts, and its reasoning."""
+    yield from (part.text for part in sample.parts() if isinstance(part, TextPart))
+    yield from (message.reasoning_content for message in sample.messages or () if message.reasoning_content)

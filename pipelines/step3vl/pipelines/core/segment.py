@@ -55,6 +55,10 @@ class Segment:
         """Of its fragments, relative to the root: `<entry>/<first step>-<fingerprint[:20]>`."""
         return f"{self.entry.name}/{self.steps[0].name}-{self.fingerprint[:20]}"
 
+    def path(self, fragment: str) -> str:
+        """Of the fragment with this id, relative to the root and without an ending."""
+        return f"{self.folder}/{fragment}"
+
     @property
     def is_model(self) -> bool:
         """Whether a model runs it; it then has no other step."""
@@ -79,7 +83,7 @@ class Segment:
 def _steps_of(entry: DomainEntry) -> tuple[Step, ...]:
     from step3vl.pipelines.domains import DOMAINS  # which imports this package
 
-    return DOMAINS[entry.domain].steps
+    return DOMAINS[entry.domain].steps_of(entry)
 
 
 def segments_of(entry: DomainEntry, seed: int, assets: str) -> list[Segment]:
@@ -111,4 +115,4 @@ def digest(*values: object) -> str:
 
 def next_fragments(segment: Segment, fragment: Fragment, result: FragmentResult) -> Iterator[Fragment]:
     """The fragments that the next segment reads of what `segment` committed."""
-    return next_ranges(f"{segment.folder}/{fragment.id}", fragment.id, result.rows)
+    return next_ranges(segment.path(fragment.id), fragment.id, result.rows)

@@ -18,7 +18,7 @@ from step3vl.pipelines.core.accounts import InputTotal, Report, check_early, fir
 from step3vl.pipelines.core.beam import as_text
 from step3vl.pipelines.core.dead_letters import read_staged_dead_letters
 from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
-from step3vl.pipelines.core.fragments import Fragment, FragmentResult, RowRange
+from step3vl.pipelines.core.fragments import Fragment, FragmentResult, all_rows
 from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.core.segment import Segment, next_fragments
 from step3vl.pipelines.core.staging import Staging
@@ -139,7 +139,7 @@ class _Follow(beam.DoFn):
         number, fragment = Work.load(element[0])
         result = FragmentResult.model_validate_json(element[1])
         segment = self._chains.segments[number]
-        path = f"{segment.folder}/{fragment.id}"
+        path = segment.path(fragment.id)
         dead_letters = read_staged_dead_letters(self._staging.open(), path) if DEAD_LETTERS in result.files else []
         report = _report(segment, result, dead_letters)
         self._so_far += report
@@ -147,32 +147,28 @@ class _Follow(beam.DoFn):
         _count(result.accounts)
         yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
         if dead_letters:
-            yield TaggedOutput(_LISTS, (self._wave.dead_letters, _all_rows(path, fragment, len(dead_letters))))
+            rows = all_rows(path, fragment.id, len(dead_letters))
+            yield TaggedOutput(_LISTS, (self._wave.dead_letters, rows.dump()))
         following = self._chains.following(number)
         if following is None:
-            yield TaggedOutput(_LISTS, (self._wave.samples, _all_rows(path, fragment, result.rows)))
+            yield TaggedOutput(_LISTS, (self._wave.samples, all_rows(path, fragment.id, result.rows).dump()))
             return
         for each in next_fragments(segment, fragment, result):
             if following in self._inside:
                 yield Work(following, each).dump()
             else:
-                yield TaggedOutput(_LISTS, (self._chains.work_list(following), dump_fragment(each)))
+                yield TaggedOutput(_LISTS, (self._chains.work_list(following), each.dump()))
 
 
 def _report(segment: Segment, result: FragmentResult, dead_letters: Sequence[DeadLetter]) -> Report:
     inputs = {segment.entry.name: InputTotal(content=result.content)} if result.content else {}
     return Report(
-        accounts=result.accounts, examples=first_examples(dead_letters), inputs=inputs, text_bytes=result.text_bytes
+        accounts=result.accounts,
+        examples=first_examples(dead_letters),
+        inputs=inputs,
+        text_bytes=result.text_bytes,
+        fragments={segment.name: 1},
     )
-
-
-def _all_rows(path: str, fragment: Fragment, rows: int) -> str:
-    return dump_fragment(Fragment(id=fragment.id, rows=RowRange(path=path, start=0, stop=rows)))
-
-
-def dump_fragment(fragment: Fragment) -> str:
-    """A fragment as JSON, for a work list."""
-    return fragment.model_dump_json(exclude_defaults=True)
 
 
 def _count(accounts: Iterable[LedgerStep]) -> None:

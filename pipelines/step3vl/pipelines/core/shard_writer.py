@@ -26,13 +26,15 @@ from step3vl.data.dataset import (
 from step3vl.data.sample import Sample, TokenCount
 from step3vl.data.storage import DEFAULT_STORE, FileSlice, Store, StoreConfig, read_slices, request_count
 from step3vl.pipelines.core.blocks import unpack_sample
+from step3vl.pipelines.core.commits import COMMIT_REQUESTS
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import read_counts
 
 _log = logging.getLogger(__name__)
 
 SINK_VERSION = 1  # raised with every change that changes the bytes of shards
-_WINDOW = 64 * 2**20  # bytes of blocks in memory
+_WINDOW = 64 * 2**20  # bytes of samples in memory
+_OBJECT = 8 * 2**10  # bytes that a sample in memory takes besides its texts and images: 4.4 kB measured, and lists
 
 Rows = NDArray[Any]
 _ROW = np.dtype(
@@ -249,7 +251,7 @@ class ShardWriter:
             cpu_seconds=time.process_time() - cpu,
             read_bytes=int(samples.rows["size"][distinct].sum()),
             written_bytes=written.info.size,
-            requests=request_count() - requests,
+            requests=request_count() - requests + COMMIT_REQUESTS,
         )
 
     def _distinct(self, samples: _Samples) -> NDArray[np.intp]:
@@ -285,7 +287,7 @@ class ShardWriter:
             indices: Of those to read, in order.
             weight: What a sample takes: the `size` of its block, or `archived` with images that lie elsewhere.
         """
-        sizes = np.cumsum(samples.rows[weight][indices])
+        sizes = np.cumsum(samples.rows[weight][indices] + _OBJECT)
         return np.split(indices, np.flatnonzero(np.diff(sizes // _WINDOW)) + 1)
 
     def _blocks(self, samples: _Samples, indices: NDArray[np.intp]) -> list[Sample]:

@@ -17,7 +17,7 @@ from step3vl.pipelines.core.accounts import Report, check_early, first_examples
 from step3vl.pipelines.core.beam import as_text
 from step3vl.pipelines.core.dead_letters import read_staged_dead_letters
 from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
-from step3vl.pipelines.core.fragments import Fragment, RowRange
+from step3vl.pipelines.core.fragments import all_rows
 from step3vl.pipelines.core.shard_writer import SampleTable, Sharding, ShardKey, ShardWriter
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
@@ -85,8 +85,7 @@ class _CountFragment(beam.DoFn):
         yield f"{path}\t{result.samples}"
         yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
         if dead_letters:
-            rows = RowRange(path=path, start=0, stop=len(dead_letters))
-            yield TaggedOutput(_DEAD_LETTERS, Work(0, Fragment(id=fragment.id, rows=rows)).dump())
+            yield TaggedOutput(_DEAD_LETTERS, Work(0, all_rows(path, fragment.id, len(dead_letters))).dump())
 
 
 class ShardOutputs(NamedTuple):

@@ -5,7 +5,7 @@ What a record causes is its failure, and a dead letter. What the machine causes 
 
 import logging
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -121,6 +121,7 @@ class StepRunner(ABC):
         self._dropped: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._keys: set[str] = set()
+        self._paid: defaultdict[str, float] = defaultdict(float)
         self._function.cpu_seconds = 0.0
 
     @property
@@ -139,6 +140,11 @@ class StepRunner(ABC):
     def child_seconds(self) -> float:
         """CPU time of the process of a step with a time limit since `begin`."""
         return self._function.cpu_seconds
+
+    @property
+    def paid(self) -> dict[str, float]:
+        """What the values that a model made since `begin` were paid for elsewhere, such as tokens and their price."""
+        return dict(self._paid)
 
     @abstractmethod
     def run(self, records: Iterable[Record[Any]], finish: Finish[T]) -> Iterator[T]:
@@ -221,7 +227,15 @@ class _AnnotatorRunner(StepRunner):
                     outputs = partial(self._annotate_alone, record)
                 else:
                     outputs = partial(list, [Record(record.key, annotated[index])])
-                yield from self._account_for(record, outputs, finish)
+                yield from self._account_for(record, outputs, partial(self._pay, finish))
+
+    def _pay(self, finish: Finish[T], key: str, outputs: list[Any]) -> T:
+        """Add up what the values say that they cost: a model may have a property `paid`, of amounts by name."""
+        result = finish(key, outputs)
+        for output in outputs:
+            for name, amount in getattr(output.value, "paid", {}).items():
+                self._paid[name] += amount
+        return result
 
     def _annotate(self, batch: Sequence[Record[Any]]) -> list[Any] | None:
         """The values of a batch; None if it failed, which the single records then tell more of."""

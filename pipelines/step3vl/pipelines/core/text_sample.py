@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
 from xxhash import xxh3_64_intdigest
 
-from step3vl.data.sample import Sample, TextPart
+from step3vl.data.sample import Sample
 from step3vl.pipelines.core.fragments import BUCKETS
+from step3vl.pipelines.core.samples import texts_of
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import read_sample_rows
 from step3vl.pipelines.core.work_buckets import put_passing
@@ -52,14 +53,9 @@ def _texts(element: str, staging: Staging, fraction: float, seed: int) -> Iterat
             rank = xxh3_64_intdigest(f"{seed} {row['id']}".encode())
             if rank < fraction * 2**64:
                 pack = packs.setdefault(rank % BUCKETS, [])
-                pack += _texts_of(Sample.from_row(json.loads(row["row"])))
+                pack += texts_of(Sample.from_row(json.loads(row["row"])))
     for bucket, pack in packs.items():
         yield bucket, json.dumps(pack)
-
-
-def _texts_of(sample: Sample) -> Iterator[str]:
-    yield from (part.text for part in sample.parts() if isinstance(part, TextPart))
-    yield from (message.reasoning_content for message in sample.messages or () if message.reasoning_content)
 
 
 def _write(group: tuple[int, Iterable[str]], staging: Staging) -> None:
@@ -79,4 +75,4 @@ def read_texts(staging: Staging) -> Iterator[str]:
 
 
 def _path(bucket: int) -> str:
-    return f"work/texts/{bucket:02d}.parquet"
+    return f"control/texts/{bucket:02d}.parquet"

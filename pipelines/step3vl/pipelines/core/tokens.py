@@ -9,7 +9,6 @@ The counts of a fragment are an index of its samples: id, place, tokens. Shards 
 
 import io
 import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,17 +25,17 @@ from step3vl.data.sample import ImageSpec, Sample
 from step3vl.data.storage import request_count
 from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer
 from step3vl.pipelines.core.accounts import TOKENS
+from step3vl.pipelines.core.commits import COMMIT_REQUESTS, Commit, read_commit, read_model
 from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
 from step3vl.pipelines.core.fragments import Fragment
 from step3vl.pipelines.core.segment import digest
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.work_buckets import put_passing
 
-_log = logging.getLogger(__name__)
-
 TOKENS_VERSION = 1  # of the rows below
 _LAST = "tokenizers/last.json"
 _BATCH = 256  # samples in memory
+_READS = 2  # of the counts: for the number of shards, and to deal the samples to them
 SCHEMA = pa.schema(
     [
         ("id", pa.binary(16)),
@@ -75,10 +74,7 @@ class StagedTokenizer(Config):
     @classmethod
     def last(cls, staging: Staging) -> "StagedTokenizer | None":
         """What `save` left; None where nothing was counted yet."""
-        try:
-            return cls.model_validate_json(staging.open().read_all(_LAST))
-        except (FileNotFoundError, ValueError):
-            return None
+        return read_model(staging.open(), _LAST, cls)
 
     def load(self, staging: Staging) -> Tokenizer:
         """The tokenizer. It encodes the names of special tokens in a text as plain text."""
@@ -89,14 +85,12 @@ class StagedTokenizer(Config):
         return tokenizer
 
 
-class CountedFragment(Config):
+class CountedFragment(Commit):
     """What counting made of a fragment of samples; its commit record."""
 
     id: str
     samples: str
     """The fragment of samples, relative to the root and without an ending."""
-    files: dict[str, int]
-    """By ending: size."""
     accounts: tuple[LedgerStep, ...]
     text_tokens: int
     image_tokens: int
@@ -138,25 +132,7 @@ class TokenCounter:
 
     def committed(self, fragment: Fragment) -> CountedFragment | None:
         """The counts of a fragment that are committed and whose files are in place."""
-        path = self.path(fragment)
-        try:
-            result = CountedFragment.model_validate_json(self._store.read_all(f"{path}.json"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            _log.warning("%s.json was damaged; the tokens are counted again", path)
-            return None
-        for ending, size in result.files.items():
-            if not self._has_size(f"{path}.{ending}", size):
-                _log.warning("%s.%s was lost; the tokens are counted again", path, ending)
-                return None
-        return result
-
-    def _has_size(self, path: str, size: int) -> bool:
-        try:
-            return self._store.size(path) == size
-        except FileNotFoundError:
-            return False
+        return read_commit(self._store, self.path(fragment), CountedFragment)
 
     def run(self, fragment: Fragment) -> CountedFragment:
         """Count the samples of a fragment and commit the counts; what is committed already is returned at once.
@@ -198,7 +174,7 @@ class TokenCounter:
             cpu_seconds=time.process_time() - cpu,
             read_bytes=read_bytes,
             written_bytes=sum(files.values()),
-            requests=request_count() - requests,
+            requests=request_count() - requests + COMMIT_REQUESTS + _READS,
         )
         self._store.put(f"{path}.json", result.model_dump_json().encode())
         return result

@@ -12,7 +12,7 @@ from step3vl.pipelines.core.segment import Segment
 
 
 class Wave(NamedTuple):
-    """The segments that one pipeline runs, and the names of what it writes under `work`.
+    """The segments that one pipeline runs, and the names of what it writes under `control`.
 
     Attributes:
         levels: Numbers of segments, by how many of the pipeline's segments come before them in their entry.
@@ -99,4 +99,4 @@ class Chains:
 def _wave(index: int, levels: Sequence[Sequence[int]]) -> Wave:
     # Work lists of segments are named `{entry}.{step}`, and no step is a number.
     numbers = tuple(tuple(level) for level in levels)
-    return Wave(numbers, f"samples.{index}", f"dead_letters.{index}", f"work/report.{index}.json")
+    return Wave(numbers, f"samples.{index}", f"dead_letters.{index}", f"control/report.{index}.json")

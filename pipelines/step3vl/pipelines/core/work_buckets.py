@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from step3vl.data.storage import Store
+from step3vl.data.storage.files import write_all
 
 COLUMN = "fragment"
 """The one column of a work list: fragments as JSON."""
@@ -15,7 +16,7 @@ _SCHEMA = pa.schema([(COLUMN, pa.string())])
 
 def work_list_path(name: str, bucket: int) -> str:
     """The file of a bucket, relative to the root."""
-    return f"work/{name}/{bucket:02d}.parquet"
+    return f"control/{name}/{bucket:02d}.parquet"
 
 
 def write_bucket(store: Store, name: str, bucket: int, fragments: Iterable[str]) -> None:
@@ -38,7 +39,7 @@ def put_passing(store: Store, path: str, data: bytes) -> None:
         store.put(path, data)
         return
     with store.create(path, durable=False) as file:
-        file.write(data)
+        write_all(file, data)
 
 
 def read_bucket(store: Store, name: str, bucket: int) -> Iterator[str]:

@@ -3,7 +3,7 @@
 A list is a folder with one file for each bucket, and the bucket of a fragment follows from the fragment. So a retried
 bundle writes the same bytes to the same names, and a later build replaces every file.
 
-    <root>/work/<list>/00.parquet ... 63.parquet
+    <root>/control/<list>/00.parquet ... 63.parquet
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Work(NamedTuple):
 
     def dump(self) -> str:
         """The element of a pipeline."""
-        return f"{self.segment} {self.fragment.model_dump_json(exclude_defaults=True)}"
+        return f"{self.segment} {self.fragment.dump()}"
 
     @classmethod
     def load(cls, text: str) -> Self:

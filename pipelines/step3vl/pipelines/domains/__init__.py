@@ -21,11 +21,24 @@ GROUP = "step3vl.domains"
 _MODULES = (
     "ocr_documents",
     "ocr_synthetic",
+    "ocr_text_pages",
+    "ocr_scene_text",
     "grounding",
     "maps",
     "education",
+    "education_figures",
+    "education_worksheets",
+    "education_exams",
     "ocr_image_to_code",
+    "ocr_document_to_code",
+    "text",
     "knowledge_interleaved",
+    "knowledge_pairs",
+    "knowledge_mosaic",
+    "knowledge_retrieval",
+    "vqa",
+    "vqa_open",
+    "vqa_scenes",
 )
 
 

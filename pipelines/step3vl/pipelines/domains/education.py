@@ -132,6 +132,6 @@ class PoseProblems:
 
 DOMAIN = Domain(
     EducationEntry,
-    steps=(BeamStep("build", version=1, worker=PoseProblems, output=Sample),),
+    steps=(BeamStep("build", version=2, worker=PoseProblems, output=Sample),),
     example={"count": 20, "families": {"chain_sum": {"max_terms": 3}, "mathgenerator.addition": {}}},
 )

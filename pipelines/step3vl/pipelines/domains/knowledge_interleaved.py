@@ -1,4 +1,4 @@
-"""Web pages as documents of texts and images in reading order, from WARC files and saved sites.
+"""Web pages as documents of texts and images in reading order, from archives, saved sites and tables of documents.
 
 After the interleaved data of the STEP3-VL-10B report, section 2.2. An archive is walked once: its pages are records,
 each with where the archive holds the images that the page names, so that no index of a crawl is kept anywhere. A page
@@ -9,73 +9,38 @@ long.
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
-from xxhash import xxh3_64_hexdigest
+from pydantic import Field
 
-from step3vl.data.config import Config
-from step3vl.data.sample import Image, Parts, Pointer, Sample, Source, image, text
-from step3vl.data.storage import read_slices
+from step3vl.data.sample import Image, Parts, Sample, Source, image, text
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
-from step3vl.pipelines.core.inputs import InputFile
+from step3vl.pipelines.core.domain import BeamStep, Domain, IntRange, ModelStep
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.sources.html import decode_html, parse_page
-from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode, read_main_body, text_length
-from step3vl.pipelines.sources.page_text import clean, repetition, split
-from step3vl.pipelines.sources.warc import WarcError, is_warc, parse_response, unpack_record
-from step3vl.pipelines.sources.web_archive import WebPage, pages_of_archive
-from step3vl.pipelines.sources.web_images import (
-    address_key,
-    decode_data_url,
-    is_decoration,
-    is_vector,
-    load_image,
-)
-from step3vl.pipelines.sources.web_site import Site, site_of, stored_image
+from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS, OpenPages, WebEntry, model_files
+from step3vl.pipelines.models.language import is_foreign
+from step3vl.pipelines.models.perplexity import PerplexityConfig, PerplexityModel
+from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode
+from step3vl.pipelines.sources.page_text import clean, count_characters, repetition, split
+from step3vl.pipelines.sources.web_archive import WebPage
+from step3vl.pipelines.sources.web_document import has_failed, read_page
 
-_OPEN_SECONDS = 1800.0  # for an archive to be walked: a gigabyte takes a minute or two
-_PAGE_SECONDS = 60.0
-_MAX_PAGE = 4 << 20  # bytes of a page
-_MAX_IMAGE = 32 << 20  # bytes of an image
-_FAILED = ("missing", "damaged")
+_BATCH = 8  # pages that a language model gets at once
+_TEXT_SECONDS = 60.0  # for it to read one
 
 
-class SavedSite(Config):
-    """A site saved as a folder."""
-
-    folder: str
-    """Path or URL. Its HTML files are pages; what they link to from `/` on lies below it, and nothing else is read."""
-    url: str = Field(pattern=r"^https?://.+")
-    """The address that the folder was served at."""
-    licence: str
-    """Of pages that state none."""
-
-
-class InterleavedEntry(DomainEntry):
+class InterleavedEntry(WebEntry):
     """Web pages with their images."""
-
-    INPUT_FIELDS = frozenset({"sources"})
 
     domain: Literal["knowledge.interleaved"]
     kind: Literal["document"] = "document"
     """Pages are documents."""
-    sources: tuple[FileSource, ...] = ()
-    """WARC files, plain or with a gzip member for each record, whose images are in the same file as their pages. The
-    licence is that of pages that state none."""
-    sites: tuple[SavedSite, ...] = ()
-    """Folders of HTML files and images. A changed image is noticed only with a change of its page."""
-    licences: tuple[str, ...] = ()
-    """Keep only pages under these licences; under any when empty."""
-    image_sides: IntRange = (150, 20000)
-    """The shortest and the longest side of an image, in pixels."""
-    max_aspect: float = Field(default=3.0, ge=1)
-    """The longer side of an image over its shorter one."""
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes; a page that is surely in another language is dropped. Any when empty."""
+    perplexity: PerplexityConfig | None = None
+    """Drops pages whose text surprises a language model."""
     max_failed: float = Field(default=0.9, ge=0, le=1)
-    """Drop a page if a larger share of its images is missing or damaged."""
-    max_pages_with_image: int = Field(default=10, ge=1)
-    """An image that more pages of an archive name is decoration."""
+    """Drop a page if a larger share of its images is missing or damaged, or could not be fetched."""
     max_images: int = Field(default=6, ge=1)
     """Of a sample; a page with more becomes several."""
     characters: IntRange = (150, 8000)
@@ -83,54 +48,36 @@ class InterleavedEntry(DomainEntry):
     max_repetition: float = Field(default=0.2, ge=0, le=1)
     """The share of sequences of five words that occur before."""
 
-    def inputs(self) -> Files:
-        folders = (
-            FileSource(files=(f"{site.folder.rstrip('/')}/**/*.*htm*",), licence=site.licence) for site in self.sites
-        )
-        return Files((*self.sources, *folders))
-
-    @model_validator(mode="after")
-    def _reads_something(self) -> Self:
-        if not self.sources and not self.sites:
-            raise ValueError("give sources (WARC files) or sites (folders)")
-        return self
+    def assets(self) -> tuple[str, ...]:
+        return model_files(self.perplexity.folder) if self.perplexity else ()
 
 
-class OpenArchives:
-    """Worker: an archive becomes its pages; a page of a saved site is one."""
+class MeasurePerplexity:
+    """Annotator: pages with the perplexity of their text."""
 
-    def __init__(self, entry: InterleavedEntry, context: StepContext) -> None:
-        self._entry = entry
-        self._context = context
+    def __init__(self, entry: InterleavedEntry) -> None:
+        assert entry.perplexity is not None
+        self._model = PerplexityModel(entry.perplexity)
 
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def process(self, record: Record[InputFile], rng: random.Random) -> Iterator[Record[WebPage]]:
-        file = record.value
-        for site in self._entry.sites:
-            if home := site_of(file, site.folder, site.url, self._context.base):
-                yield Record(record.key, _saved_page(file, home))
-                return
-        path = self._context.local_path(file)
-        if not is_warc(path):
-            raise Dropped("not_a_warc")
-        for page in pages_of_archive(path, file, _MAX_PAGE):
-            yield Record(f"{record.key}#{page.at.offset}", page)
+    def __call__(self, pages: Sequence[WebPage]) -> list[WebPage]:
+        measured = self._model.measure([_text_of(page) for page in pages])
+        return [page.model_copy(update={"perplexity": value}) for page, value in zip(pages, measured, strict=True)]
 
 
-def _saved_page(file: InputFile, site: Site) -> WebPage:
-    at = Pointer(path=file.url, offset=0, size=file.size)
-    reason = "page_too_large" if file.size > _MAX_PAGE else ""
-    return WebPage(url=site.address_of(file.url), at=at, licence=file.licence, site=site, reason=reason)
+def _measures_perplexity(entry: InterleavedEntry) -> bool:
+    return entry.perplexity is not None
 
 
-class Lookup(NamedTuple):
-    """The bytes of an image, or where they are, or the reason for neither."""
+def _text_of(page: WebPage) -> str:
+    """What a page says; nothing for one that is dropped later."""
+    try:
+        return _joined(read_page(page, ()).nodes)
+    except Dropped:
+        return ""
 
-    data: bytes = b""
-    at: Pointer | None = None
-    reason: str = ""
+
+def _joined(nodes: Sequence[Node]) -> str:
+    return "\n".join(node.text for node in nodes if isinstance(node, TextNode))
 
 
 class BuildDocuments:
@@ -138,111 +85,56 @@ class BuildDocuments:
 
     def __init__(self, entry: InterleavedEntry, context: StepContext) -> None:
         self._entry = entry
+        self._context = context
 
     def setup(self) -> None:
-        """Nothing to load."""
+        self._images = self._entry.page_images(self._context)
 
     def process(self, record: Record[WebPage], rng: random.Random) -> Iterator[Sample]:
         entry, stored = self._entry, record.value
-        if stored.reason:
-            raise Dropped(stored.reason)
-        licence, nodes = self._read(stored)
-        images, reasons = self._images(stored, [node for node in nodes if isinstance(node, ImageNode)])
-        failed = _failed_share(reasons, len(images))
-        if not _has_image(nodes):
+        page = read_page(stored, entry.licences)
+        if not _has_image(page.nodes):
             raise Dropped("no_images")
+        if is_foreign(_joined(page.nodes), entry.languages):
+            raise Dropped("language")
+        if entry.perplexity and stored.perplexity is not None and stored.perplexity > entry.perplexity.max:
+            raise Dropped("perplexity")
+        images, reasons = self._load(stored, [node for node in page.nodes if isinstance(node, ImageNode)])
+        failed = _failed_share(reasons, len(images))
         if failed > entry.max_failed:
             raise Dropped("images_failed")
         if not images:
             raise Dropped("no_images_left")
-        kept = clean([node for node in nodes if isinstance(node, TextNode) or node in images])
+        kept = clean([node for node in page.nodes if isinstance(node, TextNode) or node in images])
         if repetition(kept) > entry.max_repetition:
             raise Dropped("repetitive")
         scores = {
             "failed_images": round(failed, 4),
             **{f"images_{name}": float(n) for name, n in sorted(reasons.items())},
         }
+        if stored.perplexity is not None:
+            scores["perplexity"] = stored.perplexity
         documents = [
             parts
             for parts in split(kept, entry.characters[1], entry.max_images)
-            if _is_long_enough(parts, entry.characters[0]) and _has_image(parts)
+            if count_characters(parts) >= entry.characters[0] and _has_image(parts)
         ]
         if not documents:
             raise Dropped("too_short")
-        source = Source(uri=stored.url, licence=licence, collected_by=f"step3vl/{entry.name}")
+        source = Source(uri=stored.url, licence=page.licence, collected_by=f"step3vl/{entry.name}")
         for document in documents:
             yield _sample(document, images, source, scores)
 
-    def _read(self, stored: WebPage) -> tuple[str, list[Node]]:
-        """The licence and the main body of a page that may be used."""
-        (data,) = read_slices([stored.at])
-        headers: dict[str, str] = {}
-        charset = None
-        if stored.site is None:
-            response = parse_response(unpack_record(data), _MAX_PAGE)
-            assert response is not None
-            data, headers, charset = response.body, response.headers, response.charset
-        if not data.strip():
-            raise Dropped("empty_page")
-        page = parse_page(decode_html(data, charset), stored.url, headers)
-        if page.opts_out:
-            raise Dropped("opted_out")
-        licence = page.licence or stored.licence
-        if self._entry.licences and licence not in self._entry.licences:
-            raise Dropped("licence")
-        return licence, read_main_body(page)
-
-    def _images(self, stored: WebPage, nodes: Sequence[ImageNode]) -> tuple[dict[ImageNode, Image], Counter[str]]:
+    def _load(self, stored: WebPage, nodes: Sequence[ImageNode]) -> tuple[dict[ImageNode, Image], Counter[str]]:
         """The images that are kept, each where it first stands, and how many are left out for what reason."""
-        entry, images, reasons, hashes = self._entry, dict[ImageNode, Image](), Counter[str](), set[str]()
-        lookups = [self._look_up(stored, node) for node in nodes]
-        contents = iter(read_slices([lookup.at for lookup in lookups if lookup.at is not None]))
-        for node, lookup in zip(nodes, lookups, strict=True):
-            data = lookup.data if lookup.at is None else _unpack_image(next(contents), stored)
-            digest = xxh3_64_hexdigest(data)
-            if not data:
-                picked, reason = None, lookup.reason
-            elif digest in hashes:
-                picked, reason = None, "repeated"
+        images: dict[ImageNode, Image] = {}
+        reasons: Counter[str] = Counter()
+        for node, loaded in zip(nodes, self._images.load(stored, nodes), strict=True):
+            if loaded.image is None:
+                reasons[loaded.reason] += 1
             else:
-                hashes.add(digest)
-                picked, reason = load_image(data, entry.image_sides, entry.max_aspect)
-            if picked is None:
-                reasons[reason] += 1
-            else:
-                images[node] = picked
+                images[node] = loaded.image
         return images, reasons
-
-    def _look_up(self, stored: WebPage, node: ImageNode) -> Lookup:
-        """Where the best of a node's images is."""
-        if is_decoration(node):
-            return Lookup(reason="decoration")
-        if all(map(is_vector, node.addresses)):
-            return Lookup(reason="vector")
-        for address in node.addresses:
-            if address.startswith("data:"):
-                return Lookup(decode_data_url(address, _MAX_IMAGE), reason="damaged")
-            if stored.site is not None:
-                if pointer := stored_image(stored.site, address, _MAX_IMAGE):
-                    return Lookup(at=pointer, reason="damaged")
-            elif held := next((held for held in stored.images if held.key == address_key(address)), None):
-                if held.opts_out:
-                    return Lookup(reason="opted_out")
-                if held.pages > self._entry.max_pages_with_image:
-                    return Lookup(reason="decoration")
-                return Lookup(at=held.at, reason="damaged")
-        return Lookup(reason="missing")
-
-
-def _unpack_image(data: bytes, stored: WebPage) -> bytes:
-    """The image in what was read of a store; empty if it is damaged or too large."""
-    if stored.site is not None:
-        return data
-    try:
-        response = parse_response(unpack_record(data), _MAX_IMAGE)
-    except WarcError:
-        return b""
-    return response.body if response is not None and len(response.body) <= _MAX_IMAGE else b""
 
 
 def _has_image(nodes: Sequence[Node]) -> bool:
@@ -251,13 +143,9 @@ def _has_image(nodes: Sequence[Node]) -> bool:
 
 
 def _failed_share(reasons: Counter[str], loaded: int) -> float:
-    """Of the images that were wanted, the share that is missing or damaged."""
-    failed = sum(reasons[reason] for reason in _FAILED)
+    """Of the images that were wanted, the share that could not be had."""
+    failed = sum(count for reason, count in reasons.items() if has_failed(reason))
     return failed / (failed + loaded) if failed else 0.0
-
-
-def _is_long_enough(nodes: Sequence[Node], characters: int) -> bool:
-    return sum(text_length(node.text) for node in nodes if isinstance(node, TextNode)) >= characters
 
 
 def _sample(nodes: Sequence[Node], images: dict[ImageNode, Image], source: Source, scores: dict[str, float]) -> Sample:
@@ -285,8 +173,17 @@ def _sample(nodes: Sequence[Node], images: dict[ImageNode, Image], source: Sourc
 DOMAIN = Domain(
     InterleavedEntry,
     steps=(
-        BeamStep("open", version=1, worker=OpenArchives, output=WebPage, time_limit=_OPEN_SECONDS),
-        BeamStep("build", version=1, worker=BuildDocuments, output=Sample, spread=True, time_limit=_PAGE_SECONDS),
+        BeamStep("open", version=2, worker=OpenPages, output=WebPage, time_limit=OPEN_SECONDS),
+        ModelStep(
+            "perplexity",
+            version=1,
+            annotator=MeasurePerplexity,
+            output=WebPage,
+            batch=_BATCH,
+            time_limit=_TEXT_SECONDS,
+            when=_measures_perplexity,
+        ),
+        BeamStep("build", version=2, worker=BuildDocuments, output=Sample, spread=True, time_limit=PAGE_SECONDS),
     ),
-    example={"sources": [{"files": ["crawl/*.warc.gz"], "licence": "BSD-3-Clause"}]},
+    example={"sources": [{"files": ["data/samples/web/*.warc.gz"], "licence": "BSD-3-Clause"}]},
 )

@@ -1,4 +1,6 @@
-"""Charts, diagrams, formulas and tables to the code that renders them, to their data, and to where their texts are.
+"""Figures to the code that renders them, to their data, and to where their texts are.
+
+Charts, infographics, diagrams, circuits, formulas, tables, chemical structures and music.
 
 After the image-to-code data of the STEP3-VL-10B report, section 2.2. Figures are made of seeded and of real tables,
 one style space serves all tools, and no label is trusted: the image is what the label renders to, marks are read back
@@ -9,6 +11,7 @@ graphs say.
 import hashlib
 import io
 import random
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
@@ -21,9 +24,9 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.image_to_code_check import CheckFigures
 from step3vl.pipelines.domains.image_to_code_questions import ask
 from step3vl.pipelines.render.figures import (
-    MAKERS,
     FigureMaker,
     FigureOptions,
     Language,
@@ -33,6 +36,8 @@ from step3vl.pipelines.render.figures import (
     Tool,
 )
 from step3vl.pipelines.render.fonts import load_families
+from step3vl.pipelines.render.latex import find_pdflatex
+from step3vl.pipelines.render.makers import MAKERS
 from step3vl.pipelines.sources.tables import read_csv
 
 Task = Literal["code", "data", "place"]
@@ -46,10 +51,22 @@ class ImageToCodeEntry(GeneratedEntry):
 
     domain: Literal["ocr.image_to_code"]
     tools: dict[Tool, float] = Field(
-        default={"vega_lite": 3.0, "matplotlib": 3.0, "graphviz": 2.0, "formula": 2.0, "table": 1.0}, min_length=1
+        default={
+            "vega_lite": 3.0,
+            "matplotlib": 3.0,
+            "graphviz": 2.0,
+            "formula": 2.0,
+            "table": 1.0,
+            "infographic": 2.0,
+            "molecule": 1.0,
+            "circuit": 1.0,
+            "music": 1.0,
+        },
+        min_length=1,
     )
     """Relative weights of the tools: charts by `vega_lite` and `matplotlib`, diagrams by `graphviz`, formulas and
-    tables in LaTeX and Typst."""
+    tables in LaTeX and Typst, infographics, chemical structures by RDKit, circuits by schemdraw, scores by Verovio,
+    diagrams by Mermaid. `tikz` needs pdflatex on every worker, so it is no default."""
     tasks: dict[Task, float] = Field(default={"code": 3.0, "data": 2.0, "place": 1.0}, min_length=1)
     """Relative weights of what is asked for: the code, the data, the box of a text. A figure that has no data to be
     read off is asked for its code."""
@@ -74,9 +91,16 @@ class ImageToCodeEntry(GeneratedEntry):
     """Of the numbers in `table_files`."""
     font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
     """Patterns of fonts; a figure is set in one that has all its characters."""
+    icon_files: tuple[str, ...] = ("assets:icons/*.svg",)
+    """Patterns of the icons of infographics, SVG files named by what they show."""
 
     def assets(self) -> tuple[str, ...]:
-        return (*self.font_files, *self.table_files)
+        return (*self.font_files, *self.table_files, *self.icon_files)
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
+        if self.tools.get("tikz"):
+            find_pdflatex()
 
 
 class FigureElement(Config):
@@ -112,6 +136,8 @@ class RenderedFigure(Config):
     """Pixels of a step of the values."""
     uri: str
     licence: str
+    traits: dict[str, str]
+    """What was chosen, by kind."""
 
 
 class RenderFigures:
@@ -124,37 +150,31 @@ class RenderFigures:
     def setup(self) -> None:
         entry, assets = self._entry, self._context.assets
         families = load_families(assets(entry.font_files))
-        tables = [
-            read_csv(path, entry.table_licence) for path in (assets(entry.table_files) if entry.table_files else ())
-        ]
+        tables = [read_csv(path, entry.table_licence) for path in assets(entry.table_files)]
         options = FigureOptions(
             entry.languages, entry.plot_width, entry.plot_height, entry.real_tables, entry.families
         )
-        self._supply = Supply(families, options, tables)
+        self._supply = Supply(families, options, tables, assets(entry.icon_files))
         self._makers: dict[Tool, FigureMaker] = {}
 
-    def _families(self, tool: Tool) -> list[str]:
-        """The families of a tool that the entry wants."""
+    def _maker(self, tool: Tool) -> FigureMaker:
         if tool not in self._makers:
             self._makers[tool] = MAKERS[tool](self._supply)
-        names = self._makers[tool].families()
-        return [name for name in names if not self._entry.families or f"{tool}.{name}" in self._entry.families]
+        return self._makers[tool]
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Record[RenderedFigure]]:
         entry = self._entry
         tools = [tool for tool in entry.tools if not entry.families or _names_tool(entry.families, tool)]
         (tool,) = rng.choices(tools, [entry.tools[name] for name in tools])
-        made = self._makers_of(tool).make(rng.choice(self._families(tool)), rng)
+        maker = self._maker(tool)
+        families = [name for name in maker.families() if not entry.families or f"{tool}.{name}" in entry.families]
+        made = maker.make(rng.choice(families), rng)
         width, height = made.figure.size
         if max(width, height) > entry.max_side:
             raise Dropped("too_large")
         if max(width, height) > _ELONGATED.get(tool, 8.0) * min(width, height):
             raise Dropped("too_elongated")
         yield Record(record.key, _rendered(tool, made, _encode(made.figure.png, made.figure.size, entry.jpeg, rng)))
-
-    def _makers_of(self, tool: Tool) -> FigureMaker:
-        self._families(tool)
-        return self._makers[tool]
 
 
 def _names_tool(families: tuple[str, ...], tool: str) -> bool:
@@ -191,6 +211,7 @@ def _rendered(tool: Tool, made: MadeFigure, image: Image) -> RenderedFigure:
         resolution=None if figure.resolution is None else round(figure.resolution, 2),
         uri=made.uri,
         licence=made.licence,
+        traits=dict(made.traits),
     )
 
 
@@ -215,12 +236,12 @@ class LabelFigures:
         truth: Truth
         if task == "code":
             answer = figure.code.rstrip("\n")
-            question = ask("code", language, figure.tool, rng, notation=figure.notation)
+            question = ask(_ASKED.get(figure.tool, "code"), language, figure.tool, rng, notation=figure.notation)
             truth = TranscriptTruth(text=answer)
         elif task == "data":
             in_markdown = bool(figure.markdown) and rng.random() < 0.5
             answer = figure.markdown if in_markdown else figure.data
-            kind = "edges" if figure.tool == "graphviz" else "data"
+            kind = "parts" if figure.tool == "circuit" else "edges" if answer.startswith(_EDGES) else "data"
             question = ask(
                 kind, language, figure.tool, rng, format="Markdown" if in_markdown else "CSV", step=figure.step
             )
@@ -244,26 +265,32 @@ class LabelFigures:
                 uri=record.key if figure.uri == "generated" else f"{figure.uri}#{record.key}",
                 licence=figure.licence,
                 collected_by=f"step3vl/{entry.name}/{figure.family}",
+                traits={"family": figure.family, **figure.traits},
             ),
             scores={name: score for name, score in scores.items() if score is not None},
         )
 
 
+_ASKED = {"molecule": "smiles", "infographic": "transcribe"}  # the kind of question for the code of a tool
+_EDGES = ("From,To", "Node,Node")  # the header of data that are a graph's edges
+
+
 def _subject(tool: Tool) -> str:
-    return {"vega_lite": "chart", "matplotlib": "chart", "graphviz": "diagram"}.get(tool, tool)
+    charts = {"vega_lite": "chart", "matplotlib": "chart"}
+    return charts.get(tool) or {"graphviz": "diagram", "mermaid": "diagram", "tikz": "drawing"}.get(tool, tool)
 
 
-_PLACED = ("title", "axis_title", "legend_label", "edge_label", "node_label", "tick_label", "group_title", "cell")
+_PLACED = (
+    *("title", "axis_title", "legend_label", "edge_label", "node_label", "tick_label", "group_title", "cell"),
+    *("component_label", "heading", "label", "value_label", "footer"),
+)
 _SMALLEST = 6  # thousandths of the image's side; a smaller box cannot be given
 
 
 def _single_texts(figure: RenderedFigure) -> list[FigureElement]:
     """Texts that occur in one place only, large enough to be boxed."""
     texts = [element for element in figure.elements if element.text and element.role != "mark"]
-    counts: dict[str, int] = {}
-    for element in texts:
-        if element.role != "node":
-            counts[element.text] = counts.get(element.text, 0) + 1
+    counts = Counter(element.text for element in texts if element.role != "node")
     return [
         element
         for element in texts
@@ -278,8 +305,9 @@ def _single_texts(figure: RenderedFigure) -> list[FigureElement]:
 DOMAIN = Domain(
     ImageToCodeEntry,
     steps=(
-        BeamStep("render", version=1, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
-        BeamStep("build", version=1, worker=LabelFigures, output=Sample),
+        BeamStep("render", version=2, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
+        BeamStep("build", version=2, worker=LabelFigures, output=Sample),
     ),
-    example={"count": 20, "tools": {"vega_lite": 1, "graphviz": 1}, "languages": ["en"]},
+    example={"count": 20, "tools": {"vega_lite": 1, "graphviz": 1, "molecule": 1, "mermaid": 1}, "languages": ["en"]},
+    label_check=CheckFigures,
 )

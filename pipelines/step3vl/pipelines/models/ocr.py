@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from step3vl.data.sample import Box
 
 _DETECTION = "PP-OCRv6_small_det"
 _RECOGNITION = "PP-OCRv6_small_rec"
-_LONGEST = 960  # pixels of the longer side that detection sees; larger costs time and finds no more
+_TILE = 1536  # pixels of a side that detection sees as it is; longer pages are cut into tiles
+_SHORT = 1600  # pixels of the shorter side of a page; a larger one is made smaller, for its letters are large
+_OVERLAP = 160  # pixels that two tiles share where no blank row lies between them, more than the height of a line
+_BLANK = 12.0  # of 255: the contrast in a row that no letter is in
 
 
 class OcrLine(Config):
@@ -78,7 +82,7 @@ def _detection_config() -> dict[str, Any]:
             "transform_ops": [
                 {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
                 {"DetLabelEncode": None},
-                {"DetResizeForTest": {"resize_long": _LONGEST}},
+                {"DetResizeForTest": {"resize_long": _TILE}},
                 {"NormalizeImage": normalise},
                 {"ToCHWImage": None},
                 {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
@@ -134,17 +138,67 @@ class OcrModel:
             engine="onnxruntime",
             engine_config={"intra_op_num_threads": 1},
             text_recognition_batch_size=6,
-            text_det_limit_side_len=_LONGEST,
+            text_det_limit_side_len=_TILE,
             text_det_limit_type="max",
         )
 
     def read(self, image: PILImage.Image) -> list[OcrLine]:
-        """The lines of an RGB image, top to bottom."""
-        result = self._ocr.predict(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))[0]
+        """The lines of an RGB image, as detection finds them.
+
+        Small letters vanish where a long page is made to fit the detection, so it is read in tiles, which are cut
+        where no ink is.
+        """
+        scale = min(1.0, _SHORT / min(image.size))
+        smaller = image if scale == 1 else image.resize((round(image.width * scale), round(image.height * scale)))
+        down = smaller.height >= smaller.width
+        pixels = np.asarray(smaller) if down else np.asarray(smaller).swapaxes(0, 1)
+        lines: list[OcrLine] = []
+        for start, end, cut in tiles(pixels):
+            tile = pixels[start:end] if down else pixels[start:end].swapaxes(0, 1)
+            origin = (0, start) if down else (start, 0)
+            read = self._read_tile(tile, origin, smaller.size)
+            if cut > start:  # a line in the shared part belongs to the tile that has its centre
+                middle = (start + cut) / 2
+                lines = [line for line in lines if _along(line, down) < middle]
+                read = [line for line in read if _along(line, down) >= middle]
+            lines += read
+        if scale == 1:
+            return lines
+        return [line.model_copy(update={"box": line.box.resized(image.size)}) for line in lines]
+
+    def _read_tile(self, tile: np.ndarray, origin: tuple[int, int], size: tuple[int, int]) -> list[OcrLine]:
+        """The lines of a tile, with boxes in the image of `size` in which its top left corner is at `origin`."""
+        result = self._ocr.predict(np.ascontiguousarray(tile[:, :, ::-1]))[0]
         lines = []
         for text, score, polygon in zip(result["rec_texts"], result["rec_scores"], result["rec_polys"], strict=True):
-            corners = np.clip(np.asarray(polygon, dtype=float), 0, image.size)
+            corners = np.clip(np.asarray(polygon, dtype=float) + origin, 0, size)
             (x1, y1), (x2, y2) = corners.min(axis=0), corners.max(axis=0)
-            box = Box(float(x1), float(y1), float(x2), float(y2), "pixels", image.size)
+            box = Box(float(x1), float(y1), float(x2), float(y2), "pixels", size)
             lines.append(OcrLine(text=str(text), score=float(score), box=box))
         return lines
+
+
+def _along(line: OcrLine, down: bool) -> float:
+    return line.box.centre.y if down else line.box.centre.x
+
+
+def tiles(pixels: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """The rows of a page that are read together: first, last (exclusive), and the last of the tile before.
+
+    A tile ends in a blank row of its last third; where there is none, the next one begins `_OVERLAP` rows before its
+    end.
+
+    Args:
+        pixels: [height, width, 3].
+    """
+    height = len(pixels)
+    start = before = 0
+    while height - start > _TILE:
+        end = start + _TILE
+        third = end - _TILE // 3
+        contrast = np.ptp(pixels[third:end], axis=1).max(axis=1)
+        blank = np.flatnonzero(contrast <= _BLANK)
+        cut = third + int(blank[-1]) + 1 if len(blank) else end
+        yield start, cut, before
+        start, before = (cut, cut) if len(blank) else (end - _OVERLAP, end)
+    yield start, height, before

@@ -5,7 +5,6 @@ what it read of the source (nodes, edges, labels) and where each of them is; tha
 written from.
 """
 
-import io
 import json
 import subprocess
 import sysconfig
@@ -13,12 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as PILImage
-
 from step3vl.data.errors import UserError
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.diagram_parts import Diagram, record_texts
-from step3vl.pipelines.render.figure import Element, Figure, PixelBox, check_texts, corners_of, overlap
+from step3vl.pipelines.render.figure import (
+    Element,
+    Figure,
+    PixelBox,
+    check_texts,
+    corners_of,
+    encode_png,
+    is_inside,
+    overlap,
+    read_png,
+)
 
 _SECONDS = 20
 _MARGIN = 4  # points around the layout, Graphviz's own
@@ -66,18 +73,14 @@ class DiagramRenderer:
         Raises:
             Dropped: The image does not show the graph, or not well.
         """
-        png = self.run(diagram.code, "png", diagram.engine, diagram.resolution)
-        with PILImage.open(io.BytesIO(png)) as image:
-            pixels = image.convert("RGB")
+        pixels = read_png(self.run(diagram.code, "png", diagram.engine, diagram.resolution))
         layout = json.loads(self.run(diagram.code, "json", diagram.engine, diagram.resolution))
         _compare(diagram, layout)
         place = _Place(layout, diagram.resolution)
         elements = tuple(_elements(diagram, layout, place))
         check_texts(elements, pixels.size)
         _check_nodes(elements, pixels.size)
-        buffer = io.BytesIO()
-        pixels.save(buffer, "PNG", compress_level=6)
-        return Figure(buffer.getvalue(), pixels.size, elements, 0.0)
+        return Figure(encode_png(pixels), pixels.size, elements, 0.0)
 
 
 def _nodes(layout: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,8 +153,7 @@ def _check_nodes(elements: tuple[Element, ...], size: tuple[int, int]) -> None:
     nodes = [element for element in elements if element.role == "node"]
     labels = [element for element in elements if element.role == "edge_label"]
     for i, node in enumerate(nodes):
-        x1, y1, x2, y2 = node.box
-        if x1 < -0.5 or y1 < -0.5 or x2 > size[0] + 0.5 or y2 > size[1] + 0.5:
+        if not is_inside(node.box, size):
             raise Dropped("node_clipped")
         if any(overlap(corners_of(node.box), corners_of(other.box)) > 2 for other in nodes[i + 1 :]):
             raise Dropped("nodes_overlap")

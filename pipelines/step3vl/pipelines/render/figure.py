@@ -1,18 +1,23 @@
 """What a rendered figure shows and where: its elements with boxes, and the checks that all figures pass."""
 
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from PIL import Image as PILImage
+
 from step3vl.pipelines.core.steps import Dropped
 
 Corners = tuple[tuple[float, float], ...]
 PixelBox = tuple[float, float, float, float]
+Spot = tuple[float, float, Sequence[int]]  # x, y and the red, green and blue that belong there
 
 _READ_BACK = 0.02  # of a step of the values, that a mark may stand away from its value
 _TEXT_OVERLAP = 1.0  # pixels that the boxes of two texts may share, which have some space around the glyphs
+_COLOUR_DISTANCE = 40  # of a pixel in the middle of a mark, summed over the channels
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,19 @@ class Figure:
     resolution: float | None = None
 
 
+def read_png(png: bytes) -> PILImage.Image:
+    """The pixels of an encoded image, without an alpha channel."""
+    with PILImage.open(io.BytesIO(png)) as image:
+        return image.convert("RGB")
+
+
+def encode_png(image: PILImage.Image) -> bytes:
+    """Encode pixels; the same ones give the same bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
 def text_corners(x: float, y: float, width: float, size: float, align: str, baseline: str, degrees: float) -> Corners:
     """The corners of a text in pixels.
 
@@ -67,13 +85,12 @@ def text_corners(x: float, y: float, width: float, size: float, align: str, base
     left = {"left": 0.0, "center": -width / 2, "right": -width}.get(align, 0.0)
     ascent, descent = 0.74 * size, 0.2 * size  # of Latin text without accents, which is what should not touch
     top = {"top": 0.05 * size, "middle": -(ascent + descent) / 2, "bottom": -(ascent + descent)}.get(baseline, -ascent)
+    return turned(corners_of((left, top, left + width, top + ascent + descent)), x, y, degrees)
+
+
+def turned(corners: Corners, x: float, y: float, degrees: float) -> Corners:
+    """Corners relative to a point, turned around it clockwise, in the pixels of the image."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    corners = (
-        (left, top),
-        (left + width, top),
-        (left + width, top + ascent + descent),
-        (left, top + ascent + descent),
-    )
     return tuple((x + u * cos - v * sin, y + u * sin + v * cos) for u, v in corners)
 
 
@@ -87,6 +104,17 @@ def corners_of(box: PixelBox) -> Corners:
     """The corners of an upright box."""
     x1, y1, x2, y2 = box
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
+
+
+def scaled(box: PixelBox, scale: float) -> PixelBox:
+    """A box in the pixels of an image that is `scale` times as large."""
+    return box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale
+
+
+def is_inside(box: PixelBox, size: tuple[int, int]) -> bool:
+    """Whether a box is inside an image, by half a pixel's tolerance."""
+    x1, y1, x2, y2 = box
+    return x1 >= -0.5 and y1 >= -0.5 and x2 <= size[0] + 0.5 and y2 <= size[1] + 0.5
 
 
 def overlap(first: Corners, second: Corners) -> float:
@@ -108,16 +136,25 @@ def overlap(first: Corners, second: Corners) -> float:
 def check_texts(elements: Iterable[Element], size: tuple[int, int]) -> None:
     """Raise Dropped unless every text is inside the image and none lies over another."""
     texts = [element for element in elements if element.text and element.role not in ("mark", "node", "edge", "plot")]
-    for element in texts:
-        x1, y1, x2, y2 = element.box
-        if x1 < -0.5 or y1 < -0.5 or x2 > size[0] + 0.5 or y2 > size[1] + 0.5:
-            raise Dropped("text_clipped")
+    if not all(is_inside(element.box, size) for element in texts):
+        raise Dropped("text_clipped")
     texts.sort(key=lambda element: element.box[0])
     for first, second in combinations(texts, 2):
         if first.box[2] <= second.box[0] or first.box[3] <= second.box[1] or second.box[3] <= first.box[1]:
             continue
         if overlap(first.corners or corners_of(first.box), second.corners or corners_of(second.box)) > _TEXT_OVERLAP:
             raise Dropped("texts_overlap")
+
+
+def check_colours(spots: Iterable[Spot], texts: Sequence[Element], image: PILImage.Image) -> None:
+    """Raise Dropped unless every spot has its colour, where no text lies over it."""
+    for x, y, colour in spots:
+        if any(t.box[0] <= x <= t.box[2] and t.box[1] <= y <= t.box[3] for t in texts):
+            continue
+        pixel = image.getpixel((min(int(x), image.width - 1), min(int(y), image.height - 1)))
+        assert isinstance(pixel, tuple)
+        if sum(abs(a - b) for a, b in zip(pixel, colour, strict=True)) > _COLOUR_DISTANCE:
+            raise Dropped("mark_not_visible")
 
 
 _NUMBER = re.compile(r"[−-]?\d[\d,]*(?:\.\d+)?")

@@ -1,9 +1,10 @@
 """From random numbers to a proven figure: each tool chooses data, a family and a style, renders and checks."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from step3vl.pipelines.core.steps import Dropped
@@ -16,18 +17,34 @@ from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.render.formula_kinds import FORMULAS
 from step3vl.pipelines.render.plot import PlotRenderer
 from step3vl.pipelines.render.plot_charts import PLOT_CHARTS, scatter_plot
+from step3vl.pipelines.render.plot_parts import Plot
 from step3vl.pipelines.render.table_kinds import page_setup, parse_latex, write_table
 from step3vl.pipelines.render.typeset import TypesetRenderer
 from step3vl.pipelines.render.vega import VegaRenderer, format_spec
 from step3vl.pipelines.render.vega_charts import TABLE_CHARTS
+from step3vl.pipelines.render.vega_parts import Chart
 from step3vl.pipelines.render.vega_ranges import POINT_CHARTS, RANGE_CHARTS
 from step3vl.pipelines.sources.real_tables import RealTables
 from step3vl.pipelines.sources.tables import Points, Table, TableKind, format_number, make_points, make_table
 from step3vl.pipelines.sources.topics import TOPICS, Topic
 from step3vl.pipelines.sources.topics_zh import ZH_TOPICS
 
-Tool = Literal["vega_lite", "matplotlib", "graphviz", "formula", "table"]
-Notation = Literal["vega-lite", "python", "dot", "latex", "typst"]
+Tool = Literal[
+    "vega_lite",
+    "matplotlib",
+    "graphviz",
+    "formula",
+    "table",
+    "molecule",
+    "circuit",
+    "infographic",
+    "music",
+    "mermaid",
+    "tikz",
+]
+Notation = Literal[
+    "vega-lite", "python", "dot", "latex", "typst", "smiles", "schemdraw", "markdown", "abc", "mermaid", "tikz"
+]
 Language = Literal["en", "zh"]
 
 _CHARTS = TABLE_CHARTS | RANGE_CHARTS
@@ -39,6 +56,7 @@ _PAPERS = (
     ("#f4f6fa", "#1d2b3a"),
     ("#1f2430", "#e8eaf0"),
 )
+_TABLE_KINDS: tuple[TableKind, ...] = ("groups", "time", "parts", "ranges", "prices")
 _TEXT_FONTS = ("Libertinus Serif", "New Computer Modern")  # Typst's own
 
 
@@ -56,6 +74,7 @@ class MadeFigure:
         uri: Of the data, `generated` or where they are from.
         licence: Of the data.
         step: Values are multiples of it; empty where they stand in the image.
+        traits: What was chosen, by kind: the font, the language of the texts, ...
     """
 
     family: str
@@ -67,6 +86,7 @@ class MadeFigure:
     uri: str
     licence: str
     step: str = ""
+    traits: Mapping[str, str] = field(default_factory=dict)
 
 
 class FigureOptions(NamedTuple):
@@ -100,10 +120,18 @@ class Supply:
         families: Fonts.
         options: Of the entry.
         tables: The entry's own tables.
+        icons: Files of icons, as SVG.
     """
 
-    def __init__(self, families: Sequence[FontFamily], options: FigureOptions, tables: Sequence[Table]) -> None:
+    def __init__(
+        self,
+        families: Sequence[FontFamily],
+        options: FigureOptions,
+        tables: Sequence[Table],
+        icons: Sequence[Path] = (),
+    ) -> None:
         self.families = list(families)
+        self.icons = list(icons)
         self.options = options
         self._tables = list(tables)
 
@@ -156,22 +184,43 @@ def _part(table: Table, series: int, rng: random.Random) -> Table:
     """Some series and at most twelve consecutive rows of a table."""
     columns = sorted(rng.sample(range(len(table.series)), series))
     start = rng.randrange(max(1, len(table.labels) - 11))
-    rows = table.values[start : start + 12]
     names = tuple(table.series[i] for i in columns)
-    return Table(
-        table.title, table.kind, table.label, table.labels[start : start + 12],
-        names[0] if series == 1 else table.measure, names, tuple(tuple(row[i] for i in columns) for row in rows),
-        table.decimals, table.uri, table.licence,
-    )  # fmt: skip
+    return replace(
+        table,
+        labels=table.labels[start : start + 12],
+        measure=names[0] if series == 1 else table.measure,
+        series=names,
+        values=tuple(tuple(row[i] for i in columns) for row in table.values[start : start + 12]),
+    )
 
 
-def _check_readable(figure: Figure) -> None:
+def style_traits(style: ChartStyle, texts: str) -> dict[str, str]:
+    """What a style chose, and the language of the texts."""
+    language = "zh" if any("一" <= character <= "鿿" for character in texts) else "en"
+    return {"font": style.font.name, "background": style.background, "language of the figure": language}
+
+
+def _made_chart(
+    family: str,
+    notation: Notation,
+    code: str,
+    chart: Chart | Plot,
+    step: float,
+    data: Table | Points,
+    figure: Figure,
+    style: ChartStyle,
+) -> MadeFigure:
+    """A chart with its labels.
+
+    Raises:
+        Dropped: Its values cannot be read off.
+    """
     if figure.resolution is not None and figure.resolution < _LEAST_PIXELS:
         raise Dropped("values_not_readable")
-
-
-def _step(labelled: bool, step: float) -> str:
-    return "" if labelled else format_number(step)
+    text, markdown = (chart.table.csv(), chart.table.markdown()) if chart.table else ("", "")
+    said_step = "" if chart.labelled else format_number(step)
+    traits = style_traits(style, code)
+    return MadeFigure(family, notation, code, text, markdown, figure, data.uri, data.licence, said_step, traits)
 
 
 class VegaMaker:
@@ -186,20 +235,19 @@ class VegaMaker:
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
         supply = self._supply
+        data: Table | Points
         if family in _CHARTS:
             tables = _CHARTS[family]
-            data: Table | Points = supply.table(tables.kind, rng.randint(*tables.series), rng)
-            chart = tables.build(data, style := supply.style(data.texts(), rng), rng)  # type: ignore[arg-type]
+            data = supply.table(tables.kind, rng.randint(*tables.series), rng)
+            chart = tables.build(data, style := supply.style(data.texts(), rng), rng)
         else:
             points = POINT_CHARTS[family]
             data = supply.points(rng, rng.randint(*points.groups), rng.randint(*points.number))
             chart = points.build(data, style := supply.style(data.texts(), rng), rng)
         code = format_spec(chart.spec)
         figure = self._renderer.figure(chart, code, style.scale)
-        _check_readable(figure)
-        text, markdown = (chart.table.csv(), chart.table.markdown()) if chart.table else ("", "")
-        return MadeFigure(f"vega_lite.{family}", "vega-lite", code, text, markdown, figure, data.uri, data.licence,
-                          _step(chart.labelled, max(chart.steps.values())))  # fmt: skip
+        step = max(chart.steps.values())
+        return _made_chart(f"vega_lite.{family}", "vega-lite", code, chart, step, data, figure, style)
 
 
 class PlotMaker:
@@ -214,18 +262,17 @@ class PlotMaker:
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
         supply = self._supply
+        data: Table | Points
         if family == "scatter":
-            data: Table | Points = supply.points(rng, rng.randint(1, 3), rng.randint(8, 24))
-            plot = scatter_plot(data, supply.style(data.texts(), rng), rng)  # type: ignore[arg-type]
+            data = supply.points(rng, rng.randint(1, 3), rng.randint(8, 24))
+            plot = scatter_plot(data, style := supply.style(data.texts(), rng), rng)
         else:
             tables = PLOT_CHARTS[family]
             data = supply.table(tables.kind, rng.randint(*tables.series), rng)
-            plot = tables.build(data, supply.style(data.texts(), rng), rng)
+            plot = tables.build(data, style := supply.style(data.texts(), rng), rng)
         figure = self._renderer.figure(plot)
-        _check_readable(figure)
-        text, markdown = (plot.table.csv(), plot.table.markdown()) if plot.table else ("", "")
-        return MadeFigure(f"matplotlib.{family}", "python", plot.code, text, markdown, figure, data.uri, data.licence,
-                          _step(plot.labelled, max(reading.step for reading in plot.readings)))  # fmt: skip
+        step = max(reading.step for reading in plot.readings)
+        return _made_chart(f"matplotlib.{family}", "python", plot.code, plot, step, data, figure, style)
 
 
 class DiagramMaker:
@@ -238,11 +285,14 @@ class DiagramMaker:
         return list(DIAGRAMS)
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
-        diagram = DIAGRAMS[family](pick_diagram_style(rng), rng)
+        style = pick_diagram_style(rng)
+        diagram = DIAGRAMS[family](style, rng)
         figure = self._renderer.figure(diagram)
+        traits = {"font": style.font, "background": style.background, "layout": diagram.engine}
         return MadeFigure(
-            f"graphviz.{family}", "dot", diagram.code, diagram.table(), "", figure, "generated", "CC0-1.0"
-        )
+            f"graphviz.{family}", "dot", diagram.code, diagram.table(), "", figure, "generated", "CC0-1.0",
+            traits=traits,
+        )  # fmt: skip
 
 
 class FormulaMaker:
@@ -258,15 +308,20 @@ class FormulaMaker:
         formula = FORMULAS[family](rng)
         fill, ink = rng.choice(_PAPERS)
         size, margin, resolution = rng.randint(13, 22), rng.randint(4, 20), rng.choice((96, 110, 130))
-        source = f"{page_setup(rng.choice(_TEXT_FONTS), size, fill, ink, margin)}$ {formula.typst} $\n"
+        traits = {"font": rng.choice(_TEXT_FONTS), "background": fill}
+        source = f"{page_setup(traits['font'], size, fill, ink, margin)}$ {formula.typst} $\n"
         in_latex = formula.latex is not None and rng.random() < 0.65
         figure = self._renderer.formula(source, formula.glyphs, formula.latex if in_latex else None, resolution)
         if in_latex and formula.latex is not None:
             if rng.random() < 0.5:
                 face = rng.choice(("cm", "stix", "stixsans", "dejavusans", "dejavuserif"))
                 figure = self._renderer.latex_figure(formula.latex, face, size, resolution, (fill, ink), margin)
-            return MadeFigure(f"formula.{family}", "latex", formula.latex, "", "", figure, "generated", "CC0-1.0")
-        return MadeFigure(f"formula.{family}", "typst", f"$ {formula.typst} $", "", "", figure, "generated", "CC0-1.0")
+                traits["font"] = face
+            notation: Notation = "latex"
+            code = formula.latex
+        else:
+            notation, code = "typst", f"$ {formula.typst} $"
+        return MadeFigure(f"formula.{family}", notation, code, "", "", figure, "generated", "CC0-1.0", traits=traits)
 
 
 class TableMaker:
@@ -277,10 +332,10 @@ class TableMaker:
         self._renderer = TypesetRenderer(supply.families)
 
     def families(self) -> list[str]:
-        return ["groups", "time", "parts", "ranges", "prices"]
+        return list(_TABLE_KINDS)
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
-        kind: TableKind = next(k for k in ("groups", "time", "parts", "ranges", "prices") if k == family)
+        kind = next(kind for kind in _TABLE_KINDS if kind == family)
         table = self._supply.table(kind, rng.randint(1, 5) if family in ("groups", "time") else 1, rng)
         style = self._supply.style(table.texts(), rng)
         fill, ink = rng.choice(_PAPERS[:4])
@@ -294,14 +349,5 @@ class TableMaker:
         code = source.latex if in_latex else source.typst.removeprefix(setup)
         return MadeFigure(
             f"table.{family}_{source.family}", notation, code, table.csv(), table.markdown(), figure,
-            table.uri, table.licence,
+            table.uri, table.licence, traits=style_traits(style, table.texts()),
         )  # fmt: skip
-
-
-MAKERS: dict[Tool, type[VegaMaker | PlotMaker | DiagramMaker | FormulaMaker | TableMaker]] = {
-    "vega_lite": VegaMaker,
-    "matplotlib": PlotMaker,
-    "graphviz": DiagramMaker,
-    "formula": FormulaMaker,
-    "table": TableMaker,
-}

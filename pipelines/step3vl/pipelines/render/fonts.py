@@ -73,7 +73,7 @@ def private_copies(families: Sequence[FontFamily], folder: Path) -> list[Path]:
     copies = []
     for number, family in enumerate(families):
         for face in dict.fromkeys((family.regular, family.bold)):
-            with TTFont(face.path) as font:
+            with TTFont(face.path, fontNumber=0) as font:
                 for record in font["name"].names:
                     if record.nameID in _NAME_IDS:
                         kind = _NAME_IDS[record.nameID]
@@ -89,7 +89,7 @@ def private_copies(families: Sequence[FontFamily], folder: Path) -> list[Path]:
 def _names(path: Path) -> tuple[str, str]:
     """Family and style of a font file."""
     try:
-        with TTFont(path, lazy=True) as font:
+        with TTFont(path, lazy=True, fontNumber=0) as font:
             table = font["name"]
             family = table.getDebugName(16) or table.getDebugName(1)
             words = str(family).split()

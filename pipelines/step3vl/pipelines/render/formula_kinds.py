@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Formula(NamedTuple):
+@dataclass(frozen=True)
+class Formula:
     """A formula in two notations.
 
     Attributes:
@@ -18,8 +19,7 @@ class Formula(NamedTuple):
     typst: str
     glyphs: str
 
-    def __add__(self, other: object) -> "Formula":
-        assert isinstance(other, Formula)
+    def __add__(self, other: "Formula") -> "Formula":
         latex = None if self.latex is None or other.latex is None else f"{self.latex} {other.latex}"
         return Formula(latex, f"{self.typst} {other.typst}", self.glyphs + other.glyphs)
 
@@ -27,13 +27,6 @@ class Formula(NamedTuple):
 def sign(text: str, latex: str = "", typst: str = "") -> Formula:
     """A character: a digit, a variable, an operator."""
     return Formula(latex or text, typst or text, text)
-
-
-def _joined(parts: list[Formula]) -> Formula:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _wrap(latex: str, typst: str, *parts: Formula, glyphs: str = "") -> Formula:
@@ -90,8 +83,7 @@ DOT = sign("⋅", r"\cdot", "dot.op")
 
 def number(rng: random.Random, high: int = 12) -> Formula:
     """A whole number from 2."""
-    value = str(rng.randint(2, high))
-    return sign(value)
+    return sign(str(rng.randint(2, high)))
 
 
 def variable(rng: random.Random, names: str = "abcmnpqtuxyz") -> Formula:
@@ -135,7 +127,8 @@ def _polynomial(rng: random.Random) -> Formula:
         parts += [rng.choice((PLUS, MINUS))] if parts else []
         factor = number(rng, 20)
         parts.append(factor if degree == 0 else factor + (x if degree == 1 else power(x, sign(str(degree)))))
-    return _joined([*parts, EQUALS, sign(str(rng.choice((0, 1, 7, 12))))])
+    first, *others = parts
+    return sum(others, first) + EQUALS + sign(str(rng.choice((0, 1, 7, 12))))
 
 
 def _equation(rng: random.Random) -> Formula:
@@ -186,7 +179,7 @@ def _roots(rng: random.Random) -> Formula:
     x = sign(rng.choice("xyz"))
     inside = power(b, sign("2")) + MINUS + sign("4") + a + c
     solution = fraction(MINUS + b + sign("±", r"\pm", "plus.minus") + root(inside), sign("2") + a)
-    return index(x, sign("1")) + EQUALS + solution if rng.random() < 0.5 else x + EQUALS + solution
+    return (index(x, sign("1")) if rng.random() < 0.5 else x) + EQUALS + solution
 
 
 def _identity(rng: random.Random) -> Formula:

@@ -1,21 +1,20 @@
 """Python code for matplotlib, run in this process, and the proof that an image shows what its code says.
 
-The label itself is run: code that names nothing but matplotlib and numpy, has no private names, and finds no other
-built-in functions. The step around it has a time limit, so its process is one of its own. Afterwards the artists are
-read back through the tick labels, and the colours of bars and slices are looked up in the pixels.
+The label itself is run, with the private name of its font: code that names nothing but matplotlib and numpy, has no
+private names, and finds no other built-in functions. The step around it has a time limit, so its process is one of its
+own. Afterwards the artists are read back through the tick labels, and the colours of bars and slices are looked up in
+the pixels.
 """
 
 import ast
 import builtins
 import importlib
-import io
 import logging
 import math
 import sys
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image as PILImage
@@ -27,16 +26,20 @@ from step3vl.pipelines.render.figure import (
     Element,
     Figure,
     PixelBox,
+    Spot,
     box_of,
+    check_colours,
     check_read_back,
     check_texts,
     corners_of,
+    encode_png,
     fit_axis,
     overlap,
     parse_number,
+    turned,
 )
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.plot_charts import Plot, PlotReading
+from step3vl.pipelines.render.plot_parts import Plot, PlotReading
 
 _MODULES = ("matplotlib.pyplot", "numpy")
 _BUILTINS = (
@@ -57,11 +60,14 @@ _BUILTINS = (
     "tuple",
     "zip",
 )
-_COLOUR_DISTANCE = 40
 
 
-def check_code(code: str) -> ast.Module:
+def check_code(code: str, modules: Sequence[str] = _MODULES) -> ast.Module:
     """Parse a script and refuse all but plain plotting code.
+
+    Args:
+        code: The script.
+        modules: That it may import.
 
     Raises:
         ValueError: It imports other modules or touches a private name.
@@ -74,7 +80,7 @@ def check_code(code: str) -> ast.Module:
             names = ["."]
         else:
             names = []
-        refused = [name for name in names if name not in _MODULES]
+        refused = [name for name in names if name not in modules]
         if refused:
             raise ValueError(f"the code imports {refused[0]}")
         private = getattr(node, "attr", None) or getattr(node, "id", None) or ""
@@ -99,14 +105,12 @@ class PlotRenderer:
         self._pyplot = pyplot
         self._families = {family.name: family for family in families}
         manager = font_manager.fontManager
-        folder = str(Path(matplotlib.get_data_path()))
-        manager.ttflist = [
-            font for font in manager.ttflist if font.fname.startswith(folder) and font.name not in self._families
-        ]
+        names = {family.private for family in families}
+        manager.ttflist = [font for font in manager.ttflist if font.name not in names]  # of another renderer
         for family in families:
             for face in dict.fromkeys((family.regular, family.bold)):
                 manager.addfont(str(face.path))
-                manager.ttflist[-1] = replace(manager.ttflist[-1], name=family.name)
+                manager.ttflist[-1] = replace(manager.ttflist[-1], name=family.private)
         self._builtins = {name: getattr(builtins, name) for name in _BUILTINS} | {"__import__": _import}
 
     def run(self, code: str) -> Any:
@@ -119,10 +123,21 @@ class PlotRenderer:
         self._pyplot.rcdefaults()
         self._pyplot.rcParams["text.hinting"] = "none"
         self._pyplot.rcParams["text.hinting_factor"] = 1
-        exec(compile(check_code(code), "<label>", "exec"), {"__builtins__": self._builtins})
+        tree = self._private(check_code(code))
+        exec(compile(tree, "<label>", "exec"), {"__builtins__": self._builtins})
         figure = self._pyplot.gcf()
         figure.canvas.draw()
         return figure
+
+    def _private(self, tree: ast.Module) -> ast.Module:
+        """The script with the private name of its font, which no other font of the machine or of matplotlib has."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "font.family":
+                        assert isinstance(value, ast.Constant)
+                        value.value = self._families[str(value.value)].private
+        return tree
 
     def figure(self, plot: Plot) -> Figure:
         """Render a plot and prove that the image shows it.
@@ -139,14 +154,15 @@ class PlotRenderer:
     def _checked(self, plot: Plot, figure: Any) -> Figure:
         pixels = _pixels(figure)
         texts = list(_texts(figure, pixels.height))
-        family = self._families[self._pyplot.rcParams["font.family"][0]]
+        (private,) = self._pyplot.rcParams["font.family"]
+        family = next(family for family in self._families.values() if family.private == private)
         if not family.covers("".join(element.text for element in texts)):
             raise Dropped("glyph_missing")
         check_texts(texts, pixels.size)
         _check_legends(figure, texts, pixels.height)
         if set(plot.texts) - {element.text for element in texts}:
             raise Dropped("text_not_shown")
-        _check_colours(figure, texts, pixels)
+        check_colours(_spots(figure, pixels.height), texts, pixels)
         error, resolution = 0.0, math.inf
         for reading in plot.readings:
             values_read, unit = _shown(reading, figure)
@@ -158,10 +174,8 @@ class PlotRenderer:
             if unit is not None and not plot.labelled:
                 resolution = min(resolution, unit * reading.step)
         marks = _marks(figure, pixels.height)
-        buffer = io.BytesIO()
-        pixels.save(buffer, "PNG", compress_level=6)
         return Figure(
-            buffer.getvalue(),
+            encode_png(pixels),
             pixels.size,
             (*texts, *marks),
             round(error, 6),
@@ -207,8 +221,7 @@ def _texts(figure: Any, height: int) -> Iterator[Element]:
         role = roles.get(id(text)) or ("title" if _is_title(text) else "value_label")
         if not text.get_text() or not text.get_visible() or role == "hidden":
             continue
-        extent = text.get_window_extent(renderer)
-        box = (extent.x0, height - extent.y1, extent.x1, height - extent.y0)
+        box = _flipped(text.get_window_extent(renderer), height)
         degrees = text.get_rotation() % 360
         if degrees % 90 == 0:
             yield Element(role, text.get_text(), box)
@@ -223,11 +236,8 @@ def _texts(figure: Any, height: int) -> Iterator[Element]:
         else:
             high = text.get_fontsize() * figure.dpi / 72
             wide = (w - high * sin) / cos
-        cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        corners = tuple(
-            (cx + u * math.cos(-angle) - v * math.sin(-angle), cy + u * math.sin(-angle) + v * math.cos(-angle))
-            for u, v in ((-wide / 2, -high / 2), (wide / 2, -high / 2), (wide / 2, high / 2), (-wide / 2, high / 2))
-        )
+        around_middle = corners_of((-wide / 2, -high / 2, wide / 2, high / 2))
+        corners = turned(around_middle, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, -degrees)
         yield Element(role, text.get_text(), box_of(corners), corners)
 
 
@@ -279,28 +289,23 @@ def _flipped(extent: Any, height: int) -> PixelBox:
     return extent.x0, height - extent.y1, extent.x1, height - extent.y0
 
 
-def _check_colours(figure: Any, texts: Sequence[Element], image: PILImage.Image) -> None:
-    """Raise Dropped unless the middle of each bar and slice has its colour, where no text lies over it."""
-    spots: list[tuple[float, float, Any]] = []
+def _spots(figure: Any, height: int) -> Iterator[Spot]:
+    """The middle of each bar and slice that is not too thin."""
     for bars in _containers(figure):
         for bar in bars:
             box = bar.get_window_extent()
             if min(box.width, box.height) >= 5:
-                spots.append(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, bar))
+                yield (box.x0 + box.x1) / 2, height - (box.y0 + box.y1) / 2, _colour(bar)
     for wedge in _wedges(figure):
         angle = math.radians((wedge.theta1 + wedge.theta2) / 2)
         radius = wedge.r - (wedge.width or wedge.r) / 2
-        x, y = wedge.center[0] + radius * math.cos(angle), wedge.center[1] + radius * math.sin(angle)
-        spots.append((*wedge.axes.transData.transform((x, y)), wedge))
-    for x, y, patch in spots:
-        down = image.height - y
-        if any(t.box[0] <= x <= t.box[2] and t.box[1] <= down <= t.box[3] for t in texts):
-            continue
-        pixel = image.getpixel((min(int(x), image.width - 1), min(int(down), image.height - 1)))
-        assert isinstance(pixel, tuple)
-        colour = [round(255 * value) for value in patch.get_facecolor()[:3]]
-        if sum(abs(a - b) for a, b in zip(pixel, colour, strict=True)) > _COLOUR_DISTANCE:
-            raise Dropped("mark_not_visible")
+        middle = (wedge.center[0] + radius * math.cos(angle), wedge.center[1] + radius * math.sin(angle))
+        x, y = wedge.axes.transData.transform(middle)
+        yield x, height - y, _colour(wedge)
+
+
+def _colour(patch: Any) -> list[int]:
+    return [round(255 * value) for value in patch.get_facecolor()[:3]]
 
 
 def _scale(axes: Any, name: str) -> AxisScale:
@@ -314,6 +319,10 @@ def _scale(axes: Any, name: str) -> AxisScale:
             continue
         point = (0, tick.get_loc()) if name == "y" else (tick.get_loc(), 0)
         ticks.append((float(axes.transData.transform(point)["xy".index(name)]), number))
+    return _fitted(ticks)
+
+
+def _fitted(ticks: list[tuple[float, float]]) -> AxisScale:
     scale = fit_axis(sorted(ticks))
     if scale is None:
         raise Dropped("axis_not_readable")
@@ -365,8 +374,6 @@ def _radii(axes: Any) -> tuple[list[float], float | None]:
         number = parse_number(tick.label1.get_text())
         if number is not None:
             ticks.append((math.dist(middle, axes.transData.transform((0, tick.get_loc()))), number))
-    scale = fit_axis(sorted(ticks))
-    if scale is None:
-        raise Dropped("axis_not_readable")
+    scale = _fitted(ticks)
     values_read = [scale.value(math.dist(middle, point)) for line in axes.lines for point in _path(axes, line)]
     return values_read, abs(1 / scale.slope)

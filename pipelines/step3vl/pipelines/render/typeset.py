@@ -4,18 +4,18 @@ The image and a PDF are made from one source; the text of the PDF, read by anoth
 A formula in LaTeX is parsed by matplotlib besides, and has to have the same characters.
 """
 
-import io
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.figure import Element, Figure
+from step3vl.pipelines.render.figure import Element, Figure, box_of, encode_png, read_png, scaled
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.sources.tables import Table, format_number
 
@@ -53,6 +53,7 @@ class TypesetRenderer:
         folders = sorted({str(face.path.parent) for family in families for face in (family.regular, family.bold)})
         self._compiler = typst.Compiler(font_paths=folders, ignore_system_fonts=True)
         self._pdfium = require("pypdfium2", "pipelines")
+        self._matplotlib = require("matplotlib", "pipelines")
         mathtext = require("matplotlib.mathtext", "pipelines")
         self._properties = require("matplotlib.font_manager", "pipelines").FontProperties
         self._outlines = mathtext.MathTextParser("path").parse
@@ -73,25 +74,26 @@ class TypesetRenderer:
 
     def characters(self, source: str) -> list[Character]:
         """The characters of the first page, as a PDF reader finds them."""
-        pdf = self._pdfium.PdfDocument(self._compiler.compile(source.encode(), format="pdf"))
-        try:
-            page = pdf[0]
+        characters = []
+        with self._page(source) as page:
             height, text = page.get_height(), page.get_textpage()
-            characters = []
             for i in range(text.count_chars()):
                 x1, y1, x2, y2 = text.get_charbox(i)
                 characters.append(Character(text.get_text_range(i, 1), x1, height - y2, x2, height - y1))
-            # Astral characters are two units of UTF-16, of which each is said to be all of it.
-            return [c for i, c in enumerate(characters) if not _is_second_half(characters, i)]
-        finally:
-            pdf.close()
+        # Astral characters are two units of UTF-16, of which each is said to be all of it.
+        return [c for i, c in enumerate(characters) if not _is_second_half(characters, i)]
 
     def text(self, source: str) -> str:
         """The text of the first page."""
+        with self._page(source) as page:
+            text: str = page.get_textpage().get_text_range()
+            return text
+
+    @contextmanager
+    def _page(self, source: str) -> Iterator[Any]:
         pdf = self._pdfium.PdfDocument(self._compiler.compile(source.encode(), format="pdf"))
         try:
-            text: str = pdf[0].get_textpage().get_text_range()
-            return text
+            yield pdf[0]
         finally:
             pdf.close()
 
@@ -112,8 +114,8 @@ class TypesetRenderer:
             raise Dropped("text_differs")
         if latex is not None and visible(self.latex_text(latex)) != expected:
             raise Dropped("latex_differs")
-        png, size = _rgb(self.png(source, resolution))
-        return Figure(png, size, (Element("formula", "", (0, 0, *size)),), 0.0)
+        pixels = read_png(self.png(source, resolution))
+        return Figure(encode_png(pixels), pixels.size, (Element("formula", "", (0, 0, *pixels.size)),), 0.0)
 
     def latex_text(self, latex: str) -> str:
         """The characters that matplotlib's parser reads in a formula.
@@ -137,15 +139,15 @@ class TypesetRenderer:
             colours: Of the paper and of the ink.
             margin: In points.
         """
-        parsed = self._mathtext(f"${latex}$", resolution, self._properties(size=size, math_fontfamily=face))
+        with self._matplotlib.rc_context():
+            self._matplotlib.rcdefaults()  # charts that were rendered in this process may have left other settings
+            parsed = self._mathtext(f"${latex}$", resolution, self._properties(size=size, math_fontfamily=face))
         alpha = PILImage.fromarray(np.asarray(parsed.image))
         pad = round(margin * resolution / 72)
         page = PILImage.new("RGB", (alpha.width + 2 * pad, alpha.height + 2 * pad), colours[0])
         page.paste(PILImage.new("RGB", alpha.size, colours[1]), (pad, pad), alpha)
-        buffer = io.BytesIO()
-        page.save(buffer, "PNG", compress_level=6)
         box = (pad, pad, pad + alpha.width, pad + alpha.height)
-        return Figure(buffer.getvalue(), page.size, (Element("formula", "", box),), 0.0)
+        return Figure(encode_png(page), page.size, (Element("formula", "", box),), 0.0)
 
     def table(self, source: str, cells: Sequence[Sequence[str]], resolution: int) -> Figure:
         """Render a table and prove that the image shows its cells row by row.
@@ -163,8 +165,7 @@ class TypesetRenderer:
         expected = ["".join("".join(row).split()) for row in cells]
         if ["".join(c.text for c in line) for line in lines] != expected:
             raise Dropped("cells_differ")
-        png, size = _rgb(self.png(source, resolution))
-        scale = resolution / 72
+        pixels = read_png(self.png(source, resolution))
         elements = []
         for line, row in zip(lines, cells, strict=True):
             start = 0
@@ -173,29 +174,13 @@ class TypesetRenderer:
                 run = line[start:end]
                 start = end
                 if run:
-                    box = (
-                        min(c.x1 for c in run),
-                        min(c.y1 for c in run),
-                        max(c.x2 for c in run),
-                        max(c.y2 for c in run),
-                    )
-                    elements.append(
-                        Element("cell", cell, (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale))
-                    )
-        return Figure(png, size, tuple(elements), 0.0)
+                    box = box_of(tuple(corner for c in run for corner in ((c.x1, c.y1), (c.x2, c.y2))))
+                    elements.append(Element("cell", cell, scaled(box, resolution / 72)))
+        return Figure(encode_png(pixels), pixels.size, tuple(elements), 0.0)
 
 
 def _is_second_half(characters: Sequence[Character], i: int) -> bool:
     return i > 0 and not characters[i].text and characters[i][1:] == characters[i - 1][1:]
-
-
-def _rgb(png: bytes) -> tuple[bytes, tuple[int, int]]:
-    """The image without an alpha channel."""
-    with PILImage.open(io.BytesIO(png)) as image:
-        pixels = image.convert("RGB")
-    buffer = io.BytesIO()
-    pixels.save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue(), pixels.size
 
 
 def _rows(characters: Sequence[Character]) -> list[list[Character]]:

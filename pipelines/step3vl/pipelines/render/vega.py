@@ -6,17 +6,13 @@ would, and compared with those of the data; texts must be inside the image and a
 of bars and slices are looked up in the pixels.
 """
 
-import io
 import json
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
-
-from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
@@ -26,11 +22,15 @@ from step3vl.pipelines.render.figure import (
     Element,
     Figure,
     PixelBox,
+    Spot,
     box_of,
+    check_colours,
     check_read_back,
     check_texts,
     fit_axis,
     parse_number,
+    read_png,
+    scaled,
     text_corners,
 )
 from step3vl.pipelines.render.fonts import FontFamily, private_copies
@@ -46,7 +46,6 @@ _ROLES = {
     "mark": "value_label",
     "column-header": "panel_title",
 }
-_COLOUR_DISTANCE = 40  # of a pixel in the middle of a mark, summed over the channels
 
 
 def format_spec(spec: Spec) -> str:
@@ -79,13 +78,17 @@ class VegaRenderer:
             code: JSON in Vega-Lite 5.
             scale: Pixels of the image for each of the specification's.
         """
-        png: bytes = self._vega.vegalite_to_png(self._private(json.loads(code)), vl_version=_VERSION, scale=scale)
-        return png
+        return self._png(self._compile(json.loads(code)), scale)
 
-    def _private(self, spec: Spec) -> Spec:
-        spec = deepcopy(spec)
-        spec["config"]["font"] = self._families[spec["config"]["font"]].private
-        return spec
+    def _compile(self, spec: Spec) -> Spec:
+        """The specification in Vega, with the private name of its font."""
+        config = {**spec["config"], "font": self._families[spec["config"]["font"]].private}
+        vega: Spec = self._vega.vegalite_to_vega({**spec, "config": config}, vl_version=_VERSION)
+        return vega
+
+    def _png(self, vega: Spec, scale: float) -> bytes:
+        png: bytes = self._vega.vega_to_png(vega, scale=scale)
+        return png
 
     def figure(self, chart: Chart, code: str, scale: float) -> Figure:
         """Render a chart and prove that the image shows it.
@@ -101,10 +104,9 @@ class VegaRenderer:
         spec = json.loads(code)
         if spec != chart.spec:
             raise ValueError("the label does not parse to the chart")
-        scene = self._vega.vegalite_to_scenegraph(self._private(spec), vl_version=_VERSION)
-        png = self.render(code, scale)
-        with PILImage.open(io.BytesIO(png)) as image:
-            pixels = image.convert("RGB")
+        vega = self._compile(spec)
+        scene, png = self._vega.vega_to_scenegraph(vega), self._png(vega, scale)
+        pixels = read_png(png)
         items = list(_items(scene["scenegraph"], *scene["origin"]))
         family = self._families[spec["config"]["font"]]
         elements = tuple(_elements(items, family, scale))
@@ -112,10 +114,9 @@ class VegaRenderer:
         if not family.covers("".join(element.text for element in texts)):
             raise Dropped("glyph_missing")
         check_texts(elements, pixels.size)
-        missing = set(chart.texts) - {element.text for element in texts}
-        if missing:
+        if set(chart.texts) - {element.text for element in texts}:
             raise Dropped("text_not_shown")
-        _check_colours(items, texts, pixels, scale)
+        check_colours(_spots(items, scale), texts, pixels)
         error, resolution = _read_back(chart, items)
         return Figure(png, pixels.size, elements, error, None if resolution is None else resolution * scale)
 
@@ -151,11 +152,10 @@ def _elements(items: Sequence[_Item], family: FontFamily, scale: float) -> Itera
                 continue
             yield _text(item, x, y, family, scale)
         elif item["role"] == "mark" and item["marktype"] in ("rect", "symbol", "arc"):
-            box = _mark_box(item, x, y)
-            yield Element("mark", item.get("description", ""), _scaled(box, scale))
+            yield Element("mark", item.get("description", ""), scaled(_mark_box(item, x, y), scale))
         elif item["role"] == "legend-symbol":
             r = math.sqrt(item.get("size", 100)) / 2
-            yield Element("legend_symbol", "", _scaled((x - r, y - r, x + r, y + r), scale))
+            yield Element("legend_symbol", "", scaled((x - r, y - r, x + r, y + r), scale))
 
 
 def _text(item: _Item, x: float, y: float, family: FontFamily, scale: float) -> Element:
@@ -189,12 +189,8 @@ def _mark_box(item: _Item, x: float, y: float) -> PixelBox:
     return x - r, y - r, x + r, y + r
 
 
-def _scaled(box: PixelBox, scale: float) -> PixelBox:
-    return box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale
-
-
-def _check_colours(items: Sequence[_Item], texts: Sequence[Element], image: PILImage.Image, scale: float) -> None:
-    """Raise Dropped unless the middle of each bar and slice has its colour, where no text lies over it."""
+def _spots(items: Sequence[_Item], scale: float) -> Iterator[Spot]:
+    """The middle of each bar and slice that is not too thin."""
     for item in items:
         fill = item.get("fill", "")
         opaque = item.get("opacity", 1) == 1 and item.get("fillOpacity", 1) == 1
@@ -209,13 +205,7 @@ def _check_colours(items: Sequence[_Item], texts: Sequence[Element], image: PILI
             angle = (item["startAngle"] + item["endAngle"]) / 2
             radius = item.get("innerRadius", 0) * 0.45 + item["outerRadius"] * 0.5
             x, y = x + radius * math.sin(angle), y - radius * math.cos(angle)
-        x, y = x * scale, y * scale
-        if any(t.box[0] <= x <= t.box[2] and t.box[1] <= y <= t.box[3] for t in texts):
-            continue
-        pixel = image.getpixel((min(int(x), image.width - 1), min(int(y), image.height - 1)))
-        assert isinstance(pixel, tuple)
-        if sum(abs(a - b) for a, b in zip(pixel, rgb(fill), strict=True)) > _COLOUR_DISTANCE:
-            raise Dropped("mark_not_visible")
+        yield x * scale, y * scale, rgb(fill)
 
 
 def _axes(items: Sequence[_Item]) -> dict[str, AxisScale]:
@@ -257,7 +247,7 @@ def _read_back(chart: Chart, items: Sequence[_Item]) -> tuple[float, float | Non
             marks, values = _with_numbers(marks, values)
         if sorted(map(str, values)) != sorted(str(float(row[reading.field])) for row in rows):
             raise Dropped("marks_differ_from_data")
-        values_read, unit = _shown(reading, marks, scales, sum(row[reading.field] for row in rows) if rows else 0)
+        values_read, unit = _shown(reading, marks, scales, sum(row[reading.field] for row in rows))
         step = chart.steps[reading.field]
         pairs = [(s, v) for s, v in zip(values_read, values, strict=True) if v is not None]
         error = max(error, check_read_back(pairs, step, unit))

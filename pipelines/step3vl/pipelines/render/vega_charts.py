@@ -1,16 +1,18 @@
 """The families of charts as Vega-Lite specifications of tables: bars, lines, areas, pies, heat maps."""
 
 import random
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.chart_style import ChartStyle, contrast
+from step3vl.pipelines.render.chart_values import readable_step
 from step3vl.pipelines.render.vega_parts import (
     Channel,
     Chart,
     Reading,
     Spec,
+    TableBuilder,
     TableFamily,
     colour_scale,
     json_number,
@@ -19,7 +21,6 @@ from step3vl.pipelines.render.vega_parts import (
     long_rows,
     make_mark,
     make_spec,
-    readable_step,
     snap_values,
     value_axis,
     value_key,
@@ -27,17 +28,50 @@ from step3vl.pipelines.render.vega_parts import (
 from step3vl.pipelines.sources.tables import Table
 
 
-def _bars(horizontal: bool, labelled: bool) -> Callable[[Table, ChartStyle, random.Random], Chart]:
+def _chart(
+    table: Table,
+    style: ChartStyle,
+    field: str,
+    step: float,
+    body: Spec,
+    *marks: tuple[str, Channel],
+    series: bool = False,
+    labelled: bool = False,
+    title: str = "",
+) -> Chart:
+    """A chart whose data is a row for each value of a table.
+
+    Args:
+        table: With the values as the chart shows them.
+        style: How it looks.
+        field: Of the values.
+        step: Every value is a multiple of it.
+        body: Marks and encodings.
+        marks: Vega's types of the marks that show the values, each with the channel that does.
+        series: Whether rows name their series, and the chart shows these names.
+        labelled: Whether every value stands beside its mark.
+        title: The table's when empty.
+    """
+    title = title or table.title
+    spec = make_spec(title, style, long_rows(table, key(table.label), field, "series" if series else ""), body)
+    readings = tuple(Reading(mark, channel, field, table.measure) for mark, channel in marks)
+    texts = (title, *table.labels, *(table.series if series else ()))
+    return Chart(spec, readings, {field: step}, texts, labelled, table)
+
+
+def _bars(horizontal: bool, labelled: bool) -> TableBuilder:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-        table, step = snap_values(table, style, style.width if horizontal else style.height, labelled)
-        field, label = value_key(table), key(table.label)
+        step = 10.0**-table.decimals
+        if not labelled:
+            table, step = snap_values(table, style, style.width if horizontal else style.height)
+        field = value_key(table)
         category, value = ("y", "x") if horizontal else ("x", "y")
         bar = make_mark("bar", style, **({"cornerRadiusEnd": style.corner} if style.corner else {}))
         encoding = {
             category: {**labels_axis(table, style, horizontal, rng), "scale": {"paddingInner": style.gap}},
             value: value_axis(table.measure, field),
         }
-        readings = [Reading("rect", "bar_x" if horizontal else "bar_y", field, table.measure)]
+        marks: list[tuple[str, Channel]] = [("rect", "bar_x" if horizontal else "bar_y")]
         body: Spec = {"mark": bar, "encoding": encoding}
         if labelled:
             place = {"align": "left", "dx": 4} if horizontal else {"baseline": "bottom", "dy": -3}
@@ -46,16 +80,15 @@ def _bars(horizontal: bool, labelled: bool) -> Callable[[Table, ChartStyle, rand
                 "encoding": {"text": {"field": field, "type": "quantitative"}},
             }
             body = {"encoding": encoding, "layer": [{"mark": bar}, text]}
-            readings.append(Reading("text", "text", field, table.measure))
-        spec = make_spec(table.title, style, long_rows(table, label, field), body)
-        return Chart(spec, tuple(readings), {field: step}, (table.title, *table.labels), labelled, table)
+            marks.append(("text", "text"))
+        return _chart(table, style, field, step, body, *marks, labelled=labelled)
 
     return build
 
 
 def _lollipop(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = snap_values(table, style, style.height, False)
-    field, label = value_key(table), key(table.label)
+    table, step = snap_values(table, style, style.height)
+    field = value_key(table)
     body = {
         "encoding": {"x": labels_axis(table, style, False, rng), "y": value_axis(table.measure, field)},
         "layer": [
@@ -71,14 +104,12 @@ def _lollipop(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
             },
         ],
     }
-    readings = (Reading("symbol", "y", field, table.measure),)
-    spec = make_spec(table.title, style, long_rows(table, label, field), body)
-    return Chart(spec, readings, {field: step}, (table.title, *table.labels), False, table)
+    return _chart(table, style, field, step, body, ("symbol", "y"))
 
 
 def _dots(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = snap_values(table, style, style.width, False)
-    field, label = value_key(table), key(table.label)
+    table, step = snap_values(table, style, style.width)
+    field = value_key(table)
     shape = rng.choice(("circle", "square", "diamond"))
     encoding = {"y": labels_axis(table, style, True, rng), "x": value_axis(table.measure, field)}
     body = {
@@ -92,15 +123,13 @@ def _dots(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         },
         "encoding": encoding,
     }
-    spec = make_spec(table.title, style, long_rows(table, label, field), body)
-    readings = (Reading("symbol", "x", field, table.measure),)
-    return Chart(spec, readings, {field: step}, (table.title, *table.labels), False, table)
+    return _chart(table, style, field, step, body, ("symbol", "x"))
 
 
-def _lines(mark: str, series: bool, **options: Any) -> Callable[[Table, ChartStyle, random.Random], Chart]:
+def _lines(mark: str, series: bool, **options: Any) -> TableBuilder:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-        table, step = snap_values(table, style, style.height, False)
-        field, label = value_key(table), key(table.label)
+        table, step = snap_values(table, style, style.height)
+        field = value_key(table)
         encoding: Spec = {"x": labels_axis(table, style, False, rng), "y": value_axis(table.measure, field)}
         more = dict(options)
         if mark == "area" and not series:
@@ -112,22 +141,15 @@ def _lines(mark: str, series: bool, **options: Any) -> Callable[[Table, ChartSty
         shape = {"type": mark, **more} if series else make_mark(mark, style, **more)
         if series and mark == "line":
             shape["strokeWidth"] = style.line_width
-        spec = make_spec(
-            table.title,
-            style,
-            long_rows(table, label, field, "series" if series else ""),
-            {"mark": shape, "encoding": encoding},
-        )
-        texts = (table.title, *table.labels, *(table.series if series else ()))
-        return Chart(spec, (Reading(mark, "y", field, table.measure),), {field: step}, texts, False, table)
+        return _chart(table, style, field, step, {"mark": shape, "encoding": encoding}, (mark, "y"), series=series)
 
     return build
 
 
-def _grouped(horizontal: bool) -> Callable[[Table, ChartStyle, random.Random], Chart]:
+def _grouped(horizontal: bool) -> TableBuilder:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-        table, step = snap_values(table, style, style.width if horizontal else style.height, False)
-        field, label = value_key(table), key(table.label)
+        table, step = snap_values(table, style, style.width if horizontal else style.height)
+        field = value_key(table)
         category, value = ("y", "x") if horizontal else ("x", "y")
         encoding = {
             category: labels_axis(table, style, horizontal, rng),
@@ -135,35 +157,27 @@ def _grouped(horizontal: bool) -> Callable[[Table, ChartStyle, random.Random], C
             value: value_axis(table.measure, field),
             "color": colour_scale(style, len(table.series)),
         }
-        spec = make_spec(
-            table.title, style, long_rows(table, label, field, "series"), {"mark": "bar", "encoding": encoding}
-        )
-        reading = Reading("rect", "bar_x" if horizontal else "bar_y", field, table.measure)
-        texts = (table.title, *table.labels, *table.series)
-        return Chart(spec, (reading,), {field: step}, texts, False, table)
+        channel: Channel = "bar_x" if horizontal else "bar_y"
+        return _chart(table, style, field, step, {"mark": "bar", "encoding": encoding}, ("rect", channel), series=True)
 
     return build
 
 
-def _stacked(horizontal: bool, mark: str = "bar") -> Callable[[Table, ChartStyle, random.Random], Chart]:
+def _stacked(horizontal: bool, mark: str = "bar") -> TableBuilder:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-        table, step = snap_values(table, style, style.width if horizontal else style.height, False, stacked=True)
+        table, step = snap_values(table, style, style.width if horizontal else style.height, stacked=True)
         if min(map(min, table.values)) <= 0:
             raise Dropped("empty_part")
-        field, label = value_key(table), key(table.label)
+        field = value_key(table)
         category, value = ("y", "x") if horizontal else ("x", "y")
         encoding = {
             category: labels_axis(table, style, horizontal, rng),
             value: value_axis(table.measure, field),
             "color": colour_scale(style, len(table.series)),
         }
-        spec = make_spec(
-            table.title, style, long_rows(table, label, field, "series"), {"mark": mark, "encoding": encoding}
-        )
         channel: Channel = "width" if horizontal else "height"
-        reading = Reading("rect" if mark == "bar" else "area", channel, field, table.measure)
-        texts = (table.title, *table.labels, *table.series)
-        return Chart(spec, (reading,), {field: step}, texts, False, table)
+        shape = "rect" if mark == "bar" else "area"
+        return _chart(table, style, field, step, {"mark": mark, "encoding": encoding}, (shape, channel), series=True)
 
     return build
 
@@ -178,34 +192,19 @@ def _normalized(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         if min(shares) < step:
             raise Dropped("empty_part")
         percent.append(tuple(float(share) for share in shares))
-    table = Table(
-        table.title,
-        table.kind,
-        table.label,
-        table.labels,
-        "Share (%)" if table.measure.isascii() else "%",
-        table.series,
-        tuple(percent),
-        0,
-        table.uri,
-        table.licence,
-    )
-    field, label = "share", key(table.label)
+    measure = "Share (%)" if table.measure.isascii() else "%"
+    table = replace(table, measure=measure, values=tuple(percent), decimals=0)
+    field = "share"
     encoding = {
         "x": labels_axis(table, style, False, rng),
         "y": value_axis(table.measure, field, stack="normalize"),
         "color": colour_scale(style, len(table.series)),
     }
-    spec = make_spec(
-        table.title, style, long_rows(table, label, field, "series"), {"mark": "bar", "encoding": encoding}
-    )
-    reading = Reading("rect", "height", field, table.measure)
-    texts = (table.title, *table.labels, *table.series)
-    return Chart(spec, (reading,), {field: step}, texts, False, table)
+    return _chart(table, style, field, step, {"mark": "bar", "encoding": encoding}, ("rect", "height"), series=True)
 
 
 def _heatmap(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    field, label = value_key(table), key(table.label)
+    field = value_key(table)
     values = [value for row in table.values for value in row]
     low, high = min(values), max(values)
     if low == high:
@@ -244,13 +243,11 @@ def _heatmap(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         ],
     }
     assert contrast(pale, "#000000") > contrast(dark, "#000000")
-    spec = make_spec(table.full_title(), style, long_rows(table, label, field, "series"), body)
-    readings = (Reading("text", "text", field, table.measure),)
-    texts = (table.full_title(), *table.labels, *table.series)
-    return Chart(spec, readings, {field: 10.0**-table.decimals}, texts, True, table)
+    step, title = 10.0**-table.decimals, table.full_title()
+    return _chart(table, style, field, step, body, ("text", "text"), series=True, labelled=True, title=title)
 
 
-def _pie(hole: bool, legend: bool) -> Callable[[Table, ChartStyle, random.Random], Chart]:
+def _pie(hole: bool, legend: bool) -> TableBuilder:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         field, label = value_key(table), key(table.label)
         radius = style.height // 2 - style.label_size * 2
@@ -301,17 +298,15 @@ def _pie(hole: bool, legend: bool) -> Callable[[Table, ChartStyle, random.Random
             "encoding": {"theta": {**value_axis(table.measure, field), "stack": True}, "color": colour},
             "layer": layers,
         }
-        title = table.full_title()
-        spec = make_spec(title, style, long_rows(table, label, field), body)
-        readings = (Reading("arc", "angle", field, table.measure), Reading("text", "text", field, table.measure))
-        return Chart(spec, readings, {field: 10.0**-table.decimals}, (title, *table.labels), True, table)
+        step, title = 10.0**-table.decimals, table.full_title()
+        return _chart(table, style, field, step, body, ("arc", "angle"), ("text", "text"), labelled=True, title=title)
 
     return build
 
 
 def _dumbbell(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = snap_values(table, style, style.width, False)
-    field, label = value_key(table), key(table.label)
+    table, step = snap_values(table, style, style.width)
+    field = value_key(table)
     body = {
         "encoding": {"y": labels_axis(table, style, True, rng), "x": value_axis(table.measure, field)},
         "layer": [
@@ -325,15 +320,13 @@ def _dumbbell(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
             },
         ],
     }
-    spec = make_spec(table.title, style, long_rows(table, label, field, "series"), body)
-    texts = (table.title, *table.labels, *table.series)
-    return Chart(spec, (Reading("symbol", "x", field, table.measure),), {field: step}, texts, False, table)
+    return _chart(table, style, field, step, body, ("symbol", "x"), series=True)
 
 
 def _small_multiples(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = snap_values(table, style, style.height, False)
+    table, step = snap_values(table, style, style.height)
     field, label = value_key(table), key(table.label)
-    mark: Spec = make_mark(rng.choice(("bar", "area")), style)
+    mark = make_mark(rng.choice(("bar", "area")), style)
     encoding = {
         "column": {
             "field": "series",
@@ -346,19 +339,9 @@ def _small_multiples(table: Table, style: ChartStyle, rng: random.Random) -> Cha
         "y": value_axis(table.measure, field),
     }
     wide = max(60, style.width // len(table.series))
-    spec = make_spec(
-        table.title,
-        style,
-        long_rows(table, label, field, "series"),
-        {"width": wide, "height": style.height, "mark": mark, "encoding": encoding},
-    )
-    reading = (
-        Reading("rect", "bar_y", field, table.measure)
-        if mark["type"] == "bar"
-        else (Reading("area", "y", field, table.measure))
-    )
-    texts = (table.title, *table.labels, *table.series)
-    return Chart(spec, (reading,), {field: step}, texts, False, table)
+    body = {"width": wide, "height": style.height, "mark": mark, "encoding": encoding}
+    shape: tuple[str, Channel] = ("rect", "bar_y") if mark["type"] == "bar" else ("area", "y")
+    return _chart(table, style, field, step, body, shape, series=True)
 
 
 TABLE_CHARTS: dict[str, TableFamily] = {

@@ -4,7 +4,6 @@ A chart says all that its specification says: values stand on the marks as label
 be told from the axis. `Reading`s say how a mark shows its value, so that the renderer can read it back.
 """
 
-import math
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from step3vl.pipelines.render.chart_style import ChartStyle
+from step3vl.pipelines.render.chart_values import readable_step, value_span
 from step3vl.pipelines.sources.tables import Table, TableKind
 
 Spec = dict[str, Any]
@@ -47,8 +47,7 @@ class Chart:
         steps: Of each field that is read: its values are multiples of it.
         texts: Texts that the chart must show.
         labelled: Whether every value stands beside its mark.
-        table: As CSV, with the values as the chart shows them; empty where it has no table.
-        markdown: The same in Markdown.
+        table: With the values as the chart shows them; None where it has no table.
     """
 
     spec: Spec
@@ -59,11 +58,14 @@ class Chart:
     table: Table | None = None
 
 
+TableBuilder = Callable[[Table, ChartStyle, random.Random], Chart]
+
+
 @dataclass(frozen=True)
 class TableFamily:
     """A family of charts of tables: `kind` and `series` say which tables."""
 
-    build: Callable[[Table, ChartStyle, random.Random], Chart]
+    build: TableBuilder
     kind: TableKind
     series: tuple[int, int]
 
@@ -74,31 +76,9 @@ def key(name: str) -> str:
     return slug or re.sub(r"[\s().%]+", "", name)
 
 
-def readable_step(span: float, pixels: float, decimals: int, least: float = 3.0) -> float:
-    """The smallest of 1, 2, 5, 10, ... times a power of ten that takes some pixels on an axis.
-
-    Args:
-        span: Of the axis.
-        pixels: Length of the axis.
-        decimals: The step is no finer than this many places.
-        least: Pixels that a step takes.
-    """
-    raw = max(span / pixels * least, 10.0**-decimals)
-    power = 10.0 ** math.floor(math.log10(raw) + 1e-9)
-    return next(round(power * m, 10) for m in (1, 2, 5, 10) if power * m >= raw * (1 - 1e-9))
-
-
-def snap_values(
-    table: Table, style: ChartStyle, pixels: float, labelled: bool, stacked: bool = False
-) -> tuple[Table, float]:
+def snap_values(table: Table, style: ChartStyle, pixels: float, stacked: bool = False) -> tuple[Table, float]:
     """The table with values that can be read off an axis of that length, and the step of its values."""
-    step = 10.0**-table.decimals
-    if labelled:
-        return table, step
-    tops = [sum(row) if stacked else max(row) for row in table.values]
-    bottoms = [0.0 if stacked else min(row) for row in table.values]
-    span = max(0.0, *tops) - min(0.0, *bottoms)
-    step = readable_step(1.2 * span, pixels * style.scale, table.decimals)
+    step = readable_step(1.2 * value_span(table, stacked), pixels * style.scale, table.decimals)
     return table.rounded(step), step
 
 
@@ -151,7 +131,7 @@ def make_spec(title: str, style: ChartStyle, values: list[dict[str, Any]], body:
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": title,
-        **({} if "facet" in body or "column" in body.get("encoding", {}) else plot),
+        **({} if "width" in body else plot),
         "data": {"values": values},
         **body,
         "config": config(style),
@@ -164,8 +144,8 @@ def labels_axis(table: Table, style: ChartStyle, vertical: bool, rng: random.Ran
         "field": key(table.label),
         "type": "ordinal" if table.kind == "time" else "nominal",
         "sort": None,
+        "title": None if rng.random() < 0.3 else table.label,
     }
-    encoding["title"] = None if rng.random() < 0.3 else table.label
     if not vertical:
         widest = max(style.font.width(label, style.label_size) for label in table.labels)
         room = style.width / len(table.labels)
@@ -182,23 +162,17 @@ def value_key(table: Table) -> str:
     return value if value not in (key(table.label), "series") else "value"
 
 
-def make_mark(kind: str, style: ChartStyle, index: int = 0, **more: Any) -> Spec:
-    mark: Spec = {"type": kind, **more}
-    if kind in ("line", "area", "rule", "trail") and "strokeWidth" not in mark and kind != "area":
-        mark["strokeWidth"] = style.line_width
-    if "color" not in mark:
-        mark["color"] = style.palette[index]
-    return mark
+def make_mark(kind: str, style: ChartStyle, **more: Any) -> Spec:
+    """A mark in the first colour."""
+    stroke = {"strokeWidth": style.line_width} if kind in ("line", "rule") else {}
+    return {"type": kind, **more, **stroke, "color": style.palette[0]}
 
 
-def colour_scale(style: ChartStyle, number: int, legend: bool = True) -> Spec:
-    encoding: Spec = {
+def colour_scale(style: ChartStyle, number: int) -> Spec:
+    return {
         "field": "series",
         "type": "nominal",
         "sort": None,
         "scale": {"range": list(style.palette[:number])},
+        "title": None,
     }
-    encoding["title"] = None
-    if not legend:
-        encoding["legend"] = None
-    return encoding

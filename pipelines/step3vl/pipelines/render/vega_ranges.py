@@ -8,6 +8,7 @@ from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.chart_style import ChartStyle
+from step3vl.pipelines.render.chart_values import coordinates, readable_step, value_span
 from step3vl.pipelines.render.vega_parts import (
     Chart,
     Reading,
@@ -18,77 +19,55 @@ from step3vl.pipelines.render.vega_parts import (
     key,
     labels_axis,
     make_spec,
-    readable_step,
+    snap_values,
     value_axis,
 )
 from step3vl.pipelines.sources.tables import Points, Table
 
 
-def _wide(table: Table, label: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+def _wide(table: Table, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The table as rows of all values of a label."""
     return [
-        {label: name, **{field: json_number(value) for field, value in zip(fields, row, strict=True)}}
+        {key(table.label): name, **{field: json_number(value) for field, value in zip(fields, row, strict=True)}}
         for name, row in zip(table.labels, table.values, strict=True)
     ]
-
-
-def _range_steps(table: Table, style: ChartStyle) -> tuple[Table, float]:
-    span = max(map(max, table.values)) - min(0.0, min(map(min, table.values)))
-    step = readable_step(1.2 * span, style.height * style.scale, table.decimals)
-    return table.rounded(step), step
 
 
 _RANGE_FIELDS = ("low", "mean", "high")
 
 
 def _error_bars(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = _range_steps(table, style)
+    table, step = snap_values(table, style, style.height)
     if any(not row[0] < row[1] < row[2] for row in table.values):
         raise Dropped("empty_range")
-    label = key(table.label)
-    body = {
-        "encoding": {"x": labels_axis(table, style, False, rng)},
-        "layer": [
-            {
-                "mark": {"type": "rule", "color": style.palette[0], "strokeWidth": style.line_width},
-                "encoding": {"y": value_axis(table.measure, "low"), "y2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "color": style.palette[0], "size": 90, "opacity": 1},
-                "encoding": {"y": value_axis(table.measure, "mean")},
-            },
-        ],
-    }
-    return _range_chart(table, style, body, label, step, "rule", rng)
+    span = {"type": "rule", "color": style.palette[0], "strokeWidth": style.line_width}
+    middle = {"type": "point", "filled": True, "color": style.palette[0], "size": 90, "opacity": 1}
+    return _range_chart(table, style, step, span, middle, "symbol", rng)
 
 
 def _band(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    table, step = _range_steps(table, style)
-    label = key(table.label)
-    body = {
-        "encoding": {"x": labels_axis(table, style, False, rng)},
-        "layer": [
-            {
-                "mark": {"type": "area", "color": style.palette[0], "opacity": 0.35},
-                "encoding": {"y": value_axis(table.measure, "low"), "y2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "line", "color": style.palette[0], "strokeWidth": style.line_width},
-                "encoding": {"y": value_axis(table.measure, "mean")},
-            },
-        ],
-    }
-    return _range_chart(table, style, body, label, step, "area", rng)
+    table, step = snap_values(table, style, style.height)
+    span = {"type": "area", "color": style.palette[0], "opacity": 0.35}
+    middle = {"type": "line", "color": style.palette[0], "strokeWidth": style.line_width}
+    return _range_chart(table, style, step, span, middle, "line", rng)
 
 
 def _range_chart(
-    table: Table, style: ChartStyle, body: Spec, label: str, step: float, mark: str, rng: random.Random
+    table: Table, style: ChartStyle, step: float, span: Spec, middle: Spec, middle_mark: str, rng: random.Random
 ) -> Chart:
-    spec = make_spec(table.title, style, _wide(table, label, _RANGE_FIELDS), body)
-    middle = "symbol" if mark == "rule" else "line"
+    """A chart of spans from low to high with what marks their middles; `middle_mark` is Vega's type of the latter."""
+    body = {
+        "encoding": {"x": labels_axis(table, style, False, rng)},
+        "layer": [
+            {"mark": span, "encoding": {"y": value_axis(table.measure, "low"), "y2": {"field": "high"}}},
+            {"mark": middle, "encoding": {"y": value_axis(table.measure, "mean")}},
+        ],
+    }
+    spec = make_spec(table.title, style, _wide(table, _RANGE_FIELDS), body)
     readings = (
-        Reading(mark, "y", "low", table.measure),
-        Reading(mark, "y2", "high", "high"),
-        Reading(middle, "y", "mean", table.measure),
+        Reading(span["type"], "y", "low", table.measure),
+        Reading(span["type"], "y2", "high", "high"),
+        Reading(middle_mark, "y", "mean", table.measure),
     )
     steps = dict.fromkeys(_RANGE_FIELDS, step)
     return Chart(spec, readings, steps, (table.title, *table.labels), False, table)
@@ -98,12 +77,11 @@ _PRICE_FIELDS = ("open", "high", "low", "close")
 
 
 def _candles(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
-    low, high = min(map(min, table.values)), max(map(max, table.values))
-    step = readable_step(1.2 * (high - low), style.height * style.scale, table.decimals, least=2.5)
+    span = value_span(table, zero=False)
+    step = readable_step(1.2 * span, style.height * style.scale, table.decimals, least=2.5)
     table = table.rounded(step)
     if any(row[0] == row[3] for row in table.values):
         raise Dropped("empty_range")
-    label = key(table.label)
     rise, fall = rng.choice((("#26a69a", "#ef5350"), ("#2ca02c", "#d62728"), ("#d62728", "#2ca02c")))
     colour = {"condition": {"test": "datum.open < datum.close", "value": rise}, "value": fall}
     scale = {"zero": False}
@@ -120,7 +98,7 @@ def _candles(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
             },
         ],
     }
-    spec = make_spec(table.title, style, _wide(table, label, _PRICE_FIELDS), body)
+    spec = make_spec(table.title, style, _wide(table, _PRICE_FIELDS), body)
     readings = (
         Reading("rule", "y", "low", table.measure),
         Reading("rule", "y2", "high", "high"),
@@ -136,8 +114,7 @@ _APART = 9  # pixels between the middles of two points
 
 def _snap_points(points: Points, style: ChartStyle) -> tuple[list[tuple[float, float, str, float]], float, float]:
     steps, spans = [], []
-    for axis, pixels in ((0, style.width), (1, style.height)):
-        values = [row[0] if axis == 0 else row[1] for row in points.rows]
+    for values, pixels in zip(coordinates(points), (style.width, style.height), strict=True):
         span = max(0.0, *values) - min(0.0, *values)
         if span == 0:
             raise Dropped("values_equal")

@@ -1,7 +1,7 @@
 """HTML as crawlers find it: the text of any charset as a tree, and what a page says about itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
@@ -59,12 +59,16 @@ def decode_html(data: bytes, charset: str | None) -> str:
         data: The bytes of the page.
         charset: As the server states it.
     """
+    return _CONTROLS.sub("", _decode(data, charset))
+
+
+def _decode(data: bytes, charset: str | None) -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
-            return _CONTROLS.sub("", data[len(mark) :].decode(name, "replace"))
+            return data[len(mark) :].decode(name, "replace")
     if b"\x1b$" not in data:  # ISO-2022-JP is 7-bit
         try:
-            return _CONTROLS.sub("", data.decode("utf-8"))
+            return data.decode("utf-8")
         except UnicodeDecodeError:
             pass
     stated = [
@@ -76,8 +80,8 @@ def decode_html(data: bytes, charset: str | None) -> str:
             continue
         text = bytes_to_str(data, known, "replace", fallback_encodings=())
         if text.count("\ufffd") * 1000 <= len(text):
-            return _CONTROLS.sub("", text)
-    return _CONTROLS.sub("", bytes_to_str(data, detect_encoding(data) or "utf-8", "replace"))
+            return text
+    return bytes_to_str(data, detect_encoding(data) or "utf-8", "replace")
 
 
 def parse_page(text: str, url: str, headers: dict[str, str] | None = None) -> HtmlPage:
@@ -112,7 +116,7 @@ def join_url(base: str, link: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), path, query, ""))
 
 
-def image_addresses(attributes: dict[str, str], base: str) -> tuple[str, ...]:
+def image_addresses(attributes: Mapping[str, str], base: str) -> tuple[str, ...]:
     """Where an `img` or `source` element may have its image, the largest first.
 
     Pages that load images late keep the address in a `data-` attribute, and a placeholder in `src`. `data:` URLs are

@@ -4,7 +4,7 @@ The body is cut on the tree first, by where the text is that is no link; then th
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -58,6 +58,8 @@ _LINKED = 0.66  # of a paragraph's characters in links, beyond which it is navig
 _MAX_CELL = 300  # characters of a cell, beyond which a table is layout
 _MAX_DEPTH = 400  # of elements; what is deeper is no page that anybody reads
 
+CJK = re.compile("[\u2e80-\uffdc]")  # a character that says as much as half a word
+
 TextKind = Literal["heading", "paragraph", "item", "row", "code"]
 
 
@@ -86,6 +88,17 @@ class ImageNode:
 Node = TextNode | ImageNode
 
 
+def main_element(page: HtmlPage) -> tuple[lxml.html.HtmlElement, Callable[[lxml.html.HtmlElement], bool]]:
+    """The element that holds a page's main body, and what tells which elements in it belong to the body."""
+    body = page.tree.find("body")
+    if body is None:
+        body = page.tree
+    masses = _masses(body)
+    root = _main_element(body, masses)
+    reader = _Reader(page.base, masses, masses[root])
+    return root, lambda element: element in masses and not reader.is_small_noise(element)
+
+
 def read_main_body(page: HtmlPage) -> list[Node]:
     """The texts and images of a page's main body in reading order.
 
@@ -103,7 +116,7 @@ def read_main_body(page: HtmlPage) -> list[Node]:
 def _masses(body: lxml.html.HtmlElement) -> dict[lxml.html.HtmlElement, int]:
     """For each element that is shown, the characters in it outside links; images count too."""
     masses: dict[lxml.html.HtmlElement, int] = {}
-    open_masses, links, depth = [0], 0, 0
+    open_masses, links = [0], 0  # the masses of the elements that are open, the outermost for what is around them
     walk = etree.iterwalk(body, events=("start", "end"))
     skipping: lxml.html.HtmlElement | None = None
     for event, element in walk:
@@ -114,9 +127,7 @@ def _masses(body: lxml.html.HtmlElement) -> dict[lxml.html.HtmlElement, int]:
                     open_masses[-1] += text_length(element.tail)
             continue
         if event == "start":
-            depth += 1
-            if element is not body and (depth > _MAX_DEPTH or _is_skipped(element)):
-                depth -= 1
+            if element is not body and (len(open_masses) > _MAX_DEPTH or _is_skipped(element)):
                 skipping = element
                 continue
             links += element.tag == "a"
@@ -124,21 +135,19 @@ def _masses(body: lxml.html.HtmlElement) -> dict[lxml.html.HtmlElement, int]:
             if element.tag == "img":
                 open_masses[-1] += _IMAGE_MASS
         else:
-            depth -= 1
             links -= element.tag == "a"
             mass = open_masses.pop()
             masses[element] = mass
             open_masses[-1] += mass
             if not links and element is not body:
                 open_masses[-1] += text_length(element.tail)
-    masses.setdefault(body, 0)
     return masses
 
 
 def text_length(text: str | None) -> int:
-    """Characters without white space around, CJK counted double, for each says as much as half a word."""
+    """Characters without white space around, CJK counted double."""
     text = text.strip() if text else ""
-    return len(text) if text.isascii() else len(text) + sum("\u2e80" <= character <= "\uffdc" for character in text)
+    return len(text) if text.isascii() else len(text) + len(CJK.findall(text))
 
 
 def _is_skipped(element: lxml.html.HtmlElement) -> bool:
@@ -203,7 +212,7 @@ class _Reader:
             tag = element.tag
             is_cell = bool(tables and tables[-1]) and tag not in ("table", "tr", "img")
             if event == "start":
-                if element is not root and (element not in self.masses or self._is_small_noise(element)):
+                if element is not root and (element not in self.masses or self.is_small_noise(element)):
                     skipping = element
                     continue
                 if tag == "table":
@@ -233,7 +242,8 @@ class _Reader:
                     self._say(element.tail)
         yield from self._end_of_block()
 
-    def _is_small_noise(self, element: lxml.html.HtmlElement) -> bool:
+    def is_small_noise(self, element: lxml.html.HtmlElement) -> bool:
+        """Whether an element is navigation, and not what the page is about."""
         return self.masses[element] < 0.4 * self.whole and _is_noise(element)
 
     def _begin(self, element: lxml.html.HtmlElement) -> None:
@@ -260,12 +270,11 @@ class _Reader:
         self._words.append(text)
 
     def _show(self, element: lxml.html.HtmlElement) -> Iterator[ImageNode]:
-        attributes = {str(name): str(value) for name, value in element.attrib.items()}
+        attributes = element.attrib
         addresses = image_addresses(attributes, self.base)
         if (picture := next(element.iterancestors("picture"), None)) is not None:  # words: the element of HTML
             for source in picture.iter("source"):  # words: the element of HTML
-                values = {str(name): str(value) for name, value in source.attrib.items()}
-                addresses = (*addresses, *image_addresses(values, self.base))
+                addresses = (*addresses, *image_addresses(source.attrib, self.base))
             addresses = tuple(sorted(addresses, key=lambda address: address.startswith("data:")))
         width, height = _pixels(attributes.get("width")), _pixels(attributes.get("height"))
         node = ImageNode(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode, text_length
+from step3vl.pipelines.sources.main_body import CJK, ImageNode, Node, TextNode, text_length
 
 _SYMBOLS = 0.5  # of a paragraph's characters, at least, must be alphanumeric in any script
 _SHORT = 20  # characters up to which that is not asked
@@ -59,9 +59,7 @@ def repetition(nodes: Iterable[Node]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    if text.isascii():
-        return text.casefold().split()
-    return "".join(f" {c} " if "\u2e80" <= c <= "\uffdc" else c for c in text.casefold()).split()
+    return CJK.sub(r" \g<0> ", text.casefold()).split()
 
 
 def split(nodes: Sequence[Node], characters: int, images: int) -> Iterator[list[Node]]:
@@ -73,21 +71,29 @@ def split(nodes: Sequence[Node], characters: int, images: int) -> Iterator[list[
         images: Most images of a piece.
     """
     piece: list[Node] = []
+    sizes = 0, 0  # characters and images of the piece
     for node in nodes:
-        if isinstance(node, TextNode) and text_length(node.text) > characters:
+        added = _sizes([node])
+        if added[0] > characters:
             continue
         piece.append(node)
-        if _exceeds(piece, characters, images):
+        sizes = sizes[0] + added[0], sizes[1] + added[1]
+        if sizes[0] > characters or sizes[1] > images:
             cut = _best_cut(piece)
             yield piece[:cut]
             piece = piece[cut:]
+            sizes = _sizes(piece)
     if piece:
         yield piece
 
 
-def _exceeds(piece: Sequence[Node], characters: int, images: int) -> bool:
-    count = sum(isinstance(node, ImageNode) for node in piece)
-    return count > images or sum(text_length(node.text) for node in piece if isinstance(node, TextNode)) > characters
+def count_characters(nodes: Iterable[Node]) -> int:
+    """Characters of the texts, a CJK one counting double."""
+    return sum(text_length(node.text) for node in nodes if isinstance(node, TextNode))
+
+
+def _sizes(nodes: Sequence[Node]) -> tuple[int, int]:
+    return count_characters(nodes), sum(isinstance(node, ImageNode) for node in nodes)
 
 
 def _best_cut(piece: Sequence[Node]) -> int:

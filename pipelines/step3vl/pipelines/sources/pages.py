@@ -7,23 +7,26 @@ from typing import NamedTuple
 
 from PIL import Image as PILImage
 
-from step3vl.data.sample import FORMAT, Image, ImageError, ImageSpec, open_image, to_rgb
+from step3vl.data.sample import FORMAT, Image, ImageError, open_image, require_pixels, to_rgb
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.sources import pdf
+from step3vl.pipelines.sources.pdf_text import PageWord
 
 _PAGED = ("GIF", "TIFF", "WEBP")  # the frames of other formats are versions of one image
-_MAX_PIXELS = ImageSpec().max_pixels  # of a frame; a larger one is not decoded
+_FEW_WORDS = 10  # with fewer the file does not say how a page is turned
 _QUALITY = 95  # of the JPEG of a page, which the OCR reads and which is encoded again for a sample
 
 
 class DocumentImage(NamedTuple):
-    """A page as an image, and the text that the file says is on it; empty for a scan.
+    """A page as an image, and what the file says about its text; nothing for a scan.
 
     `is_file` tells that the image is the whole file as it is.
     """
 
     image: Image
-    text_layer: str = ""
+    words: tuple[PageWord, ...] = ()
+    turn: int | None = None
+    """The clockwise turn of the text in degrees; None where the file does not say."""
     is_file: bool = False
 
 
@@ -56,13 +59,12 @@ def read_page(path: Path, number: int, dpi: int) -> DocumentImage:
         ImageError: The file is no image, is damaged, or has more pixels than the model's limit.
     """
     if _is_pdf(path):
-        rendering, text_layer = pdf.render_page(path, number, dpi)
-        return DocumentImage(encode_jpeg(rendering, _QUALITY), text_layer)
+        page = pdf.render_page(path, number, dpi)
+        turn = page.turn if len(page.words) >= _FEW_WORDS else None
+        return DocumentImage(encode_jpeg(page.image, _QUALITY), page.words, turn)
     with _open_image(path) as image:
         image.seek(number)
-        width, height = image.size
-        if width * height > _MAX_PIXELS:
-            raise ImageError(f"{width} x {height} pixels are more than {_MAX_PIXELS}; shrink or cut it")
+        require_pixels(image)
         if _frames(image) == 1 and image.format in FORMAT:
             return DocumentImage(Image.from_bytes(path.read_bytes()), is_file=True)
         return DocumentImage(encode_jpeg(to_rgb(image), _QUALITY))

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.sources.problem_wording import reword, tidy_formula
 
 Option = int | float | bool | str
 Answer = Literal["number", "text", "yes_no"]
@@ -58,7 +59,6 @@ REASONING_GYM: dict[str, Family] = {
     "lcm": Family("number"),
     "leg_counting": Family("number"),
     "letter_counting": Family("number"),  # words: the name that reasoning-gym gives it
-    "needle_haystack": Family("text"),
     "number_sequence": Family("number"),
     "products": Family("number", "expression"),
     "simple_equations": Family("number", "equation"),
@@ -95,7 +95,7 @@ def family_of(name: str) -> Family:
 
 
 def make_problem(name: str, options: Mapping[str, Option], number: int, rng: random.Random) -> GeneratedProblem:
-    """A problem of a family, its answer verified.
+    """A problem of a family, its answer verified and its wording corrected.
 
     Args:
         name: Of the family.
@@ -104,7 +104,8 @@ def make_problem(name: str, options: Mapping[str, Option], number: int, rng: ran
         rng: What a mathgenerator family generates from.
 
     Raises:
-        Dropped: `unverified`, when the independent check does not confirm the answer.
+        Dropped: `unverified`, when the independent check does not confirm the answer; `unclear`, when the wording
+            leaves more than one.
     """
     library, _, short = name.rpartition(".")
     if library == "mathgenerator":
@@ -137,7 +138,7 @@ def _reasoning_gym_problem(name: str, options: Mapping[str, Option], number: int
     formula = None if key is None else str(entry["metadata"][key])
     if formula is not None and "=" not in formula:
         formula += " ="
-    return GeneratedProblem(str(entry["question"]).strip(), formula, answer)
+    return GeneratedProblem(reword(name, str(entry["question"]).strip(), answer), formula, answer)
 
 
 def _mathgenerator_problem(name: str, options: Mapping[str, Option], rng: random.Random) -> GeneratedProblem:
@@ -153,8 +154,8 @@ def _mathgenerator_problem(name: str, options: Mapping[str, Option], rng: random
     answer = solution.strip().strip("$")
     if not _equal(expression, answer):
         raise Dropped("unverified")
-    plain = plain_maths(answer)
-    return GeneratedProblem(f"Calculate {plain_maths(expression)}.", f"{plain_maths(expression)} =", plain)
+    formula = tidy_formula(name, plain_maths(expression))
+    return GeneratedProblem(f"Calculate {formula}.", f"{formula} =", plain_maths(answer))
 
 
 def _equal(expression: str, answer: str) -> bool:

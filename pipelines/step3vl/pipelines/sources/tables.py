@@ -227,7 +227,7 @@ def make_table(kind: TableKind, series: int, rng: random.Random, topics: Sequenc
         names, measure = (topic.share,), topic.share
     else:
         name = topic.change.format(measure=topic.measure.lower()) if kind == "signed" else topic.measure
-        measure = f"{name} ({topic.unit})" if topic.unit else name
+        measure = _with_unit(name, topic)
     names = (measure,) if len(names) == 1 else names
     values = tuple(tuple(round(value, decimals) + 0.0 for value in row) for row in zip(*columns, strict=True))
     templates = [title for title in topic.titles if kind not in ("time", "ranges", "prices") or "{year}" not in title]
@@ -287,13 +287,13 @@ def make_points(rng: random.Random, groups: int, number: int, topics: Sequence[T
         x = topic.low + (topic.high - topic.low) * max(0.02, u)
         y = other.low + (other.high - other.low) * max(0.02, v)
         rows.append((round(x, topic.decimals), round(y, other.decimals), name, float(rng.randint(5, 100))))
-    x_name, y_name = _measure(topic), _measure(other)
+    x_name, y_name = _with_unit(topic.measure, topic), _with_unit(other.measure, other)
     title = f"{other.measure}、{topic.measure}" if topic.language == "zh" else f"{other.measure} and {topic.measure}"
     return Points(title, x_name, y_name, topic.series_name, topic.share, tuple(rows))
 
 
-def _measure(topic: Topic) -> str:
-    return f"{topic.measure} ({topic.unit})" if topic.unit else topic.measure
+def _with_unit(name: str, topic: Topic) -> str:
+    return f"{name} ({topic.unit})" if topic.unit else name
 
 
 def read_csv(path: Path, licence: str) -> Table:

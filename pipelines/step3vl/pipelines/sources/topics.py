@@ -46,6 +46,12 @@ class Topic:
     range_names: tuple[str, str, str] = ("Low", "Mean", "High")
     price_names: tuple[str, str, str, str] = ("Open", "High", "Low", "Close")
 
+    def texts(self) -> str:
+        """All that a table of the topic may say, but its numbers."""
+        labels = "".join(label + "".join(names) for label, names in self.labels)
+        names = (self.measure, self.unit, self.series_name, self.share, self.change)
+        return "".join((*names, labels, *self.series, *self.titles, *self.places, *self.range_names))
+
 
 _CITIES = (
     "Lisbon",

@@ -11,6 +11,13 @@ _ZH_QUARTERS = ("一季度", "二季度", "三季度", "四季度")
 _ZH_HOUSES = ("博物馆", "美术馆", "科技馆", "图书馆", "天文馆", "动物园")
 _ZH_CITIES = ("上海", "海南", "河南", "青海", "长春", "天水", "三明", "白城", "大足", "江城")
 _ZH_PLANTS = ("松", "柏", "枫", "柳", "桃", "菊", "禾", "木材", "草", "花", "叶")
+_ZH_CLASSICAL: dict[str, Any] = {
+    "language": "zh",
+    "change": "{measure}",
+    "share": "%",
+    "range_names": ("下", "中", "上"),
+    "price_names": ("前", "上", "下", "后"),
+}
 _ZH_NAMES: dict[str, Any] = {
     "language": "zh",
     "change": "{measure}变化",
@@ -31,11 +38,7 @@ ZH_TOPICS: tuple[Topic, ...] = (
         _ZH_CITIES,
         titles=("{place}之雨", "{place}：雨"),
         places=("江南", "河南", "东方", "天下"),
-        language="zh",
-        share="%",
-        change="{measure}",
-        range_names=("下", "中", "上"),
-        price_names=("前", "上", "下", "后"),
+        **_ZH_CLASSICAL,
     ),
     Topic(
         "花木",
@@ -48,11 +51,7 @@ ZH_TOPICS: tuple[Topic, ...] = (
         _ZH_PLANTS,
         titles=("{place}花木", "{place}：花木"),
         places=("江南", "上海", "青海", "大明"),
-        language="zh",
-        share="%",
-        change="{measure}",
-        range_names=("下", "中", "上"),
-        price_names=("前", "上", "下", "后"),
+        **_ZH_CLASSICAL,
     ),
     Topic(
         "酒",
@@ -65,11 +64,7 @@ ZH_TOPICS: tuple[Topic, ...] = (
         _ZH_CITIES,
         titles=("{place}之酒", "天下之酒"),
         places=("江南", "长春", "东方"),
-        language="zh",
-        share="%",
-        change="{measure}",
-        range_names=("下", "中", "上"),
-        price_names=("前", "上", "下", "后"),
+        **_ZH_CLASSICAL,
     ),
     Topic(
         "产量",

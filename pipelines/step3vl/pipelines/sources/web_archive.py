@@ -31,8 +31,16 @@ class StoredImage(Config):
     """Whether the server asks not to train on it."""
 
 
+class ListedNode(Config):
+    """A paragraph, or an image by its address, of a page that is stored as a list of both."""
+
+    text: str = ""
+    address: str = ""
+    alt: str = ""
+
+
 class WebPage(Config):
-    """A page in an archive or a folder."""
+    """A page in an archive or a folder, or a list of its parts."""
 
     url: str
     at: Pointer
@@ -43,6 +51,10 @@ class WebPage(Config):
     """Those of an archive that the page names."""
     site: Site | None = None
     """Where the images are if the page was saved in a folder."""
+    listed: tuple[ListedNode, ...] = ()
+    """The page itself where a table lists its parts."""
+    perplexity: float | None = None
+    """Of its text, by a model; None where none has read it."""
     reason: str = ""
     """Why it is not read."""
 
@@ -57,11 +69,11 @@ class _Index:
     damaged: list[WarcSlice] = field(default_factory=list)
     repeated: list[tuple[str, WarcSlice]] = field(default_factory=list)
 
-    def image(self, key: str) -> tuple[str, WarcSlice, bool] | None:
-        """The key under which an image is held, its record, and whether it opts out; redirects are followed."""
+    def image(self, key: str) -> tuple[WarcSlice, bool] | None:
+        """The record of an image, and whether it opts out; redirects are followed."""
         for _ in range(_MAX_REDIRECTS + 1):
             if held := self.images.get(key):
-                return (key, *held)
+                return held
             if key not in self.redirects:
                 return None
             key = self.redirects[key]
@@ -96,8 +108,8 @@ def pages_of_archive(path: Path, file: InputFile, max_page: int) -> Iterator[Web
         images = []
         for key in keys:
             if held := index.image(key):
-                pointer = _pointer(file, held[1])
-                images.append(StoredImage(key=key, at=pointer, pages=counts[key], opts_out=held[2]))
+                image, opted_out = held
+                images.append(StoredImage(key=key, at=_pointer(file, image), pages=counts[key], opts_out=opted_out))
         yield WebPage(url=url, at=_pointer(file, record), licence=file.licence, images=tuple(images), reason=reason)
     for url, record in index.repeated:
         yield WebPage(url=url, at=_pointer(file, record), licence=file.licence, reason="repeated_page")

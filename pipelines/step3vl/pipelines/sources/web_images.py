@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import re
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -11,7 +10,7 @@ import zxingcpp
 from PIL import Image as PILImage
 from xxhash import xxh3_64_hexdigest
 
-from step3vl.data.sample import FORMAT, Image, ImageError, ImageSpec, open_image, to_rgb
+from step3vl.data.sample import FORMAT, MAX_PIXELS, Image, ImageError, open_image, to_rgb
 from step3vl.pipelines.sources.main_body import ImageNode
 
 _DECORATION = re.compile(
@@ -21,7 +20,6 @@ _DECORATION = re.compile(
     re.IGNORECASE,
 )
 _VECTOR = (".svg", ".svgz")
-_MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
 _SMALLEST_SHOWN = 64  # pixels; what a page shows smaller is an icon
 _QR_SIDE = 1000  # pixels to which an image is reduced before codes are looked for
 _CODES = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode, zxingcpp.BarcodeFormat.MicroQRCode])
@@ -80,9 +78,7 @@ def load_image(data: bytes, sides: tuple[int, int], max_aspect: float) -> tuple[
         return None, "damaged"
     if has_qr_code(pixels):
         return None, "qr_code"
-    sha256 = hashlib.sha256(data).hexdigest()
-    values = {"format": name, "width": pixels.width, "height": pixels.height, "sha256": sha256, "data": data}
-    return Image.model_validate(values), ""
+    return Image.from_decoded(data, name, pixels), ""
 
 
 def _unwanted(image: PILImage.Image, sides: tuple[int, int], max_aspect: float) -> str:
@@ -91,7 +87,7 @@ def _unwanted(image: PILImage.Image, sides: tuple[int, int], max_aspect: float) 
     width, height = image.size
     if min(width, height) < sides[0]:
         return "too_small"
-    if max(width, height) > sides[1] or width * height > _MAX_PIXELS:
+    if max(width, height) > sides[1] or width * height > MAX_PIXELS:
         return "too_large"
     return "aspect_ratio" if max(width, height) > max_aspect * min(width, height) else ""
 

@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Pointer
-from step3vl.data.storage.shared_stores import store_of
+from step3vl.data.storage import ABSENT, store_of
 from step3vl.pipelines.core.inputs import InputFile, absolute_pattern
 
 
@@ -58,6 +58,6 @@ def stored_image(site: Site, address: str, limit: int) -> Pointer | None:
     store, name = store_of(path)
     try:
         size = store.size(name)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except ABSENT:
         return None
     return Pointer(path=path, offset=0, size=size) if 0 < size <= limit else None

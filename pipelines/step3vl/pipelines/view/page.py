@@ -2,8 +2,9 @@
 
 import time
 from datetime import UTC, datetime
+from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
 from step3vl.pipelines.view.progress import BuildProgress, byte_size, duration
@@ -42,6 +43,20 @@ def render_page(progress: BuildProgress, now: float) -> str:
         progress: The build.
         now: Unix time.
     """
+    failures = [failure for segment in progress.segments.values() for failure in segment.failures()]
+    failures.sort(key=lambda failure: (failure.dropped, -failure.records))
+    return _template().render(
+        build=progress,
+        segments=list(progress.segments.values()),
+        failures=failures[:_MOST_FAILURES],
+        more_failures=max(len(failures) - _MOST_FAILURES, 0),
+        now=now,
+        refresh=round(_INTERVAL),
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("step3vl.pipelines.view"),
         autoescape=True,
@@ -55,13 +70,4 @@ def render_page(progress: BuildProgress, now: float) -> str:
         "count": lambda number: f"{number:,.0f}",
         "clock": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
-    failures = [failure for segment in progress.segments.values() for failure in segment.failures()]
-    failures.sort(key=lambda failure: (failure.dropped, -failure.records))
-    return environment.get_template("progress.html.j2").render(
-        build=progress,
-        segments=list(progress.segments.values()),
-        failures=failures[:_MOST_FAILURES],
-        more_failures=max(len(failures) - _MOST_FAILURES, 0),
-        now=now,
-        refresh=round(_INTERVAL),
-    )
+    return environment.get_template("progress.html.j2")

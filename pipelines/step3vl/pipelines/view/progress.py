@@ -59,10 +59,8 @@ class SegmentProgress:
     examples: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     written_bytes: int = 0
+    _begun: float = 0.0
     _moments: deque[_Moment] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        self._moments.append(_Moment(self.started, 0, 0))
 
     def add(self, record: CommitRecord, now: float, *, reused: bool) -> None:
         """Add a committed fragment.
@@ -80,6 +78,11 @@ class SegmentProgress:
         self.written_bytes += record.written_bytes
         if reused:
             return
+        if not self._moments:
+            # Workers may have been busy with other entries until now, so the time before its own first fragment is
+            # left out.
+            self._begun = max(self.started, now - record.seconds)
+            self._moments.append(_Moment(self._begun, 0, 0))
         last = self._moments[-1]
         records = record.accounts[0].read if record.accounts else 0
         self._moments.append(_Moment(now, last.fragments + 1, last.records + records))
@@ -112,18 +115,21 @@ class SegmentProgress:
         return min(self.fragments / self.total, 1.0) if self.total else 1.0
 
     def rate(self, now: float) -> float:
-        """Records a second: of the last minute while it runs, afterwards of all its time."""
+        """Records a second, from the beginning of its own first fragment: of the last minute while it runs, afterwards
+        of all its time; 0 before any was committed."""
+        if not self._moments:
+            return 0.0
         first, last = self._moments[0], self._moments[-1]
         if self.ended is not None:
-            return last.records / max(self.ended - self.started, 1e-3)
+            return last.records / max(self.ended - self._begun, 1e-3)
         return (last.records - first.records) / max(now - first.at, 1e-3)
 
     def seconds_left(self, now: float) -> float | None:
         """The seconds that the missing fragments take at the rate of the last minute; None where nothing tells."""
+        if self.total is None or self.ended is not None or not self._moments:
+            return None
         first, last = self._moments[0], self._moments[-1]
         worked = last.fragments - first.fragments
-        if self.total is None or self.ended is not None or not worked:
-            return None
         return max(self.total - self.fragments, 0) * (now - first.at) / worked
 
     def failures(self) -> Iterator[FailureCount]:

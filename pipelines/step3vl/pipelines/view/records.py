@@ -24,6 +24,7 @@ class CommitRecord(BaseModel):
     files: dict[str, Any] = {}
     """By ending."""
     accounts: tuple[LedgerStep, ...] = ()
+    paid: dict[str, float] = {}
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     read_bytes: int = 0

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from step3vl.pipelines.view.page import PAGE
 from step3vl.pipelines.view.progress import BuildProgress, SegmentProgress, byte_size, duration
 
 _log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _headline(progress: BuildProgress, now: float) -> Text:
         left = progress.seconds_left(now)
         text.append(f", {duration(left)} left for these" if left is not None else "")
     text.append(f"  {byte_size(sum(segment.written_bytes for segment in segments))} staged", style="dim")
-    text.append(f"  {progress.root}/progress.html", style="dim")
+    text.append(f"  {progress.root}/{PAGE}", style="dim")
     if progress.trouble:
         text.append(f"\nthe progress cannot be read: {progress.trouble}", style="yellow")
     return text

@@ -13,11 +13,11 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 import xxhash
 
-from step3vl.data.dataset import DROPPED, DeadLetter
+from step3vl.data.dataset import DROPPED, read_dead_letter_file
 from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
+from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
 from step3vl.pipelines.view.progress import BuildProgress, SegmentProgress
 from step3vl.pipelines.view.records import BATCH, RECORD, CommitRecord, batches, read_records
 
@@ -131,8 +131,7 @@ class BuildWatcher:
     def _poll(self, until: float | None) -> None:
         """Read the records that are new, segment by segment; a segment that had ended is then complete."""
         with self._lock:
-            watched = [(segment, self._folders[segment.name]) for segment in self.progress.segments.values()
-                       if segment.name in self._folders]  # fmt: skip
+            watched = [(self.progress.segments[name], folder) for name, folder in self._folders.items()]
         for segment, folder in watched:
             ending, reused = folder.ending, not folder.listed
             try:
@@ -195,15 +194,12 @@ class _Folder:
             for step in record.accounts
             for reason in (*step.failed, *step.dropped)
         )
-        if not missing or "dead.parquet" not in record.files or self._example_files >= _EXAMPLE_FILES:
+        if not missing or DEAD_LETTERS not in record.files or self._example_files >= _EXAMPLE_FILES:
             return
         self._example_files += 1
-        path = f"{self._folder}/{record.id}.dead.parquet"
-        for batch in pq.ParquetFile(self._store.open_ranges(path)).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                dead_letter = DeadLetter.model_validate(row)
-                reason = dead_letter.reason if dead_letter.error == DROPPED else dead_letter.error
-                segment.examples.setdefault((dead_letter.step, reason), dead_letter)
+        for dead_letter in read_dead_letter_file(self._store, f"{self._folder}/{record.id}.{DEAD_LETTERS}"):
+            reason = dead_letter.reason if dead_letter.error == DROPPED else dead_letter.error
+            segment.examples.setdefault((dead_letter.step, reason), dead_letter)
 
 
 class _Names:

@@ -1,10 +1,10 @@
 """Make a WARC of a saved site: serve the folder over HTTP, fetch pages and the images that they name, and keep all.
 
-    python data/samples/web/make_archive.py FOLDER URL OUT PAGE [PAGE …]
+    python -m step3vl.pipelines.sources.archive_site FOLDER URL OUT PAGE [PAGE …]
 
-`scikit-image.warc.gz` came from Debian's python-skimage-doc 0.19.3-8 (`usr/share/doc/python-skimage-doc/html`) and
-https://scikit-image.org/docs/0.19.x/ as URL. The same folder gives the same bytes: the dates of records are those of
-the Unix epoch, and their ids are derived from the addresses.
+The same folder gives the same bytes: the dates of records are those of the Unix epoch, and their ids are derived from
+the addresses. `data/samples/web/scikit-image.warc.gz` came from Debian's python-skimage-doc 0.19.3-8
+(`usr/share/doc/python-skimage-doc/html`) and https://scikit-image.org/docs/0.19.x/ as URL.
 """
 
 import gzip
@@ -17,6 +17,7 @@ from http.client import HTTPConnection
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from step3vl.pipelines.sources.html import decode_html, join_url, referenced_images
@@ -50,17 +51,17 @@ def response_record(url: str, status: int, headers: Sequence[tuple[str, str]], b
     return gzip.compress(header.encode() + block + b"\r\n\r\n", mtime=0)
 
 
-def archive_site(folder: Path, url: str, out: Path, pages: Sequence[str]) -> None:
+def archive_site(folder: Path, url: str, archive: BinaryIO, pages: Sequence[str]) -> None:
     """Fetch the pages and their images through HTTP, each once, and write their responses.
 
     Args:
         folder: Of the site.
         url: The address that the folder is said to be served at.
-        out: The archive.
+        archive: What the archive is written to.
         pages: Paths below the folder.
     """
     site, fetched = urlsplit(url), set[str]()
-    with serve_folder(folder) as port, out.open("wb") as archive:
+    with serve_folder(folder) as port:
         connection = HTTPConnection("127.0.0.1", port)
         for page in pages:
             waiting = [join_url(url, page)]
@@ -80,4 +81,5 @@ def archive_site(folder: Path, url: str, out: Path, pages: Sequence[str]) -> Non
 
 
 if __name__ == "__main__":
-    archive_site(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4:])
+    with Path(sys.argv[3]).open("wb") as file:
+        archive_site(Path(sys.argv[1]), sys.argv[2], file, sys.argv[4:])

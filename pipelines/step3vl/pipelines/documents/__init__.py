@@ -1,0 +1,1 @@
+"""From what is read on a page to its label: blocks in reading order, tables, markup and checks."""

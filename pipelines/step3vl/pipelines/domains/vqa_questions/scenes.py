@@ -1,0 +1,247 @@
+"""Questions about scenes of icons: colours, counts, and where things are."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
+from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
+from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
+from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
+from step3vl.pipelines.render.scene import PlacedIcon
+from step3vl.pipelines.sources.icons import plural
+
+_APART = 0.08  # of the image's side; what is closer together is not told left from right
+_LARGER = 1.6  # times the area of the smaller of two
+_DIRECTIONS = {
+    "en": {"left": "to the left", "right": "to the right", "up": "above", "down": "below"},
+    "zh": {"left": "左边", "right": "右边", "up": "上边", "down": "下边"},
+}
+
+
+class SceneQuestions:
+    """Asks about one scene.
+
+    Args:
+        placed: What is in it.
+        read: The same as it was read back from the pixels, by which every answer is computed again.
+        icons: Names of all icons that there might be.
+        colours: Names of all colours that there might be.
+        on_photo: Whether the background shows things of its own, so that a cat is not yet a cat icon.
+        language: Of the questions.
+        rng: Chooses what is asked.
+    """
+
+    def __init__(
+        self,
+        placed: Sequence[PlacedIcon],
+        read: Sequence[PlacedIcon],
+        icons: Sequence[str],
+        colours: Sequence[str],
+        on_photo: bool,
+        language: Language,
+        rng: random.Random,
+    ) -> None:
+        self._placed, self._read, self._icons, self._colours = placed, read, icons, colours
+        self._language, self._rng, self._on_photo = language, rng, on_photo
+        self._counts = Counter(item.icon for item in placed)
+        self._single = [index for index, item in enumerate(placed) if self._counts[item.icon] == 1]
+
+    def kinds(self) -> dict[str, Callable[[], Draft | None]]:
+        """The kinds of questions that suit the scene, each with what makes one: None where chance finds none."""
+        kinds: dict[str, Callable[[], Draft | None]] = {
+            "icon_count": self._icon_count,
+            "coloured_count": self._coloured_count,
+            "all_count": lambda: self._counted("all_count", len(self._placed), len(self._read)),
+            "exists": self._exists,
+            "absent_object": self._absent,
+        }
+        if len(self._placed) > 1:
+            for kind in ("leftmost", "rightmost", "topmost", "bottommost"):
+                kinds[kind] = lambda kind=kind: self._outermost(kind)  # type: ignore[misc]
+        if self._single:
+            kinds["colour"] = self._colour
+        if len(self._single) > 1:
+            kinds |= {
+                "is_left": lambda: self._is_beside("is_left"),
+                "is_above": lambda: self._is_beside("is_above"),
+                "direction": self._direction,
+                "larger": self._larger,
+                "same_colour": self._same_colour,
+            }
+        if len(self._counts) > 1 and len(self._placed) > len(self._counts):
+            kinds["more"] = self._more
+        return kinds
+
+    def _colour(self) -> Draft:
+        index = self._rng.choice(self._single)
+        item = self._placed[index]
+        self._check(item.colour, self._read[index].colour)
+        wrong = [self._colour_name(name) for name in self._colours if name != item.colour]
+        answer = self._colour_name(item.colour)
+        return Draft("colour", {"icon": self._icon_name(item.icon)}, answer, "text", self._shuffled(wrong))
+
+    def _absent(self) -> Draft | None:
+        missing = [name for name in self._icons if not self._counts[name]]
+        if not missing:
+            return None
+        name = self._rng.choice(missing)
+        self._check(0, sum(item.icon == name for item in self._read))
+        values = {"icon": self._icon_name(name)}
+        return Draft("absent_object", values, ABSENT[self._language], "text", answerable=False)
+
+    def _icon_count(self) -> Draft:
+        missing = [name for name in self._icons if not self._counts[name]]
+        several = [name for name, count in self._counts.items() if count > 1]
+        names = several if several and self._rng.random() < 0.6 else list(self._counts)
+        name = self._rng.choice(missing if missing and self._rng.random() < 0.08 else names)
+        again = sum(item.icon == name for item in self._read)
+        label = self._icon_name(name)
+        values = {"icon": label, "icons": plural(name) if label == name else f"{label}s"}
+        return self._counted("icon_count", self._counts[name], again, **values)
+
+    def _coloured_count(self) -> Draft:
+        colour = self._rng.choice([item.colour for item in self._placed])
+        count = sum(item.colour == colour for item in self._placed)
+        again = Counter(item.colour for item in self._read)[colour]
+        return self._counted("coloured_count", count, again, colour=self._colour_name(colour))
+
+    def _counted(self, kind: str, count: int, again: int, **values: str) -> Draft:
+        self._check(count, again)
+        return Draft(kind, values, str(count), "count", near_counts(count, self._rng))
+
+    def _outermost(self, kind: str) -> Draft | None:
+        axis, sign = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "bottommost": (1, -1)}[kind]
+        ranked = sorted(range(len(self._placed)), key=lambda index: sign * _centre(self._placed[index])[axis])
+        first, second = ranked[:2]
+        if abs(_centre(self._placed[first])[axis] - _centre(self._placed[second])[axis]) < _APART:
+            return None
+        again = min(self._read, key=lambda item: sign * _centre(item)[axis])
+        item = self._placed[first]
+        self._check((item.icon, item.colour), (again.icon, again.colour))
+        wrong = [self._name(name) for name in self._counts if name != item.icon]
+        return Draft(kind, {}, self._name(item.icon), "text", self._shuffled(wrong))
+
+    def _is_beside(self, kind: str) -> Draft | None:
+        axis = 0 if kind == "is_left" else 1
+        first, second = self._rng.sample(self._single, 2)
+        apart = _centre(self._placed[second])[axis] - _centre(self._placed[first])[axis]
+        if abs(apart) < _APART:
+            return None
+        again = _centre(self._read[second])[axis] - _centre(self._read[first])[axis]
+        self._check(apart > 0, again > 0)
+        return Draft(kind, self._pair(first, second), "yes" if apart > 0 else "no", "yes_no")
+
+    def _direction(self) -> Draft | None:
+        """One of four directions, where the two icons are clearly beside or clearly above each other."""
+        first, second = self._rng.sample(self._single, 2)
+        direction = _direction_of(self._placed[first], self._placed[second])
+        if direction is None:
+            return None
+        self._check(direction, _direction_of(self._read[first], self._read[second]))
+        names = _DIRECTIONS[self._language]
+        sides = self._rng.sample(list(names.values()), 4)
+        choices = (
+            "、".join(sides[:-1]) + "还是" + sides[-1]
+            if self._language == "zh"
+            else f"{', '.join(sides[:-1])} or {sides[-1]}"
+        )
+        wrong = tuple(name for name in sides if name != names[direction])
+        return Draft("direction", {**self._pair(first, second), "choices": choices}, names[direction], "text", wrong)
+
+    def _larger(self) -> Draft | None:
+        first, second = self._rng.sample(self._single, 2)
+        areas = [_area(self._placed[index]) for index in (first, second)]
+        if max(areas) < _LARGER * min(areas):
+            return None
+        index = first if areas[0] > areas[1] else second
+        again = max((first, second), key=lambda each: _area(self._read[each]))
+        self._check(index, again)
+        pair = self._pair(first, second)
+        answer = self._name(self._placed[index].icon)
+        wrong = next(self._name(self._placed[each].icon) for each in (first, second) if each != index)
+        return Draft("larger", pair, answer, "text", (wrong,))
+
+    def _same_colour(self) -> Draft | None:
+        """As often yes as no, where there are pairs of both kinds."""
+        pairs = [(a, b) for a in self._single for b in self._single if a < b]
+        want = self._rng.random() < 0.5
+        fitting = [(a, b) for a, b in pairs if (self._placed[a].colour == self._placed[b].colour) == want]
+        first, second = self._rng.choice(fitting or pairs)
+        same = self._placed[first].colour == self._placed[second].colour
+        self._check(same, self._read[first].colour == self._read[second].colour)
+        return Draft("same_colour", self._pair(first, second), "yes" if same else "no", "yes_no")
+
+    def _exists(self) -> Draft | None:
+        """An icon in its colour, or one that is there only in another colour, or not at all."""
+        there = {(item.icon, item.colour) for item in self._placed}
+        icon, colour = self._rng.choice(sorted(there))
+        if self._rng.random() < 0.5:
+            if self._rng.random() < 0.7:
+                colours = [other for other in self._colours if (icon, other) not in there]
+                if not colours:
+                    return None
+                colour = self._rng.choice(colours)
+            else:
+                icon = self._rng.choice(list(self._icons))
+        is_there = (icon, colour) in there
+        self._check(is_there, any(item.icon == icon and item.colour == colour for item in self._read))
+        name, hue = self._icon_name(icon), self._colour_name(colour)
+        article = "an" if hue[0] in "aeiou" else "a"
+        values = {"icon": name, "colour": hue, "a_coloured": f"{article} {hue} {name}"}
+        return Draft("exists", values, "yes" if is_there else "no", "yes_no")
+
+    def _more(self) -> Draft | None:
+        first, second = self._rng.sample(sorted(self._counts), 2)
+        if self._counts[first] == self._counts[second]:
+            return None
+        more = self._counts[first] > self._counts[second]
+        again = Counter(item.icon for item in self._read)
+        self._check(more, again[first] > again[second])
+        names = [name if self._language == "zh" else plural(name) for name in (first, second)]
+        if self._language == "zh":
+            names = [self._name(name) for name in names]
+        return Draft("more", {"first": names[0], "second": names[1]}, "yes" if more else "no", "yes_no")
+
+    def _pair(self, first: int, second: int) -> dict[str, str]:
+        return {"first": self._name(self._placed[first].icon), "second": self._name(self._placed[second].icon)}
+
+    def _name(self, icon: str) -> str:
+        return ICONS_ZH.get(icon, icon) if self._language == "zh" else icon
+
+    def _icon_name(self, icon: str) -> str:
+        """The name in questions that depend on what else there is: `cat`, or `cat icon` where there may be a cat."""
+        if not self._on_photo and self._rng.random() < 0.6:
+            return self._name(icon)
+        return f"{self._name(icon)}{'图标' if self._language == 'zh' else ' icon'}"
+
+    def _colour_name(self, colour: str) -> str:
+        return COLOURS_ZH[colour] if self._language == "zh" else colour
+
+    def _shuffled(self, texts: list[str]) -> tuple[str, ...]:
+        return tuple(self._rng.sample(texts, len(texts)))
+
+    def _check(self, answer: object, again: object) -> None:
+        if answer != again:
+            raise ValueError(f"the answer is {answer}, and by the pixels {again}")
+
+
+def _centre(item: PlacedIcon) -> tuple[float, float]:
+    """The centre as fractions of the image."""
+    box = item.box.milli()
+    return (box[0] + box[2]) / 2000, (box[1] + box[3]) / 2000
+
+
+def _area(item: PlacedIcon) -> float:
+    return (item.box.x2 - item.box.x1) * (item.box.y2 - item.box.y1)
+
+
+def _direction_of(first: PlacedIcon, second: PlacedIcon) -> str | None:
+    """Where the first is from the second; None where it is as much beside as above or below it."""
+    (x1, y1), (x2, y2) = _centre(first), _centre(second)
+    across, down = x1 - x2, y1 - y2
+    if abs(across) > 2 * abs(down) and abs(across) >= _APART:
+        return "left" if across < 0 else "right"
+    if abs(down) > 2 * abs(across) and abs(down) >= _APART:
+        return "up" if down < 0 else "down"
+    return None
