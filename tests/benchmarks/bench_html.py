@@ -11,9 +11,9 @@ import trafilatura
 from measure import Row, race
 from resiliparse.extract.html2text import extract_plain_text
 
-from step3vl.pipelines.sources.html import decode_html, parse_page
-from step3vl.pipelines.sources.main_body import ImageNode, TextNode, read_main_body
-from step3vl.pipelines.sources.warc import parse_response, walk_records
+from step3vl.pipelines.sources.web.html import decode_html, parse_page
+from step3vl.pipelines.sources.web.main_body import ImageNode, TextNode, read_main_body
+from step3vl.pipelines.sources.web.warc import parse_response, walk_records
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "samples" / "web" / "scikit-image.warc.gz"
 REPEATS = 10

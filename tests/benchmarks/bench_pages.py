@@ -18,13 +18,13 @@ from PIL import ImageDraw, ImageFont
 
 from step3vl.pipelines.core.assets import packaged_assets
 from step3vl.pipelines.core.samples import encode_jpeg
-from step3vl.pipelines.render.camera import shoot
-from step3vl.pipelines.render.legible import contrast, inside, overlaps
-from step3vl.pipelines.render.page_style import Copy, PageStyle
-from step3vl.pipelines.render.prose_layouts import article
-from step3vl.pipelines.render.sheet import Sheet
+from step3vl.pipelines.render.pages.camera import shoot
+from step3vl.pipelines.render.pages.legible import contrast, inside, overlaps
+from step3vl.pipelines.render.pages.page_style import Copy, PageStyle
+from step3vl.pipelines.render.pages.prose_layouts import article
+from step3vl.pipelines.render.pages.sheet import Sheet
+from step3vl.pipelines.render.pages.typefaces import TypefaceLibrary
 from step3vl.pipelines.render.style import PhotoBackgrounds
-from step3vl.pipelines.render.typefaces import TypefaceLibrary
 
 PAGES = 8
 SIZE = (900, 1100)

@@ -30,7 +30,7 @@ from step3vl.pipelines.domains.ocr_documents import (
     ReadPage,
     SplitRegions,
 )
-from step3vl.pipelines.sources.pdf import PdfError, page_count, render_page
+from step3vl.pipelines.sources.documents.pdf import PdfError, page_count, render_page
 
 _FEW_IDEOGRAPHS = 20
 

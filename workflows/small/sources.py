@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 
 from step3vl.data.storage.files import new_file
-from step3vl.pipelines.sources.archive_site import archive_site
-from step3vl.pipelines.sources.html import HtmlError, decode_html, parse_page
+from step3vl.pipelines.sources.web.archive_site import archive_site
+from step3vl.pipelines.sources.web.html import HtmlError, decode_html, parse_page
 
 DOC = Path("/usr/share/doc")
 HELP = Path("/usr/share/help")  # of GNOME, in about fifty languages

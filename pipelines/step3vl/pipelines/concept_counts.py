@@ -22,8 +22,8 @@ from step3vl.pipelines.core.inputs import InputFile, list_pattern
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.models.concepts import ConceptList, table_lines
-from step3vl.pipelines.sources.image_text import PairSlice
-from step3vl.pipelines.sources.pair_reader import PairReader, slices_of_file
+from step3vl.pipelines.sources.pairs.image_text import PairSlice
+from step3vl.pipelines.sources.pairs.pair_reader import PairReader, slices_of_file
 
 _COUNTS = "counts.json"
 _TEXTS = "\t"  # counts texts, beside the concepts; no concept has a tab

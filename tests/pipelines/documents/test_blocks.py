@@ -9,7 +9,7 @@ from step3vl.pipelines.documents.blocks import PageBlocks, PageRegion, page_bloc
 from step3vl.pipelines.documents.markup import EDGES, to_markdown, to_text
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.tables import TableCell
-from step3vl.pipelines.sources.pdf_text import UNNAMED, PageWord
+from step3vl.pipelines.sources.documents.pdf_text import UNNAMED, PageWord
 
 SIZE = (800, 1000)
 

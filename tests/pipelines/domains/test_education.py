@@ -10,7 +10,7 @@ from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.domains.education import EducationEntry, PoseProblems, truth_of
-from step3vl.pipelines.sources.problems import MATHGENERATOR, REASONING_GYM
+from step3vl.pipelines.sources.education.problems import MATHGENERATOR, REASONING_GYM
 
 FAMILIES = [*REASONING_GYM, *(f"mathgenerator.{name}" for name in MATHGENERATOR)]
 

@@ -11,7 +11,7 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.education_exams import BuildExams, ExamsEntry, OpenExams
-from step3vl.pipelines.sources.exams import ExamQuestion
+from step3vl.pipelines.sources.education.exams import ExamQuestion
 
 _PATTERN = "data/samples/exams/exam.*"
 _TABLE = "data/samples/exams/exam.jsonl"

@@ -14,7 +14,7 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.education_answers import Posed, check_grades, pose
 from step3vl.pipelines.domains.education_figures import ExerciseMaker, FiguresEntry, PoseFigures
-from step3vl.pipelines.render.exercise_families import EXERCISES
+from step3vl.pipelines.render.exercises.exercise_families import EXERCISES
 
 _SMALL: dict[str, Any] = {"side": (160, 220)}
 

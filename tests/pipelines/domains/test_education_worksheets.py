@@ -9,8 +9,8 @@ from step3vl.grading.math import compare
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.education_worksheets import PoseWorksheets, WorksheetsEntry
+from step3vl.pipelines.render.exercises.worksheet import PageProblem, PageStyle, PageWriter, render_page
 from step3vl.pipelines.render.style import FontFace, plain
-from step3vl.pipelines.render.worksheet import PageProblem, PageStyle, PageWriter, render_page
 
 
 def _made(count: int, context: StepContext, **fields: Any) -> list[Sample]:

@@ -11,7 +11,7 @@ from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.domains.grounding import CORNERS, GRID, GroundingEntry, RenderScenes, describe, region_boxes
-from step3vl.pipelines.render.scene import PlacedIcon
+from step3vl.pipelines.render.scenes.scene import PlacedIcon
 
 
 @pytest.fixture

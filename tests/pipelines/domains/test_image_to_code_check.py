@@ -12,7 +12,7 @@ from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.core.samples import compose
 from step3vl.pipelines.domains.image_to_code_check import CheckFigures, data_texts, folded, found_share, label_texts
 from step3vl.pipelines.domains.ocr_image_to_code import ImageToCodeEntry
-from step3vl.pipelines.render.typeset import TypesetRenderer
+from step3vl.pipelines.render.figures.typeset import TypesetRenderer
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.knowledge_interleaved import BuildDocuments, InterleavedEntry
 from step3vl.pipelines.domains.knowledge_sources import OpenPages
-from step3vl.pipelines.sources.archive_site import archive_site, response_record
-from step3vl.pipelines.sources.warc import WarcError
-from step3vl.pipelines.sources.web_archive import WebPage
+from step3vl.pipelines.sources.web.archive_site import archive_site, response_record
+from step3vl.pipelines.sources.web.warc import WarcError
+from step3vl.pipelines.sources.web.web_archive import WebPage
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ from step3vl.pipelines.core.steps import Record, rng_for
 from step3vl.pipelines.domains.knowledge_mosaic import BuildMosaics, Captioned, CheckBoxes, Group, MosaicEntry
 from step3vl.pipelines.domains.knowledge_phrasings import caption_request, knowledge_request
 from step3vl.pipelines.domains.mosaic_questions import ask, places_of
-from step3vl.pipelines.render.mosaic import LAYOUTS
+from step3vl.pipelines.render.scenes.mosaic import LAYOUTS
 
 NAMES = (
     "mill",

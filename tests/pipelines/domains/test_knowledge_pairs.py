@@ -19,7 +19,7 @@ from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains import DOMAINS
 from step3vl.pipelines.domains.knowledge_pairs import ScorePairs
 from step3vl.pipelines.models import clip
-from step3vl.pipelines.sources.image_text import Pair
+from step3vl.pipelines.sources.pairs.image_text import Pair
 
 ROOT = Path(__file__).parents[3]
 WEB = {"sources": [{"files": ["data/samples/web/*.warc.gz"], "licence": "BSD-3-Clause"}]}

@@ -6,7 +6,7 @@ from tests.pipelines.domains.test_knowledge_pairs import ROOT, Built, build
 from tests.pipelines.pair_files import pair_members, png, write_table, write_tar
 
 from step3vl.data.sample import ImagePart, TextPart
-from step3vl.pipelines.sources.words import content_words
+from step3vl.pipelines.sources.text.words import content_words
 
 MILL = (
     "A water mill turns the flow of a river into work. The wheel of the mill drives stones that grind grain into "

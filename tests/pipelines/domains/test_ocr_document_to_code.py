@@ -26,9 +26,9 @@ from step3vl.pipelines.domains.ocr_document_to_code import (
     RenderedDocument,
     SplitDocuments,
 )
-from step3vl.pipelines.sources.markdown import read_markdown
-from step3vl.pipelines.sources.markup import parse_markup
-from step3vl.pipelines.sources.markup_html import canonical
+from step3vl.pipelines.sources.markup.markdown import read_markdown
+from step3vl.pipelines.sources.markup.markup import parse_markup
+from step3vl.pipelines.sources.markup.markup_html import canonical
 
 needs_chromium = pytest.mark.skipif(
     not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"

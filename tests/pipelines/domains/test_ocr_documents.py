@@ -28,10 +28,10 @@ from step3vl.pipelines.domains.ocr_documents import (
 )
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.weights import LAYOUT
-from step3vl.pipelines.render.page import render_lines
+from step3vl.pipelines.render.pages.page import render_lines
 from step3vl.pipelines.render.style import FontFace, plain
-from step3vl.pipelines.sources.mineru import LabelBlock, LabelError
-from step3vl.pipelines.sources.pdf_text import PageWord
+from step3vl.pipelines.sources.documents.mineru import LabelBlock, LabelError
+from step3vl.pipelines.sources.documents.pdf_text import PageWord
 
 DOCUMENTS = Path("data/samples/documents")
 

@@ -25,8 +25,8 @@ from step3vl.pipelines.domains.ocr_scene_text import (
     in_reading_order,
 )
 from step3vl.pipelines.models.ocr import OcrLine
-from step3vl.pipelines.render.sheet import Pen, Sheet
-from step3vl.pipelines.render.typefaces import TypefaceLibrary
+from step3vl.pipelines.render.pages.sheet import Pen, Sheet
+from step3vl.pipelines.render.pages.typefaces import TypefaceLibrary
 
 SIZE = (400, 300)
 

@@ -26,7 +26,7 @@ from step3vl.pipelines.domains.ocr_text_pages import (
 )
 from step3vl.pipelines.domains.text_page_check import CheckTextPages
 from step3vl.pipelines.domains.text_page_questions import Language, Task, phrasings
-from step3vl.pipelines.render import typefaces
+from step3vl.pipelines.render.pages import typefaces
 
 ENGLISH = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "

@@ -88,7 +88,7 @@ def test_formats_give_the_same_documents(context: StepContext, tmp_path: Path, s
 def test_a_large_file_is_dealt_in_parts_and_every_row_comes_once(
     context: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("step3vl.pipelines.sources.corpora._PART", 1000)
+    monkeypatch.setattr("step3vl.pipelines.sources.text.corpora._PART", 1000)
     path = write_lines(tmp_path / "a.jsonl", [{"text": f"{number} {PROSE}"} for number in range(40)])
     samples, _ = build(context, path)
     assert sorted(int(sample.content[0].text.split()[0]) for sample in samples) == list(range(40))  # type: ignore

@@ -22,8 +22,8 @@ from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.judging import WriteConversations
 from step3vl.pipelines.domains.vqa_questions.turns import Asked
 from step3vl.pipelines.domains.vqa_scenes import AskAboutScenes, ScenesEntry
-from step3vl.pipelines.render.scene import render_scene
-from step3vl.pipelines.render.scene_reading import read_scene
+from step3vl.pipelines.render.scenes.scene import render_scene
+from step3vl.pipelines.render.scenes.scene_reading import read_scene
 from step3vl.pipelines.render.style import plain
 from step3vl.pipelines.sources.dataset_samples import SampleRef
 from step3vl.pipelines.sources.icons import IconSet
@@ -183,7 +183,7 @@ def test_scenes_are_asked_about_and_read_back(context: StepContext) -> None:
 
 
 def test_a_scene_that_shows_something_else_is_not_read_back(context: StepContext) -> None:
-    from step3vl.pipelines.render.scene import IconRequest
+    from step3vl.pipelines.render.scenes.scene import IconRequest
 
     icons = IconSet(context.assets(["assets:icons/*.svg"]))
     background = plain((300, 300), (240, 230, 210))

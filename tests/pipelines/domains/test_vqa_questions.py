@@ -21,10 +21,10 @@ from step3vl.pipelines.domains.vqa_questions.sql import TableSql
 from step3vl.pipelines.domains.vqa_questions.tables import TableQuestions
 from step3vl.pipelines.domains.vqa_questions.text import TextQuestions
 from step3vl.pipelines.domains.vqa_questions.turns import BODIES, FOLLOW_UPS, Draft, Language, Turn, word
-from step3vl.pipelines.render.scene import PlacedIcon
+from step3vl.pipelines.render.scenes.scene import PlacedIcon
 from step3vl.pipelines.render.style import COLOURS
-from step3vl.pipelines.sources.data_tables import DataTable, Graph, graph_of, tables_of
 from step3vl.pipelines.sources.icons import IconSet
+from step3vl.pipelines.sources.tables.data_tables import DataTable, Graph, graph_of, tables_of
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 SALES = "Year,North,South\n1999,3,40\n2000,5,20\n2001,4,30\n2002,8,10"

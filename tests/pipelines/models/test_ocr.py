@@ -5,7 +5,7 @@ import yaml
 
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.models import ocr
-from step3vl.pipelines.render.page import render_lines
+from step3vl.pipelines.render.pages.page import render_lines
 from step3vl.pipelines.render.style import FontFace, plain
 
 

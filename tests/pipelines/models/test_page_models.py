@@ -15,7 +15,7 @@ from step3vl.pipelines.models.orientation import OrientationModel
 from step3vl.pipelines.models.tables import TableModel
 from step3vl.pipelines.models.weights import LAYOUT, load, locate
 from step3vl.pipelines.render.style import FontFace, plain
-from step3vl.pipelines.sources.pdf import render_page
+from step3vl.pipelines.sources.documents.pdf import render_page
 
 TECHNOTE = Path("data/samples/documents/technote.pdf")
 FONT = Path("data/step3vl/data/assets/fonts/DejaVuSans.ttf")

@@ -12,7 +12,7 @@ from step3vl.data.errors import UserError
 from step3vl.pipelines.models.concepts import BalanceConfig, ConceptList, ConceptTable, count_concepts, table_lines
 from step3vl.pipelines.models.language import identify, is_foreign, spoken
 from step3vl.pipelines.models.similarity import detail, lexical_similarity
-from step3vl.pipelines.sources.image_text import PairText, Role
+from step3vl.pipelines.sources.pairs.image_text import PairText, Role
 
 
 def scores(texts: dict[Role, str], *around: str) -> dict[str, float]:

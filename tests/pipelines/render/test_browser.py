@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 
 from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.browser import BrowserRenderer, WebPage, find_chromium
+from step3vl.pipelines.render.web.browser import BrowserRenderer, WebPage, find_chromium
 
 FONTS = Path(__file__).parents[3] / "data/step3vl/data/assets/fonts"
 CSS = 'body { margin: 0; padding: 10px; font: 16px/1.5 "serif of ours"; } h1 { font-size: 30px; }'
@@ -73,7 +73,7 @@ def test_the_same_document_gives_the_same_bytes_whatever_was_before(browser: Bro
 
 @needs_chromium
 def test_a_page_is_replaced_and_renders_the_same(browser: BrowserRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("step3vl.pipelines.render.browser._RECYCLE", 2)
+    monkeypatch.setattr("step3vl.pipelines.render.web.browser._RECYCLE", 2)
     digests = {digest(browser.render(page("<p>again</p>"), 1000).png) for _ in range(5)}
     assert len(digests) == 1
 
@@ -124,7 +124,8 @@ def test_a_browser_that_was_killed_is_started_again(browser: BrowserRenderer) ->
 def test_the_browser_ends_with_its_process(tmp_path: Path) -> None:
     """Also when that is killed, as a process is that exceeds its time limit."""
     code = (
-        "import sys, time; from pathlib import Path; from step3vl.pipelines.render.browser import BrowserRenderer\n"
+        "import sys, time; from pathlib import Path\n"
+        "from step3vl.pipelines.render.web.browser import BrowserRenderer\n"
         f"renderer = BrowserRenderer({{'f': Path({str(FONTS / 'DejaVuSans.ttf')!r})}}); renderer.start()\n"
         "print('started', flush=True); time.sleep(60)"
     )

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.circuit_kinds import CIRCUITS, bridge, ladder, loop
-from step3vl.pipelines.render.circuits import CircuitMaker, read_nodes, write_code
-from step3vl.pipelines.render.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.circuit_kinds import CIRCUITS, bridge, ladder, loop
+from step3vl.pipelines.render.figures.circuits import CircuitMaker, read_nodes, write_code
+from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
 from step3vl.pipelines.render.fonts import FontFamily
 
 

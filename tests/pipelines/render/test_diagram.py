@@ -3,9 +3,9 @@ import copy
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.diagram import DiagramRenderer
-from step3vl.pipelines.render.diagram_kinds import DIAGRAMS
-from step3vl.pipelines.render.diagram_parts import pick_diagram_style, record_texts
+from step3vl.pipelines.render.figures.diagram import DiagramRenderer
+from step3vl.pipelines.render.figures.diagram_kinds import DIAGRAMS
+from step3vl.pipelines.render.figures.diagram_parts import pick_diagram_style, record_texts
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)

@@ -10,11 +10,11 @@ from lxml import etree
 from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.document import DocumentImage, DocumentRenderer, PageOptions
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.web_style import contrast, mix, pick_fonts, pick_web_style
-from step3vl.pipelines.sources.markdown import read_markdown
-from step3vl.pipelines.sources.markup import parse_markup
+from step3vl.pipelines.render.web.document import DocumentImage, DocumentRenderer, PageOptions
+from step3vl.pipelines.render.web.web_style import contrast, mix, pick_fonts, pick_web_style
+from step3vl.pipelines.sources.markup.markdown import read_markdown
+from step3vl.pipelines.sources.markup.markup import parse_markup
 
 OPTIONS = PageOptions((400, 700), (0.9, 1.2), 1400)
 DOCUMENT = """# A title
@@ -102,7 +102,7 @@ def test_a_label_that_says_something_else_is_dropped(
     renderer: DocumentRenderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = parse_markup("<p>one two</p>")
-    monkeypatch.setattr("step3vl.pipelines.render.document.block_lines", lambda block: ["<p>one three</p>"])
+    monkeypatch.setattr("step3vl.pipelines.render.web.document.block_lines", lambda block: ["<p>one three</p>"])
     with pytest.raises(Dropped, match="html_differs"):
         renderer.render(root, OPTIONS, rng_for(0))
 
@@ -124,7 +124,7 @@ def test_a_page_that_does_not_show_its_text_is_dropped(
         style = pick_web_style(*arguments)  # type: ignore[arg-type]
         return type(style)(f"{style.css}\n{css}", style.families, style.fonts, style.columns, style.traits)
 
-    monkeypatch.setattr("step3vl.pipelines.render.document.pick_web_style", styled)
+    monkeypatch.setattr("step3vl.pipelines.render.web.document.pick_web_style", styled)
     with pytest.raises(Dropped, match=reason):
         renderer.render(parse_markup(f"<p>{'some words ' * 40}</p>"), OPTIONS, rng_for(1))
 

@@ -12,12 +12,12 @@ from step3vl.grading import grade_answer
 from step3vl.grading.math import compare
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.domains.education_answers import pose
-from step3vl.pipelines.render.exercise import Draft, Exercise
-from step3vl.pipelines.render.exercise_families import EXERCISES, make_exercise
-from step3vl.pipelines.render.exercise_proof import ProvenExercise, prove
-from step3vl.pipelines.render.exercise_values import to_number
+from step3vl.pipelines.render.exercises.exercise import Draft, Exercise
+from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, make_exercise
+from step3vl.pipelines.render.exercises.exercise_proof import ProvenExercise, prove
+from step3vl.pipelines.render.exercises.exercise_values import to_number
+from step3vl.pipelines.render.exercises.sketch_style import Lettering, SketchStyle, pick_sketch_style
 from step3vl.pipelines.render.fonts import load_families
-from step3vl.pipelines.render.sketch_style import Lettering, SketchStyle, pick_sketch_style
 
 _FONTS = Path(step3vl.data.__file__).parent / "assets" / "fonts"
 _FAMILIES = load_families([_FONTS / "DejaVuSans.ttf"])

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.render.exercise_steps import check_steps
+from step3vl.pipelines.render.exercises.exercise_steps import check_steps
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from step3vl.data.sample import MathTruth, NumberTruth
 from step3vl.grading import grade_answer
 from step3vl.grading.math import compare
-from step3vl.pipelines.render.exercise import plausible
-from step3vl.pipelines.render.exercise_values import latex, rounded, show, to_number
+from step3vl.pipelines.render.exercises.exercise import plausible
+from step3vl.pipelines.render.exercises.exercise_values import latex, rounded, show, to_number
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.figure import (
+from step3vl.pipelines.render.figures.figure import (
     Element,
     check_read_back,
     check_texts,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render import infographics
-from step3vl.pipelines.render.figures import FigureOptions, MadeFigure, Supply
+from step3vl.pipelines.render.figures import infographics
+from step3vl.pipelines.render.figures.figures import FigureOptions, MadeFigure, Supply
+from step3vl.pipelines.render.figures.infographic_parts import value_text, wrapped
+from step3vl.pipelines.render.figures.infographics import InfographicMaker
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.infographic_parts import value_text, wrapped
-from step3vl.pipelines.render.infographics import InfographicMaker
 
 ICONS = Path(__file__).parents[3] / "data/step3vl/data/assets/icons"
 

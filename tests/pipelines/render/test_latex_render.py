@@ -7,7 +7,7 @@ from PIL import Image as PILImage
 
 from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.render.latex import LatexImage, LatexRenderer, find_pdflatex
+from step3vl.pipelines.render.web.latex import LatexImage, LatexRenderer, find_pdflatex
 
 needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 TABLE = "\\begin{tabular}{l|r}\nName & Value \\\\\n\\hline\nSee & 1.5 \\\\\n\\end{tabular}"
@@ -59,7 +59,7 @@ def test_a_snippet_that_is_wider_than_the_page_is_left_out() -> None:
     ],
 )
 def test_hostile_snippets_read_nothing_and_end(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("step3vl.pipelines.render.latex._SECONDS", 5)
+    monkeypatch.setattr("step3vl.pipelines.render.web.latex._SECONDS", 5)
     (outcome,) = LatexRenderer().render([code], "formula", rng_for(0))
     text = outcome.text if isinstance(outcome, LatexImage) else ""
     assert "root" not in text

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.render.map import choose_view, render_map
+from step3vl.pipelines.render.scenes.map import choose_view, render_map
 from step3vl.pipelines.sources.countries import load_countries
 
 

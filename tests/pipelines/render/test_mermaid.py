@@ -3,11 +3,11 @@
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render import mermaid
-from step3vl.pipelines.render.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures import mermaid
+from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.mermaid import MermaidMaker
+from step3vl.pipelines.render.figures.mermaid_kinds import MERMAID_DIAGRAMS, MermaidDiagram
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.mermaid import MermaidMaker
-from step3vl.pipelines.render.mermaid_kinds import MERMAID_DIAGRAMS, MermaidDiagram
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.figures import FigureOptions, MadeFigure, Supply
+from step3vl.pipelines.render.figures.figures import FigureOptions, MadeFigure, Supply
+from step3vl.pipelines.render.figures.molecules import MoleculeMaker, database
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.molecules import MoleculeMaker, database
 
 Chem = pytest.importorskip("rdkit.Chem")
 

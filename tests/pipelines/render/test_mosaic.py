@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from step3vl.data.sample import Box
-from step3vl.pipelines.render.mosaic import (
+from step3vl.pipelines.render.scenes.mosaic import (
     LAYOUTS,
     Frame,
     choose_frame,

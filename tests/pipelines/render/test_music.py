@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.figures import FigureOptions, Supply
-from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.music import (
+from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.music import (
     MusicMaker,
     Tune,
     abc_pitch,
@@ -18,6 +17,7 @@ from step3vl.pipelines.render.music import (
     read_notes,
     write_tune,
 )
+from step3vl.pipelines.render.fonts import FontFamily
 
 verovio = pytest.importorskip("verovio")
 
@@ -59,6 +59,6 @@ def test_a_score_of_other_notes_is_dropped(maker: MusicMaker, monkeypatch: pytes
         tune = write_tune(family, rng_for(1))
         return Tune(tune.notes[1:], tune.clef, tune.abc, tune.width)
 
-    monkeypatch.setattr("step3vl.pipelines.render.music.write_tune", wrong)
+    monkeypatch.setattr("step3vl.pipelines.render.figures.music.write_tune", wrong)
     with pytest.raises(Dropped, match="notes_differ"):
         maker.make("melody", rng_for(0))

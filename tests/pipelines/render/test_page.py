@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.render.page import block_size, fit, render_lines, wrap
+from step3vl.pipelines.render.pages.page import block_size, fit, render_lines, wrap
 from step3vl.pipelines.render.style import FontFace, plain
 
 FONTS = Path("data/step3vl/data/assets/fonts")

@@ -3,12 +3,12 @@
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.chart_style import pick_style
+from step3vl.pipelines.render.charts.chart_style import pick_style
+from step3vl.pipelines.render.charts.plot import PlotRenderer, check_code
+from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, scatter_plot
+from step3vl.pipelines.render.charts.plot_parts import Plot
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.plot import PlotRenderer, check_code
-from step3vl.pipelines.render.plot_charts import PLOT_CHARTS, scatter_plot
-from step3vl.pipelines.render.plot_parts import Plot
-from step3vl.pipelines.sources.tables import Points, Table, make_points, make_table
+from step3vl.pipelines.sources.tables.tables import Points, Table, make_points, make_table
 
 
 @pytest.fixture(scope="module")

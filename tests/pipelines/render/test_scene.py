@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.render.scene import IconRequest, free_spot, render_scene
+from step3vl.pipelines.render.scenes.scene import IconRequest, free_spot, render_scene
 from step3vl.pipelines.render.style import plain
 from step3vl.pipelines.sources.icons import IconSet
 

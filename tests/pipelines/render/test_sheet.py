@@ -8,12 +8,12 @@ import pytest
 
 from step3vl.pipelines.core.assets import packaged_assets
 from step3vl.pipelines.domains.ocr_text_pages import LAYOUTS, Layout
-from step3vl.pipelines.render.camera import Capture, shoot
-from step3vl.pipelines.render.legible import contrast, overlaps
-from step3vl.pipelines.render.page_style import Copy, PageStyle, Uncovered
-from step3vl.pipelines.render.sheet import Pen, Sheet, TextLine
+from step3vl.pipelines.render.pages.camera import Capture, shoot
+from step3vl.pipelines.render.pages.legible import contrast, overlaps
+from step3vl.pipelines.render.pages.page_style import Copy, PageStyle, Uncovered
+from step3vl.pipelines.render.pages.sheet import Pen, Sheet, TextLine
+from step3vl.pipelines.render.pages.typefaces import Typeface, TypefaceLibrary
 from step3vl.pipelines.render.style import luminance
-from step3vl.pipelines.render.typefaces import Typeface, TypefaceLibrary
 
 FONTS = [*packaged_assets("assets:fonts/**/*.ttf").values(), *packaged_assets("assets:fonts/**/*.otf").values()]
 TEXTS = {

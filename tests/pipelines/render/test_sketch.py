@@ -9,12 +9,12 @@ import pytest
 
 import step3vl.data
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.exercises.outlines import FontOutlines
+from step3vl.pipelines.render.exercises.sketch import Sketch, turned
+from step3vl.pipelines.render.exercises.sketch_layout import lay_out
+from step3vl.pipelines.render.exercises.sketch_style import Lettering, SketchStyle, pick_sketch_style
+from step3vl.pipelines.render.exercises.sketch_svg import Reading, to_pixels, to_svg
 from step3vl.pipelines.render.fonts import FontFamily, load_families
-from step3vl.pipelines.render.outlines import FontOutlines
-from step3vl.pipelines.render.sketch import Sketch, turned
-from step3vl.pipelines.render.sketch_layout import lay_out
-from step3vl.pipelines.render.sketch_style import Lettering, SketchStyle, pick_sketch_style
-from step3vl.pipelines.render.sketch_svg import Reading, to_pixels, to_svg
 
 _FONTS = Path(step3vl.data.__file__).parent / "assets" / "fonts"
 

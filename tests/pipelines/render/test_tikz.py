@@ -6,10 +6,10 @@ import pytest
 
 from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.tikz import TikzMaker
+from step3vl.pipelines.render.figures.tikz_kinds import DRAWINGS, Drawing
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.tikz import TikzMaker
-from step3vl.pipelines.render.tikz_kinds import DRAWINGS, Drawing
 
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 

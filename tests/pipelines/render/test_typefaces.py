@@ -8,7 +8,7 @@ from fontTools.ttLib.tables._g_l_y_f import Glyph  # type: ignore[import-untyped
 
 from step3vl.data.errors import UserError
 from step3vl.pipelines.core.assets import packaged_assets
-from step3vl.pipelines.render.typefaces import TypefaceLibrary, choose, mapped_code_points
+from step3vl.pipelines.render.pages.typefaces import TypefaceLibrary, choose, mapped_code_points
 
 FONTS = [*packaged_assets("assets:fonts/**/*.ttf").values(), *packaged_assets("assets:fonts/**/*.otf").values()]
 

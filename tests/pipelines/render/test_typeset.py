@@ -1,12 +1,12 @@
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
+from step3vl.pipelines.render.charts.plot import PlotRenderer
+from step3vl.pipelines.render.figures.formula_kinds import FORMULAS
+from step3vl.pipelines.render.figures.table_kinds import page_setup, parse_latex, write_table
+from step3vl.pipelines.render.figures.typeset import TypesetRenderer, escape_latex
 from step3vl.pipelines.render.fonts import FontFamily
-from step3vl.pipelines.render.formula_kinds import FORMULAS
-from step3vl.pipelines.render.plot import PlotRenderer
-from step3vl.pipelines.render.table_kinds import page_setup, parse_latex, write_table
-from step3vl.pipelines.render.typeset import TypesetRenderer, escape_latex
-from step3vl.pipelines.sources.tables import Table, make_table
+from step3vl.pipelines.sources.tables.tables import Table, make_table
 
 SETUP = page_setup("Libertinus Serif", 14, "#ffffff", "#000000", 8)
 

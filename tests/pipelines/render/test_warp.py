@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from step3vl.pipelines.render.warp import Bend, Warp, apply
+from step3vl.pipelines.render.pages.warp import Bend, Warp, apply
 
 SHIFT = st.floats(-25, 25)
 

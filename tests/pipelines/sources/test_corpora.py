@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources import corpora
-from step3vl.pipelines.sources.corpora import CorpusError, Part, read_documents, split_file, text_format
+from step3vl.pipelines.sources.text import corpora
+from step3vl.pipelines.sources.text.corpora import CorpusError, Part, read_documents, split_file, text_format
 
 POEM = "Two lines of a poem,\nnot one of them long.\n\nA second paragraph.\n"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.data_tables import format_decimal, graph_of, parse_number, tables_of
+from step3vl.pipelines.sources.tables.data_tables import format_decimal, graph_of, parse_number, tables_of
 
 CSV = "City,North,South\nLima,1.5,20\nOslo,2,-3"
 MARKDOWN = (

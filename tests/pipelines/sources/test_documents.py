@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.sources.delimited import DelimitedError, read_delimited
-from step3vl.pipelines.sources.document_tables import LAYOUTS, make_document_table
-from step3vl.pipelines.sources.documents import DocumentPiece, SplitOptions, read_file
-from step3vl.pipelines.sources.main_body import text_length
-from step3vl.pipelines.sources.markdown import read_markdown
-from step3vl.pipelines.sources.markup import parse_markup
-from step3vl.pipelines.sources.markup_html import canonical, write_html
-from step3vl.pipelines.sources.markup_pieces import split_markup
-from step3vl.pipelines.sources.notebooks import NotebookError, read_notebook
-from step3vl.pipelines.sources.tables import make_table
+from step3vl.pipelines.sources.documents.documents import DocumentPiece, SplitOptions, read_file
+from step3vl.pipelines.sources.markup.markdown import read_markdown
+from step3vl.pipelines.sources.markup.markup import parse_markup
+from step3vl.pipelines.sources.markup.markup_html import canonical, write_html
+from step3vl.pipelines.sources.markup.markup_pieces import split_markup
+from step3vl.pipelines.sources.markup.notebooks import NotebookError, read_notebook
+from step3vl.pipelines.sources.tables.delimited import DelimitedError, read_delimited
+from step3vl.pipelines.sources.tables.document_tables import LAYOUTS, make_document_table
+from step3vl.pipelines.sources.tables.tables import make_table
+from step3vl.pipelines.sources.web.main_body import text_length
 
 OPTIONS = SplitOptions(characters=(40, 800), rows=(2, 5), columns=(2, 4), printed_links=0, tables=1)
 

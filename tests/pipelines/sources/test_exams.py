@@ -9,8 +9,8 @@ from PIL import Image as PILImage
 
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.sources.exam_html import read_exam_page
-from step3vl.pipelines.sources.exams import ExamError, ExamQuestion, correct_options, read_exam, split_inline
+from step3vl.pipelines.sources.education.exam_html import read_exam_page
+from step3vl.pipelines.sources.education.exams import ExamError, ExamQuestion, correct_options, read_exam, split_inline
 
 
 def _png(side: int = 20) -> bytes:

@@ -16,11 +16,11 @@ from PIL import Image as PILImage
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.storage import DEFAULT_STORE
-from step3vl.pipelines.sources import fetch as fetch_module
-from step3vl.pipelines.sources import fetch_network
-from step3vl.pipelines.sources.fetch import FetchConfig, Fetched, Fetcher
-from step3vl.pipelines.sources.fetch_cache import FetchCache
-from step3vl.pipelines.sources.fetch_network import FetchError, PublicNetwork
+from step3vl.pipelines.sources.web import fetch as fetch_module
+from step3vl.pipelines.sources.web import fetch_network
+from step3vl.pipelines.sources.web.fetch import FetchConfig, Fetched, Fetcher
+from step3vl.pipelines.sources.web.fetch_cache import FetchCache
+from step3vl.pipelines.sources.web.fetch_network import FetchError, PublicNetwork
 
 
 def png(value: int = 0) -> bytes:

@@ -1,6 +1,6 @@
 import pytest
 
-from step3vl.pipelines.sources.html import (
+from step3vl.pipelines.sources.web.html import (
     HtmlError,
     decode_html,
     image_addresses,

@@ -10,7 +10,7 @@ from tests.pipelines.pair_files import pair_members, write_table, write_tar
 from step3vl.data.errors import UserError
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import FileSource
-from step3vl.pipelines.sources.image_search import CaptionIndex, caption_index
+from step3vl.pipelines.sources.pairs.image_search import CaptionIndex, caption_index
 
 CAPTIONS = [
     "A water mill.",

@@ -8,9 +8,9 @@ from tests.pipelines.pair_files import listed, pair_members, png, write_table, w
 
 from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.sources.image_text import Columns, Pair, columns_of, slices_of_table
-from step3vl.pipelines.sources.pair_reader import PairReader, slices_of_file
-from step3vl.pipelines.sources.parquet_rows import ParquetError, RowReader, is_parquet, open_parquet
+from step3vl.pipelines.sources.pairs.image_text import Columns, Pair, columns_of, slices_of_table
+from step3vl.pipelines.sources.pairs.pair_reader import PairReader, slices_of_file
+from step3vl.pipelines.sources.pairs.parquet_rows import ParquetError, RowReader, is_parquet, open_parquet
 
 
 def read(path: Path, licences: tuple[str, ...] = (), sides: tuple[int, int] = (100, 1000)) -> list[Pair]:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from step3vl.pipelines.sources.latex import read_latex
+from step3vl.pipelines.sources.markup.latex import read_latex
 
 SOURCE = r"""\documentclass{article}
 \newcommand{\R}{\mathbb{R}} \newcommand{\norm}[1]{\lVert #1 \rVert} \def\half#1{\frac{#1}{2}}

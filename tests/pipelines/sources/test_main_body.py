@@ -1,7 +1,7 @@
 import pytest
 
-from step3vl.pipelines.sources.html import parse_page
-from step3vl.pipelines.sources.main_body import ImageNode, read_main_body
+from step3vl.pipelines.sources.web.html import parse_page
+from step3vl.pipelines.sources.web.main_body import ImageNode, read_main_body
 
 LOREM = "The filter computes the gradient of the image and keeps what is stronger than its neighbours. "
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from step3vl.pipelines.sources.markdown import MarkdownError, block_ranges, read_markdown, write_markdown
-from step3vl.pipelines.sources.markup import article, parse_markup
-from step3vl.pipelines.sources.markup_html import canonical, write_html
+from step3vl.pipelines.sources.markup.markdown import MarkdownError, block_ranges, read_markdown, write_markdown
+from step3vl.pipelines.sources.markup.markup import article, parse_markup
+from step3vl.pipelines.sources.markup.markup_html import canonical, write_html
 
 DOCUMENT = """---
 title: front matter

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.markup import clean_markup, is_table, parse_markup
-from step3vl.pipelines.sources.markup_html import canonical, visible_text, write_html
-from step3vl.pipelines.sources.markup_table import BrokenTable, Cell, arrange_cells
+from step3vl.pipelines.sources.markup.markup import clean_markup, is_table, parse_markup
+from step3vl.pipelines.sources.markup.markup_html import canonical, visible_text, write_html
+from step3vl.pipelines.sources.markup.markup_table import BrokenTable, Cell, arrange_cells
 
 
 def cleaned(html: str, links: bool = False) -> str:

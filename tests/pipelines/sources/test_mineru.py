@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from step3vl.pipelines.sources.mineru import LabelBlock, LabelError, labels_to_markdown, pdf_names, read_labels
+from step3vl.pipelines.sources.documents.mineru import (
+    LabelBlock,
+    LabelError,
+    labels_to_markdown,
+    pdf_names,
+    read_labels,
+)
 
 TABLE = "<table><tr><td>1</td></tr></table>"
 CONTENT_LIST: list[dict[str, Any]] = [

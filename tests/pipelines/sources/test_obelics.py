@@ -5,10 +5,10 @@ import pytest
 from tests.pipelines.pair_files import listed, write_table
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.sources.main_body import ImageNode, TextNode
-from step3vl.pipelines.sources.obelics import is_interleaved, pages_of_table
-from step3vl.pipelines.sources.web_archive import WebPage
-from step3vl.pipelines.sources.web_document import read_page
+from step3vl.pipelines.sources.pairs.obelics import is_interleaved, pages_of_table
+from step3vl.pipelines.sources.web.main_body import ImageNode, TextNode
+from step3vl.pipelines.sources.web.web_archive import WebPage
+from step3vl.pipelines.sources.web.web_document import read_page
 
 DOCUMENT = {
     "texts": ["First.\n\nSecond.", None, "Third."],

@@ -2,16 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.keywords import mine_keywords
-from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode
-from step3vl.pipelines.sources.page_pairs import (
+from step3vl.pipelines.sources.text.keywords import mine_keywords
+from step3vl.pipelines.sources.text.words import content_words, is_chinese, singular, words
+from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode
+from step3vl.pipelines.sources.web.page_pairs import (
     heading_above,
     is_boilerplate,
     name_words,
     texts_around,
     without_number,
 )
-from step3vl.pipelines.sources.words import content_words, is_chinese, singular, words
 
 IMAGE = ImageNode(("https://a.example/a.png",), "An old mill", None)
 

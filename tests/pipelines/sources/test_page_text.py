@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode, text_length
-from step3vl.pipelines.sources.page_text import clean, repetition, split
+from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode, text_length
+from step3vl.pipelines.sources.web.page_text import clean, repetition, split
 
 IMAGE = ImageNode(("https://a.example/a.png",), "", None)
 

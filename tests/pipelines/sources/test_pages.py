@@ -7,8 +7,8 @@ import pytest
 from PIL import Image as PILImage
 
 from step3vl.data.sample import ImageError
-from step3vl.pipelines.sources.pages import count_pages, read_page
-from step3vl.pipelines.sources.pdf import PdfError
+from step3vl.pipelines.sources.documents.pages import count_pages, read_page
+from step3vl.pipelines.sources.documents.pdf import PdfError
 
 TECHNOTE = Path("data/samples/documents/technote.pdf")
 

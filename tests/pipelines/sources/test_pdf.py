@@ -5,8 +5,15 @@ import pytest
 from tests.pipelines.small_pdf import show, write_pdf
 
 from step3vl.data.sample import Box
-from step3vl.pipelines.sources.pdf import MAX_PIXELS, MAX_SIDE, PdfError, RenderedPage, page_count, render_page
-from step3vl.pipelines.sources.pdf_text import PageWord, turned_back
+from step3vl.pipelines.sources.documents.pdf import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    PdfError,
+    RenderedPage,
+    page_count,
+    render_page,
+)
+from step3vl.pipelines.sources.documents.pdf_text import PageWord, turned_back
 
 TECHNOTE = Path("data/samples/documents/technote.pdf")
 

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.sources.problem_wording import reword, tidy_formula
-from step3vl.pipelines.sources.problems import REASONING_GYM, make_problem
+from step3vl.pipelines.sources.education.problem_wording import reword, tidy_formula
+from step3vl.pipelines.sources.education.problems import REASONING_GYM, make_problem
 
 _FAULTS = re.compile(r"\ba [aeio](?!ne\b|u)\w+|  |\s[?.,]|\b(?:sheeps|deers|fireflys|leechs)\b")
 _NO_PROSE = (

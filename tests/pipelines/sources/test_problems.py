@@ -3,7 +3,7 @@ import random
 import pytest
 
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.sources.problems import _equal, make_problem, plain_maths
+from step3vl.pipelines.sources.education.problems import _equal, make_problem, plain_maths
 
 
 def test_a_wrong_answer_is_not_verified() -> None:

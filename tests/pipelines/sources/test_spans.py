@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.page_words import VALUES, WORDS, language_of
-from step3vl.pipelines.sources.scripts import is_right_to_left, is_shaped, main_script
-from step3vl.pipelines.sources.spans import breaks_before, clean, cut
+from step3vl.pipelines.sources.documents.page_words import VALUES, WORDS, language_of
+from step3vl.pipelines.sources.text.scripts import is_right_to_left, is_shaped, main_script
+from step3vl.pipelines.sources.text.spans import breaks_before, clean, cut
 
 WORD = st.text(st.sampled_from("abcdé漢字かな"), min_size=1, max_size=9)
 

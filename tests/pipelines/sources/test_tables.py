@@ -5,10 +5,10 @@ import pytest
 
 from step3vl.data.errors import UserError
 from step3vl.pipelines.core.steps import rng_for
-from step3vl.pipelines.sources.real_tables import RealTables
-from step3vl.pipelines.sources.tables import Table, TableKind, make_points, make_table, read_csv
-from step3vl.pipelines.sources.topics import TOPICS
-from step3vl.pipelines.sources.topics_zh import ZH_TOPICS
+from step3vl.pipelines.sources.tables.real_tables import RealTables
+from step3vl.pipelines.sources.tables.tables import Table, TableKind, make_points, make_table, read_csv
+from step3vl.pipelines.sources.tables.topics import TOPICS
+from step3vl.pipelines.sources.tables.topics_zh import ZH_TOPICS
 
 
 @pytest.mark.parametrize("kind", get_args(TableKind))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.archive_site import response_record
-from step3vl.pipelines.sources.warc import WarcError, is_warc, parse_response, unpack_record, walk_records
+from step3vl.pipelines.sources.web.archive_site import response_record
+from step3vl.pipelines.sources.web.warc import WarcError, is_warc, parse_response, unpack_record, walk_records
 
 HTML = [("Content-Type", "text/html; charset=utf-8")]
 MEMBERS = [response_record(f"http://a.example/{number}", 200, HTML, b"<p>page %d" % number) for number in range(4)]

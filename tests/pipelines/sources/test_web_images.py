@@ -6,8 +6,8 @@ import pytest
 import zxingcpp
 from PIL import Image as PILImage
 
-from step3vl.pipelines.sources.main_body import ImageNode
-from step3vl.pipelines.sources.web_images import (
+from step3vl.pipelines.sources.web.main_body import ImageNode
+from step3vl.pipelines.sources.web.web_images import (
     address_key,
     decode_data_url,
     has_qr_code,

@@ -21,7 +21,7 @@ from step3vl.pipelines.documents.tables import Grid, table_grid
 from step3vl.pipelines.models.layout import LayoutRegion, RegionKind
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.tables import TableCell
-from step3vl.pipelines.sources.pdf_text import UNNAMED, PageWord
+from step3vl.pipelines.sources.documents.pdf_text import UNNAMED, PageWord
 
 BlockKind = RegionKind | Literal["margin"]
 

@@ -16,8 +16,8 @@ from step3vl.pipelines.documents.lines import Line
 from step3vl.pipelines.documents.markup import EDGES, to_markdown, to_text
 from step3vl.pipelines.documents.questions import LabelForm
 from step3vl.pipelines.models.ocr import OcrLine
-from step3vl.pipelines.sources.mineru import LabelBlock, labels_to_markdown
-from step3vl.pipelines.sources.pdf_text import PageWord
+from step3vl.pipelines.sources.documents.mineru import LabelBlock, labels_to_markdown
+from step3vl.pipelines.sources.documents.pdf_text import PageWord
 
 _TRUSTED = 0.9  # agreement with the file's text from which on it spells the lines and orders the blocks
 _FEW = 0.2  # of the tokens that are read: a file with fewer only adds to a scan, such as a stamp

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Files, FileSource, FractionRange, IntRange, Numbers
 from step3vl.pipelines.domains.document_to_code_questions import Asked, Code, Language
-from step3vl.pipelines.render.browser import find_chromium
-from step3vl.pipelines.render.latex import find_pdflatex
-from step3vl.pipelines.sources.documents import SplitOptions, format_of
+from step3vl.pipelines.render.web.browser import find_chromium
+from step3vl.pipelines.render.web.latex import find_pdflatex
+from step3vl.pipelines.sources.documents.documents import SplitOptions, format_of
 
 
 class DocumentToCodeEntry(DomainEntry):

@@ -18,9 +18,9 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.render.page import block_size, fit, render_lines
+from step3vl.pipelines.render.pages.page import block_size, fit, render_lines
 from step3vl.pipelines.render.style import FontFace, ink, paper
-from step3vl.pipelines.sources.problems import (
+from step3vl.pipelines.sources.education.problems import (
     MATHGENERATOR,
     REASONING_GYM,
     Answer,

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 from step3vl.data.sample import MathTruth, NumberTruth, OptionTruth, TextTruth, Truth
 from step3vl.grading import grade_answer
 from step3vl.grading.math import compare
-from step3vl.pipelines.render.exercise import Exercise, Language, say
-from step3vl.pipelines.render.exercise_values import (
+from step3vl.pipelines.render.exercises.exercise import Exercise, Language, say
+from step3vl.pipelines.render.exercises.exercise_values import (
     Value,
     is_decimal,
     latex,

@@ -1,8 +1,8 @@
 """Exams of schools, universities and professions, from JSON Lines, Parquet, JSON and web pages.
 
-After the exam data of the STEP3-VL-10B report, section 2.2. One reading serves the public layouts (`sources/exams.py`
-lists them). What does not fit together is dropped with its reason: an answer that is no option, options that are
-equal, a question about a figure that is not there, a solution that names another answer.
+After the exam data of the STEP3-VL-10B report, section 2.2. One reading serves the public layouts, which
+`sources/education/exams.py` lists. What does not fit together is dropped with its reason: an answer that is no option,
+options that are equal, a question about a figure that is not there, a solution that names another answer.
 """
 
 import random
@@ -35,9 +35,9 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, 
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.education_answers import instruction, styled_options
-from step3vl.pipelines.render.exercise import Language, say
-from step3vl.pipelines.sources.exam_html import read_exam_page
-from step3vl.pipelines.sources.exams import ExamQuestion, read_exam
+from step3vl.pipelines.render.exercises.exercise import Language, say
+from step3vl.pipelines.sources.education.exam_html import read_exam_page
+from step3vl.pipelines.sources.education.exams import ExamQuestion, read_exam
 
 _OPEN_SECONDS = 3600.0  # for a file of a million questions
 _LABELS = "ABCDEFGHIJ"

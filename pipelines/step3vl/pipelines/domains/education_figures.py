@@ -23,11 +23,11 @@ from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.education_answers import Form, caption_request, pose
 from step3vl.pipelines.domains.education_check import CheckExercises
-from step3vl.pipelines.render.exercise import Exercise, Language, Subject
-from step3vl.pipelines.render.exercise_families import EXERCISES, make_exercise
-from step3vl.pipelines.render.exercise_proof import ProvenExercise, prove
+from step3vl.pipelines.render.exercises.exercise import Exercise, Language, Subject
+from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, make_exercise
+from step3vl.pipelines.render.exercises.exercise_proof import ProvenExercise, prove
+from step3vl.pipelines.render.exercises.sketch_style import Lettering, pick_sketch_style
 from step3vl.pipelines.render.fonts import load_families
-from step3vl.pipelines.render.sketch_style import Lettering, pick_sketch_style
 
 _CAPTION = 2  # sentences that a description must have
 

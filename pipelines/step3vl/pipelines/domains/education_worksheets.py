@@ -38,9 +38,9 @@ from step3vl.pipelines.domains.education_answers import (
 )
 from step3vl.pipelines.domains.education_check import CheckExercises
 from step3vl.pipelines.domains.education_figures import ExerciseEntry, ExerciseMaker, encode_figure
-from step3vl.pipelines.render.exercise import Exercise, Language, say
+from step3vl.pipelines.render.exercises.exercise import Exercise, Language, say
+from step3vl.pipelines.render.exercises.worksheet import PageProblem, PageStyle, pick_page_style, render_page
 from step3vl.pipelines.render.style import FontFace
-from step3vl.pipelines.render.worksheet import PageProblem, PageStyle, pick_page_style, render_page
 
 Answering = Literal["single", "together", "turns"]
 

@@ -24,9 +24,9 @@ from step3vl.data.sample import BoxTruth, Sample, TextPart, TranscriptTruth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Unchecked
 from step3vl.pipelines.models.ocr import OcrModel
-from step3vl.pipelines.render.figure import parse_number, read_png
-from step3vl.pipelines.render.table_kinds import page_setup
-from step3vl.pipelines.render.typeset import TypesetRenderer
+from step3vl.pipelines.render.figures.figure import parse_number, read_png
+from step3vl.pipelines.render.figures.table_kinds import page_setup
+from step3vl.pipelines.render.figures.typeset import TypesetRenderer
 
 _SMALL = 640  # pixels of the longer side, below which an image is enlarged twofold for the reader
 _SIMILAR = 80  # of 100: a text is found

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from itertools import product
 
-from step3vl.pipelines.render.figures import Language, Notation
+from step3vl.pipelines.render.figures.figures import Language, Notation
 
 NOTATIONS: dict[Notation, tuple[str, str]] = {
     "vega-lite": ("Vega-Lite JSON", "Vega-Lite 的 JSON"),

@@ -20,10 +20,10 @@ from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS, OpenPages, WebEntry, model_files
 from step3vl.pipelines.models.language import is_foreign
 from step3vl.pipelines.models.perplexity import PerplexityConfig, PerplexityModel
-from step3vl.pipelines.sources.main_body import ImageNode, Node, TextNode
-from step3vl.pipelines.sources.page_text import clean, count_characters, repetition, split
-from step3vl.pipelines.sources.web_archive import WebPage
-from step3vl.pipelines.sources.web_document import has_failed, read_page
+from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode
+from step3vl.pipelines.sources.web.page_text import clean, count_characters, repetition, split
+from step3vl.pipelines.sources.web.web_archive import WebPage
+from step3vl.pipelines.sources.web.web_document import has_failed, read_page
 
 _BATCH = 8  # pages that a language model gets at once
 _TEXT_SECONDS = 60.0  # for it to read one

@@ -23,7 +23,7 @@ from step3vl.pipelines.domains.knowledge_phrasings import language_of
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS
 from step3vl.pipelines.domains.mosaic_questions import Task, ask
 from step3vl.pipelines.models.similarity import detail
-from step3vl.pipelines.render.mosaic import (
+from step3vl.pipelines.render.scenes.mosaic import (
     LAYOUTS,
     choose_frame,
     compose_mosaic,
@@ -32,12 +32,12 @@ from step3vl.pipelines.render.mosaic import (
     place,
     plain_border,
 )
-from step3vl.pipelines.sources.fetch import FetchConfig
-from step3vl.pipelines.sources.image_text import Pair, PairSlice
-from step3vl.pipelines.sources.main_body import text_length
-from step3vl.pipelines.sources.page_pairs import is_boilerplate
-from step3vl.pipelines.sources.pair_reader import PairReader, slices_of_file
-from step3vl.pipelines.sources.words import content_words
+from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice
+from step3vl.pipelines.sources.pairs.pair_reader import PairReader, slices_of_file
+from step3vl.pipelines.sources.text.words import content_words
+from step3vl.pipelines.sources.web.fetch import FetchConfig
+from step3vl.pipelines.sources.web.main_body import text_length
+from step3vl.pipelines.sources.web.page_pairs import is_boilerplate
 
 _IMAGES = 4
 _SAME = 0.5  # of the content words of two captions, from which they may be taken for each other

@@ -23,21 +23,21 @@ from step3vl.pipelines.models.clip import ClipModel
 from step3vl.pipelines.models.concepts import BalanceConfig, ConceptTable
 from step3vl.pipelines.models.language import is_foreign, spoken
 from step3vl.pipelines.models.similarity import ClipScorer, LexicalScorer, Scorer, detail, lexical_similarity
-from step3vl.pipelines.sources.image_text import Pair, PairSlice, PairText
-from step3vl.pipelines.sources.main_body import ImageNode, text_length
-from step3vl.pipelines.sources.obelics import is_interleaved
-from step3vl.pipelines.sources.page_pairs import (
+from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice, PairText
+from step3vl.pipelines.sources.pairs.obelics import is_interleaved
+from step3vl.pipelines.sources.pairs.pair_reader import PairReader, has_pairs, slices_of_file
+from step3vl.pipelines.sources.text.words import words
+from step3vl.pipelines.sources.web.main_body import ImageNode, text_length
+from step3vl.pipelines.sources.web.page_pairs import (
     heading_above,
     is_boilerplate,
     name_words,
     texts_around,
     without_number,
 )
-from step3vl.pipelines.sources.pair_reader import PairReader, has_pairs, slices_of_file
-from step3vl.pipelines.sources.web_archive import WebPage
-from step3vl.pipelines.sources.web_document import read_page
-from step3vl.pipelines.sources.web_pages import page_of_site, pages_of_file
-from step3vl.pipelines.sources.words import words
+from step3vl.pipelines.sources.web.web_archive import WebPage
+from step3vl.pipelines.sources.web.web_document import read_page
+from step3vl.pipelines.sources.web.web_pages import page_of_site, pages_of_file
 
 _BATCH = 32  # pairs that a model sees at once
 _BATCH_SECONDS = 60.0

@@ -4,8 +4,8 @@ import random
 from itertools import product
 from typing import Literal
 
-from step3vl.pipelines.sources.image_text import Role
-from step3vl.pipelines.sources.words import is_chinese
+from step3vl.pipelines.sources.pairs.image_text import Role
+from step3vl.pipelines.sources.text.words import is_chinese
 
 Language = Literal["en", "zh"]
 

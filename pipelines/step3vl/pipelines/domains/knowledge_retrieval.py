@@ -21,12 +21,12 @@ from step3vl.pipelines.domains.knowledge_phrasings import knowledge_request, lan
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS
 from step3vl.pipelines.models.language import is_foreign
 from step3vl.pipelines.models.similarity import detail
-from step3vl.pipelines.sources.corpora import Part, read_documents, split_file
-from step3vl.pipelines.sources.fetch import FetchConfig
-from step3vl.pipelines.sources.image_search import ImageHit, ImageSearch, caption_index
-from step3vl.pipelines.sources.keywords import mine_keywords
-from step3vl.pipelines.sources.pair_reader import PairReader
-from step3vl.pipelines.sources.words import content_words
+from step3vl.pipelines.sources.pairs.image_search import ImageHit, ImageSearch, caption_index
+from step3vl.pipelines.sources.pairs.pair_reader import PairReader
+from step3vl.pipelines.sources.text.corpora import Part, read_documents, split_file
+from step3vl.pipelines.sources.text.keywords import mine_keywords
+from step3vl.pipelines.sources.text.words import content_words
+from step3vl.pipelines.sources.web.fetch import FetchConfig
 
 _MIN_DETAIL = 0.1
 

@@ -10,10 +10,10 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Files, FileSource, IntRange
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Record
-from step3vl.pipelines.sources.fetch import FetchConfig
-from step3vl.pipelines.sources.web_archive import WebPage
-from step3vl.pipelines.sources.web_document import PageImages
-from step3vl.pipelines.sources.web_pages import SavedSite, page_of_site, pages_of_file
+from step3vl.pipelines.sources.web.fetch import FetchConfig
+from step3vl.pipelines.sources.web.web_archive import WebPage
+from step3vl.pipelines.sources.web.web_document import PageImages
+from step3vl.pipelines.sources.web.web_pages import SavedSite, page_of_site, pages_of_file
 
 OPEN_SECONDS = 1800.0
 """For an archive to be walked: a gigabyte takes a minute or two."""

@@ -15,7 +15,7 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.render.map import choose_view, render_map
+from step3vl.pipelines.render.scenes.map import choose_view, render_map
 from step3vl.pipelines.sources.countries import load_countries
 
 Task = Literal["grounding.point", "grounding.box"]

@@ -28,11 +28,10 @@ from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.document_to_code_check import DocumentCheck
 from step3vl.pipelines.domains.document_to_code_entry import DocumentToCodeEntry
 from step3vl.pipelines.domains.document_to_code_questions import Asked, Code, ask
-from step3vl.pipelines.render.document import DocumentImage, DocumentRenderer, PageOptions
 from step3vl.pipelines.render.fonts import load_families
-from step3vl.pipelines.render.latex import LatexRenderer
-from step3vl.pipelines.sources.document_tables import make_document_table
-from step3vl.pipelines.sources.documents import (
+from step3vl.pipelines.render.web.document import DocumentImage, DocumentRenderer, PageOptions
+from step3vl.pipelines.render.web.latex import LatexRenderer
+from step3vl.pipelines.sources.documents.documents import (
     MAX_FILE,
     DocumentPiece,
     Format,
@@ -42,13 +41,14 @@ from step3vl.pipelines.sources.documents import (
     read_archived_page,
     read_file,
 )
-from step3vl.pipelines.sources.markup import parse_markup
-from step3vl.pipelines.sources.real_tables import RealTables
-from step3vl.pipelines.sources.tables import TableKind, make_table
-from step3vl.pipelines.sources.topics import TOPICS
-from step3vl.pipelines.sources.topics_zh import ZH_TOPICS
-from step3vl.pipelines.sources.warc import is_warc
-from step3vl.pipelines.sources.web_archive import WebPage, pages_of_archive
+from step3vl.pipelines.sources.markup.markup import parse_markup
+from step3vl.pipelines.sources.tables.document_tables import make_document_table
+from step3vl.pipelines.sources.tables.real_tables import RealTables
+from step3vl.pipelines.sources.tables.tables import TableKind, make_table
+from step3vl.pipelines.sources.tables.topics import TOPICS
+from step3vl.pipelines.sources.tables.topics_zh import ZH_TOPICS
+from step3vl.pipelines.sources.web.warc import is_warc
+from step3vl.pipelines.sources.web.web_archive import WebPage, pages_of_archive
 
 _OPEN_SECONDS = 1800.0  # for an archive to be walked
 _SECONDS = 120.0  # for a document to be cut, or a page or a batch of snippets to be rendered

@@ -40,10 +40,10 @@ from step3vl.pipelines.documents.questions import LabelForm, ask
 from step3vl.pipelines.documents.reader import DocumentReader
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.weights import LAYOUT, ORIENTATION, TABLES, locate
-from step3vl.pipelines.sources import mineru
-from step3vl.pipelines.sources.mineru import LabelBlock
-from step3vl.pipelines.sources.pages import count_pages, read_page
-from step3vl.pipelines.sources.pdf_text import PageWord, turned_back
+from step3vl.pipelines.sources.documents import mineru
+from step3vl.pipelines.sources.documents.mineru import LabelBlock
+from step3vl.pipelines.sources.documents.pages import count_pages, read_page
+from step3vl.pipelines.sources.documents.pdf_text import PageWord, turned_back
 
 _PAD = 0.15  # of a line's height, left around it when it is cropped
 _PAGES = 1 << 28  # bytes of decoded pages that are kept while their lines are cropped

@@ -26,7 +26,7 @@ from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.image_to_code_check import CheckFigures
 from step3vl.pipelines.domains.image_to_code_questions import ask
-from step3vl.pipelines.render.figures import (
+from step3vl.pipelines.render.figures.figures import (
     FigureMaker,
     FigureOptions,
     Language,
@@ -35,10 +35,10 @@ from step3vl.pipelines.render.figures import (
     Supply,
     Tool,
 )
+from step3vl.pipelines.render.figures.makers import MAKERS
 from step3vl.pipelines.render.fonts import load_families
-from step3vl.pipelines.render.latex import find_pdflatex
-from step3vl.pipelines.render.makers import MAKERS
-from step3vl.pipelines.sources.tables import read_csv
+from step3vl.pipelines.render.web.latex import find_pdflatex
+from step3vl.pipelines.sources.tables.tables import read_csv
 
 Task = Literal["code", "data", "place"]
 

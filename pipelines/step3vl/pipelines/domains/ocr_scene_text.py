@@ -33,7 +33,7 @@ from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.text_page_questions import Language, ask
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
-from step3vl.pipelines.sources.pages import count_pages, read_page
+from step3vl.pipelines.sources.documents.pages import count_pages, read_page
 
 _SECONDS = 60.0  # for a file to be opened
 _READ_SECONDS = 300.0  # for an image to be read twice

@@ -15,7 +15,7 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.render.page import block_size, fit, render_lines, render_tilted_lines
+from step3vl.pipelines.render.pages.page import block_size, fit, render_lines, render_tilted_lines
 from step3vl.pipelines.render.style import Background, FontFace, PhotoBackgrounds, ink, paper
 
 Language = Literal["en", "zh"]

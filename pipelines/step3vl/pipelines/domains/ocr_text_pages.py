@@ -22,17 +22,17 @@ from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.text_page_check import CheckTextPages
 from step3vl.pipelines.domains.text_page_questions import Language, Task, ask
-from step3vl.pipelines.render.camera import Capture, Shot, shoot
-from step3vl.pipelines.render.legible import contrast, inside, overlaps
-from step3vl.pipelines.render.page_style import Copy, PageStyle, Uncovered
-from step3vl.pipelines.render.prose_layouts import article, itemised, letter, newspaper, note, vertical
-from step3vl.pipelines.render.record_layouts import card, form, receipt, table
-from step3vl.pipelines.render.sheet import Sheet
-from step3vl.pipelines.render.sign_layouts import poster, scattered, screen, sign, slide, terminal
+from step3vl.pipelines.render.pages.camera import Capture, Shot, shoot
+from step3vl.pipelines.render.pages.legible import contrast, inside, overlaps
+from step3vl.pipelines.render.pages.page_style import Copy, PageStyle, Uncovered
+from step3vl.pipelines.render.pages.prose_layouts import article, itemised, letter, newspaper, note, vertical
+from step3vl.pipelines.render.pages.record_layouts import card, form, receipt, table
+from step3vl.pipelines.render.pages.sheet import Sheet
+from step3vl.pipelines.render.pages.sign_layouts import poster, scattered, screen, sign, slide, terminal
+from step3vl.pipelines.render.pages.typefaces import TypefaceLibrary, require_shaping
 from step3vl.pipelines.render.style import PhotoBackgrounds
-from step3vl.pipelines.render.typefaces import TypefaceLibrary, require_shaping
-from step3vl.pipelines.sources.corpora import Part, read_documents, split_file
-from step3vl.pipelines.sources.spans import cut
+from step3vl.pipelines.sources.text.corpora import Part, read_documents, split_file
+from step3vl.pipelines.sources.text.spans import cut
 
 ChoiceT = TypeVar("ChoiceT")
 Layout = Literal[

@@ -23,8 +23,8 @@ from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import texts_of
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.models.language import identify
-from step3vl.pipelines.sources.corpora import Part, read_documents, read_rows, split_file, text_format
-from step3vl.pipelines.sources.text_quality import QualityLimits, normalise, split_text, text_fault
+from step3vl.pipelines.sources.text.corpora import Part, read_documents, read_rows, split_file, text_format
+from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, split_text, text_fault
 
 RowFormat = Literal["documents", "messages", "sharegpt", "answers"]
 

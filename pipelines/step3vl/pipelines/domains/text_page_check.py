@@ -15,8 +15,8 @@ from step3vl.data.sample import Box, BoxTruth, Sample, TextPart, parse_boxes
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Unchecked
 from step3vl.pipelines.models.ocr import OcrModel
-from step3vl.pipelines.render.warp import quarter_turned
-from step3vl.pipelines.sources.scripts import main_script
+from step3vl.pipelines.render.pages.warp import quarter_turned
+from step3vl.pipelines.sources.text.scripts import main_script
 
 _READ = frozenset({"LATIN", "CHINESE", "JAPANESE", ""})  # scripts that the recogniser knows
 _SMALL = 900  # pixels of the longer side, below which an image is enlarged twofold for the reader

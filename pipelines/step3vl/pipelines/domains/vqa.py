@@ -26,10 +26,10 @@ from step3vl.pipelines.domains.vqa_questions.tables import TableQuestions
 from step3vl.pipelines.domains.vqa_questions.text import TextQuestions
 from step3vl.pipelines.domains.vqa_questions.turns import Asked, Language, Subject
 from step3vl.pipelines.models.judge import JudgeConfig
-from step3vl.pipelines.sources.data_tables import graph_of, tables_of
 from step3vl.pipelines.sources.dataset_samples import SampleRef, ShardReader, read_sample, shard_files
-from step3vl.pipelines.sources.topics import TOPICS
-from step3vl.pipelines.sources.topics_zh import ZH_TOPICS
+from step3vl.pipelines.sources.tables.data_tables import graph_of, tables_of
+from step3vl.pipelines.sources.tables.topics import TOPICS
+from step3vl.pipelines.sources.tables.topics_zh import ZH_TOPICS
 
 _SECONDS = 30.0  # for a sample; patterns run over other people's text
 _STEP = re.compile(r"multiples of ([\d.]*\d)|均为 ([\d.]*\d) 的倍数")

@@ -22,8 +22,8 @@ from step3vl.pipelines.domains.vqa_questions.judging import JUDGE_STEP, WriteCon
 from step3vl.pipelines.domains.vqa_questions.scenes import SceneQuestions
 from step3vl.pipelines.domains.vqa_questions.turns import Asked, Language
 from step3vl.pipelines.models.judge import JudgeConfig
-from step3vl.pipelines.render.scene import IconRequest, render_scene
-from step3vl.pipelines.render.scene_reading import read_scene
+from step3vl.pipelines.render.scenes.scene import IconRequest, render_scene
+from step3vl.pipelines.render.scenes.scene_reading import read_scene
 from step3vl.pipelines.render.style import COLOURS, PhotoBackgrounds, gradient, pastel, plain
 from step3vl.pipelines.sources.icons import IconSet
 

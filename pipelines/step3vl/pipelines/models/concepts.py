@@ -15,7 +15,7 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
-from step3vl.pipelines.sources.words import singular, words
+from step3vl.pipelines.sources.text.words import singular, words
 
 
 class BalanceConfig(Config):

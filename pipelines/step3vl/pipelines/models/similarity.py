@@ -12,8 +12,8 @@ from PIL import Image as PILImage
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.pipelines.sources.image_text import PairText, Role
-from step3vl.pipelines.sources.words import content_words
+from step3vl.pipelines.sources.pairs.image_text import PairText, Role
+from step3vl.pipelines.sources.text.words import content_words
 
 _ROLE_WEIGHT: dict[Role, float] = {"caption": 0.3, "alt": 0.3, "below": 0.12, "above": 0.08}
 _CUE_WEIGHT = 0.3  # of a text that begins as captions do

@@ -1,1 +1,1 @@
-"""Rendered images with exact boxes: styles, pages of text, scenes of icons, maps."""
+"""Rendered images with exact boxes; a folder for each kind, and what they share: fonts, styles, SVG."""

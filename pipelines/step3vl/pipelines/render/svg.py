@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.figure import PixelBox
+from step3vl.pipelines.render.figures.figure import PixelBox
 from step3vl.pipelines.render.fonts import FontFamily
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -1,1 +1,1 @@
-"""What domains read or generate from: files, PDF pages, icons, countries, problems."""
+"""What domains read or generate from; a folder for each kind of source."""

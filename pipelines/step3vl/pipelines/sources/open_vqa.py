@@ -25,7 +25,7 @@ from step3vl.data.sample import Image
 from step3vl.data.storage import store_of
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.sources.parquet_rows import RowReader, is_parquet, open_parquet
+from step3vl.pipelines.sources.pairs.parquet_rows import RowReader, is_parquet, open_parquet
 
 _SLICE = 64  # rows
 _MAX_LINE = 64 * 2**20  # bytes of a row of JSON Lines

@@ -3,7 +3,7 @@
 import random
 from decimal import Decimal
 
-from step3vl.pipelines.sources.data_tables import format_decimal
+from step3vl.pipelines.sources.tables.data_tables import format_decimal
 
 
 def near_counts(count: int, rng: random.Random) -> tuple[str, ...]:

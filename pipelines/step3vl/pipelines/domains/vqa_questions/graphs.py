@@ -8,7 +8,7 @@ import numpy as np
 
 from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language
-from step3vl.pipelines.sources.data_tables import Graph
+from step3vl.pipelines.sources.tables.data_tables import Graph
 
 _MAX_COUNTED = 30
 

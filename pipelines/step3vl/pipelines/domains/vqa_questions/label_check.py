@@ -15,7 +15,7 @@ from step3vl.data.sample import OptionTruth, Sample, TextPart
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
-from step3vl.pipelines.sources.data_tables import parse_number
+from step3vl.pipelines.sources.tables.data_tables import parse_number
 
 _ALIKE = 88  # of 100: two readings of one text
 _SMALL = 500  # pixels of the longer side; smaller images are read at twice their size

@@ -8,7 +8,7 @@ from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
-from step3vl.pipelines.render.scene import PlacedIcon
+from step3vl.pipelines.render.scenes.scene import PlacedIcon
 from step3vl.pipelines.sources.icons import plural
 
 _APART = 0.08  # of the image's side; what is closer together is not told left from right

@@ -3,7 +3,7 @@
 import sqlite3
 from decimal import Decimal
 
-from step3vl.pipelines.sources.data_tables import DataTable
+from step3vl.pipelines.sources.tables.data_tables import DataTable
 
 
 class TableSql:

@@ -14,7 +14,7 @@ from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, nea
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.sql import TableSql
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language
-from step3vl.pipelines.sources.data_tables import DataTable, format_decimal
+from step3vl.pipelines.sources.tables.data_tables import DataTable, format_decimal
 
 _MAX_SUMMED = 7  # numbers that one can add up in one's head
 _MAX_COUNTED = 40

@@ -1,0 +1,1 @@
+"""Scenes of icons, maps, and mosaics of images, with exact boxes."""

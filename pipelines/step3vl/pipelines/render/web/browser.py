@@ -1,0 +1,295 @@
+"""Web pages as images, by a Chromium that stays open: offline, with fonts of the corpus alone, always the same pixels.
+
+One page of one browser is filled again and again, which takes a tenth of a second instead of the seconds of a start;
+it is replaced after some hundred documents, so that nothing it keeps can grow. What is asked of the page is what the
+page itself knows: its text as shown, the boxes of its elements and whether something is cut off.
+"""
+
+import base64
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from step3vl.data.errors import InfrastructureError
+from step3vl.data.optional import require
+from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.figures.figure import PixelBox, scaled
+
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_FLAGS = (
+    "--no-sandbox",  # of containers' root; the page is ours, has no scripts of others and no network
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-lcd-text",
+    "--font-render-hinting=none",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+    "--mute-audio",
+)
+_ORIGIN = "https://page.invalid/"
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; font-src {_ORIGIN}"
+_RECYCLE = 200  # documents of a page
+_HEIGHT = 600  # CSS pixels of the window while a document is laid out
+_TIMEOUT = 20_000  # milliseconds for anything that the browser is asked
+_START_TIMEOUT = 120_000
+_ATTRIBUTE = "data-step3vl"
+
+_FRAME = """<!doctype html><html><head><meta charset="utf-8"><style id="faces"></style><style id="style"></style>
+</head><body></body></html>"""
+
+_FILL = """async ([css, html, families, text]) => {
+  document.getElementById('style').textContent = css;
+  document.body.innerHTML = html;
+  for (const family of families) {
+    for (const face of [`16px "${family}"`, `bold 16px "${family}"`]) await document.fonts.load(face, text);
+  }
+  await document.fonts.ready;
+  return families.filter(family => !document.fonts.check(`16px "${family}"`, 'a'));
+}"""
+
+# The box of a text is that of its line fragments, joined.
+_MEASURE = """attribute => {
+  const body = document.body, frame = body.getBoundingClientRect();
+  const joined = node => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const own = node.getBoundingClientRect();
+    const rects = [...range.getClientRects()].filter(r => r.width > 0 && r.height > 0);
+    const rows = rects.length ? rects : [own];
+    return [Math.min(...rows.map(r => r.left)), Math.min(...rows.map(r => r.top)),
+            Math.max(...rows.map(r => r.right)), Math.max(...rows.map(r => r.bottom)),
+            own.left, own.top, own.right, own.bottom];
+  };
+  const boxes = [...document.querySelectorAll(`[${attribute}]`)].map(
+    node => [node.getAttribute(attribute), ...joined(node)]);
+  let over = document.documentElement.scrollWidth - window.innerWidth;
+  for (const node of body.querySelectorAll('*')) {
+    if (node.clientWidth > 0) over = Math.max(over, node.scrollWidth - node.clientWidth);
+  }
+  for (const node of body.querySelectorAll('pre')) {  // whose padding does not count as scrollable
+    const space = parseFloat(getComputedStyle(node).paddingRight);
+    over = Math.max(over, Math.ceil(joined(node)[2] + space - node.getBoundingClientRect().right));
+  }
+  return {text: body.innerText, html: body.innerHTML, boxes, over: Math.max(0, over),
+          width: Math.ceil(frame.right), height: Math.ceil(frame.bottom)};
+}"""
+
+
+@dataclass(frozen=True)
+class WebPage:
+    """A document to render.
+
+    Attributes:
+        css: Its style sheet.
+        html: The content of its body. Scripts in it do not run.
+        families: The fonts that the style sheet uses.
+        width: Of the window, in CSS pixels. It is widened if the document needs it.
+        scale: Pixels of a CSS pixel.
+        fit: Whether the window is made as narrow as the body, which shrinks to fit.
+    """
+
+    css: str
+    html: str
+    families: tuple[str, ...]
+    width: int
+    scale: float
+    fit: bool = False
+
+
+@dataclass(frozen=True)
+class PlacedElement:
+    """Where an element of a page is, in pixels of the image.
+
+    Attributes:
+        name: The value of its `data-step3vl` attribute.
+        content: The box around its text and images.
+        frame: Its own box, with padding and border.
+    """
+
+    name: str
+    content: PixelBox
+    frame: PixelBox
+
+
+@dataclass(frozen=True)
+class WebPageImage:
+    """A document as rendered.
+
+    Attributes:
+        png: The encoded image.
+        size: Width and height in pixels.
+        text: What the page shows, as the browser reads it.
+        html: The content of its body, as the browser understood it.
+        elements: Those that have a `data-step3vl` attribute.
+    """
+
+    png: bytes
+    size: tuple[int, int]
+    text: str
+    html: str
+    elements: tuple[PlacedElement, ...]
+
+
+def find_chromium() -> str:
+    """The path of the machine's Chromium.
+
+    Raises:
+        MissingProgram: There is none.
+    """
+    for name in _PROGRAMS:
+        if path := shutil.which(name):
+            return path
+    raise MissingProgram(
+        "rendering web pages needs Chromium, and none of "
+        f"{', '.join(_PROGRAMS)} is installed; install it on every worker: apt-get install chromium"
+    )
+
+
+class BrowserRenderer:
+    """Renders documents one after the other; for one thread.
+
+    Args:
+        fonts: Font files by the family name that style sheets call them by; no other fonts may be used.
+        bold: Likewise for the bold face of families that have one.
+    """
+
+    def __init__(self, fonts: Mapping[str, Path], bold: Mapping[str, Path] | None = None) -> None:
+        self._fonts, self._bold = dict(fonts), dict(bold or {})
+        self._files = {_address(path): path for path in (*self._fonts.values(), *self._bold.values())}
+        self._playwright: Any = None
+        self._browser: Any = None
+        self._page: Any = None
+        self._rendered = 0
+
+    def start(self) -> None:
+        """Start the browser, unless it runs.
+
+        Raises:
+            InfrastructureError: It does not start.
+        """
+        if self._page is not None:
+            return
+        api = require("playwright.sync_api", "pipelines")
+        try:
+            if self._browser is None:
+                self._playwright = api.sync_playwright().start()
+                self._browser = self._playwright.chromium.launch(
+                    executable_path=find_chromium(), headless=True, args=list(_FLAGS), timeout=_START_TIMEOUT
+                )
+            context = self._browser.new_context(java_script_enabled=True, service_workers="block", locale="en-US")
+            context.set_default_timeout(_TIMEOUT)
+            page = context.new_page()
+            page.route("**/*", self._answer)
+            page.goto(_ORIGIN)
+            page.evaluate("css => { document.getElementById('faces').textContent = css; }", self._faces())
+            self._devtools = context.new_cdp_session(page)
+            self._page = page
+        except api.Error as error:
+            self.close()
+            raise InfrastructureError(f"Chromium does not start: {' '.join(str(error).split())[:500]}") from error
+
+    def close(self) -> None:
+        """End the browser; a later call starts another."""
+        browser, playwright = self._browser, self._playwright
+        self._page = self._browser = self._playwright = None
+        self._rendered = 0
+        for ending in (browser and browser.close, playwright and playwright.stop):
+            try:
+                if ending:
+                    ending()
+            except Exception:  # it has ended already
+                continue
+
+    def render(self, page: WebPage, max_side: int) -> WebPageImage:
+        """Render a document as high as it is.
+
+        Args:
+            page: The document.
+            max_side: Of the image, in pixels.
+
+        Raises:
+            Dropped: The document is cut off or larger than `max_side`.
+            InfrastructureError: The browser does not start.
+        """
+        api = require("playwright.sync_api", "pipelines")
+        try:
+            return self._render(page, max_side)
+        except api.Error:  # the page or the browser has crashed, maybe of what it did before
+            self.close()
+        try:
+            return self._render(page, max_side)
+        except api.Error as error:
+            self.close()
+            raise ValueError(f"Chromium fails on the page: {' '.join(str(error).split())[:300]}") from error
+
+    def _render(self, page: WebPage, max_side: int) -> WebPageImage:
+        if self._rendered >= _RECYCLE and self._page is not None:
+            self._page.context.close()
+            self._page = None
+            self._rendered = 0
+        self.start()
+        self._rendered += 1
+        widest = int(max_side / page.scale)
+        width = min(page.width, widest)
+        self._resize(width, _HEIGHT, page.scale)
+        characters = "".join(sorted(set(page.html)))
+        if missing := self._page.evaluate(_FILL, [page.css, page.html, list(page.families), characters]):
+            raise InfrastructureError(f"Chromium did not load the fonts {missing}")
+        found = self._page.evaluate(_MEASURE, _ATTRIBUTE)
+        needed = found["width"] if page.fit else width + found["over"]
+        if needed != width and needed <= widest:
+            width = needed
+            self._resize(width, _HEIGHT, page.scale)
+            found = self._page.evaluate(_MEASURE, _ATTRIBUTE)
+        if found["over"]:
+            raise Dropped("page_too_wide")
+        height = found["height"]
+        if height * page.scale > max_side:
+            raise Dropped("page_too_high")
+        if any(left < 0 or top < 0 or right > width + 1 or bottom > height + 1
+               for _, left, top, right, bottom, *_ in found["boxes"]):  # fmt: skip
+            raise Dropped("page_cut_off")
+        self._resize(width, height, page.scale)
+        shot = self._devtools.send("Page.captureScreenshot", {"format": "png"})
+        png = base64.b64decode(shot["data"])
+        size = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+        elements = tuple(
+            PlacedElement(name, scaled((x1, y1, x2, y2), page.scale), scaled((u1, v1, u2, v2), page.scale))
+            for name, x1, y1, x2, y2, u1, v1, u2, v2 in found["boxes"]
+        )
+        return WebPageImage(png, size, found["text"], found["html"], elements)
+
+    def _resize(self, width: int, height: int, scale: float) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+        self._devtools.send("Emulation.setDeviceMetricsOverride", metrics)
+
+    def _answer(self, route: Any) -> None:
+        """Our page and our fonts; nothing else is loaded, from anywhere."""
+        address = route.request.url
+        if address == _ORIGIN:
+            headers = {"Content-Security-Policy": _POLICY}
+            route.fulfill(body=_FRAME, content_type="text/html; charset=utf-8", headers=headers)
+        elif path := self._files.get(address):
+            route.fulfill(
+                body=path.read_bytes(), content_type="font/otf", headers={"Access-Control-Allow-Origin": "*"}
+            )
+        else:
+            route.abort()
+
+    def _faces(self) -> str:
+        faces = []
+        for weight, fonts in (("normal", self._fonts), ("bold", self._bold)):
+            for family, path in fonts.items():
+                source = f'src: url("{_address(path)}")'
+                faces.append(f'@font-face {{ font-family: "{family}"; font-weight: {weight}; {source}; }}')
+        return "\n".join(faces)
+
+
+def _address(path: Path) -> str:
+    digest = base64.urlsafe_b64encode(str(path).encode()).decode()
+    return f"{_ORIGIN}fonts/{digest}"

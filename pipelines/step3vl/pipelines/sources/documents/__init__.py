@@ -1,0 +1,1 @@
+"""Documents: PDF files with their text, images, and labels made elsewhere."""

@@ -1,0 +1,1 @@
+"""Tables: real ones, and generated ones of many topics."""

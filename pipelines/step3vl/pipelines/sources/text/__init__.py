@@ -1,0 +1,1 @@
+"""Texts in many languages and scripts, from files of any size."""
