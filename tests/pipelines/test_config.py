@@ -18,9 +18,16 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/build-a-corpus.md"
 FILES = [
     path.relative_to(ROOT)
-    for folder in ("workflows", "tests/workflows")
-    for path in ROOT.glob(f"{folder}/*/corpus.yaml")
+    for pattern in (
+        "workflows/*/corpus.yaml",
+        "workflows/*/domains.yaml",
+        "workflows/*/vqa.yaml",
+        "tests/workflows/*/corpus.yaml",
+    )
+    for path in ROOT.glob(pattern)
 ]
+COMPLETE = [path for path in FILES if path.parent.name not in ("small", "10b")]
+"""Those whose files are in the repository; the others are of installed packages, or the user's."""
 
 
 def check(text: str) -> CorpusConfig:
@@ -37,7 +44,20 @@ def check(text: str) -> CorpusConfig:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_corpus_of_the_workflows_is_valid(path: Path) -> None:
+    CorpusConfig.model_validate(yaml.safe_load((ROOT / path).read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=str)
+def test_the_files_of_a_corpus_are_in_the_repository(path: Path) -> None:
     check((ROOT / path).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", ["tiny/domains.yaml", "10b/corpus.yaml"])
+def test_a_corpus_has_every_domain(name: str) -> None:
+    config = CorpusConfig.model_validate(yaml.safe_load((ROOT / "workflows" / name).read_text("utf-8")))
+    assert {entry.domain for entry in config.domains} == {
+        name for name in DOMAINS if DOMAINS[name].entry.__module__.startswith("step3vl.")
+    }
 
 
 def test_the_how_to_page_shows_every_domain() -> None:

@@ -46,7 +46,7 @@ def test_a_required_field_has_no_default() -> None:
         (tuple[int, int], "[int, int]"),
         (dict[Literal["a", "b"], float], "{a | b: float}"),
         (int | tuple[str, ...], "int | [str, …]"),
-        (tuple[FileSource, ...], "[{files: [str, …], licence: str}, …]"),
+        (tuple[FileSource, ...], "[{files: [str, …], licence: str, optional: bool}, …]"),
     ],
 )
 def test_types_are_named_in_the_terms_of_yaml(annotation: Any, name: str) -> None:

@@ -1,6 +1,7 @@
 """Built-in domains and those of other packages; whatever is wrong with a package, its name is said."""
 
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains import DOMAINS, GROUP, load_domains
+from step3vl.pipelines.domains import DOMAINS, GROUP, Domains
 from step3vl.pipelines.domains.maps import DOMAIN, MapsEntry
 
 
@@ -44,26 +45,36 @@ def another(name: str) -> Domain[Any]:
 
 
 def test_a_domain_of_another_package_is_known_beside_the_built_in_ones(plugin: Callable[..., EntryPoint]) -> None:
-    domains = load_domains([plugin(another("globe"))])
-    assert set(domains) == {*DOMAINS, "globe"}
-    assert set(domains) - set(load_domains([])) == {"globe"}
+    domains = Domains([plugin(another("globe"))])
+    assert set(domains) == {*Domains([]), "globe"} and len(domains) == len(Domains([])) + 1
+
+
+def test_a_domain_has_the_name_that_it_is_listed_under() -> None:
+    assert {name: domain.name for name, domain in DOMAINS.items()} == {name: name for name in DOMAINS}
+
+
+def test_a_worker_imports_no_other_domain() -> None:
+    code = "import step3vl.pipelines.domains.maps, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    domains = {name for name in done.stdout.split() if name.startswith("step3vl.pipelines.domains.")}
+    assert domains == {"step3vl.pipelines.domains.maps"}
 
 
 @pytest.mark.parametrize("value", ["no_such_module:DOMAIN", "someones_domain:NOTHING"])
 def test_a_package_that_cannot_be_loaded_is_named(plugin: Callable[..., EntryPoint], value: str) -> None:
     with pytest.raises(UserError, match=r"package someones-domain 1\.2 cannot be loaded: \w+Error: .*uninstall"):
-        load_domains([plugin(another("globe"), value)])
+        Domains([plugin(another("globe"), value)])
 
 
 def test_what_is_no_domain_is_refused(plugin: Callable[..., EntryPoint]) -> None:
     with pytest.raises(UserError, match=r"someones-domain 1\.2 is a str, not a Domain"):
-        load_domains([plugin("a string")])
+        Domains([plugin("a string")])
 
 
 def test_two_domains_of_one_name_are_refused(plugin: Callable[..., EntryPoint]) -> None:
     message = r"someones-domain 1\.2 is named 'maps', as that of step3vl\.pipelines\.domains\.maps is"
     with pytest.raises(UserError, match=message):
-        load_domains([plugin(DOMAIN)])
+        Domains([plugin(DOMAIN)])
 
 
 GENERATED = [name for name, domain in DOMAINS.items() if issubclass(domain.entry, GeneratedEntry)]

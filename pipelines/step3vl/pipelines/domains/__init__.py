@@ -6,7 +6,7 @@ Another package names its domains in the entry-point group `step3vl.domains`:
     colours = "colour_domain:DOMAIN"
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -18,32 +18,32 @@ __all__ = ["DOMAINS", "GROUP"]
 
 GROUP = "step3vl.domains"
 
-_MODULES = (
-    "ocr_documents",
-    "ocr_synthetic",
-    "ocr_text_pages",
-    "ocr_scene_text",
-    "grounding",
-    "maps",
-    "education",
-    "education_figures",
-    "education_worksheets",
-    "education_exams",
-    "ocr_image_to_code",
-    "ocr_document_to_code",
-    "text",
-    "knowledge_interleaved",
-    "knowledge_pairs",
-    "knowledge_mosaic",
-    "knowledge_retrieval",
-    "vqa",
-    "vqa_open",
-    "vqa_scenes",
-)
+_MODULES = {
+    "education": "education",
+    "education.exams": "education_exams",
+    "education.figures": "education_figures",
+    "education.worksheets": "education_worksheets",
+    "grounding": "grounding",
+    "knowledge.interleaved": "knowledge_interleaved",
+    "knowledge.mosaic": "knowledge_mosaic",
+    "knowledge.pairs": "knowledge_pairs",
+    "knowledge.retrieval": "knowledge_retrieval",
+    "maps": "maps",
+    "ocr.document_to_code": "ocr_document_to_code",
+    "ocr.document_to_text": "ocr_documents",
+    "ocr.image_to_code": "ocr_image_to_code",
+    "ocr.image_to_text": "ocr_synthetic",
+    "ocr.scene_text": "ocr_scene_text",
+    "ocr.text_pages": "ocr_text_pages",
+    "text": "text",
+    "vqa": "vqa",
+    "vqa.open": "vqa_open",
+    "vqa.scenes": "vqa_scenes",
+}
 
 
-def load_domains(plugins: Iterable[EntryPoint]) -> dict[str, Domain[Any]]:
-    """Every domain by its name.
+class Domains(Mapping[str, Domain[Any]]):
+    """Every domain by its name. Those of this package are imported when they are asked for: a worker needs one.
 
     Args:
         plugins: The domains of other packages.
@@ -51,16 +51,33 @@ def load_domains(plugins: Iterable[EntryPoint]) -> dict[str, Domain[Any]]:
     Raises:
         UserError: One of them cannot be loaded, is no domain, or has the name of another.
     """
-    domains = {domain.name: domain for domain in (import_module(f"{__name__}.{name}").DOMAIN for name in _MODULES)}
-    for plugin in plugins:
-        domain = _load(plugin)
-        if domain.name in domains:
-            other = domains[domain.name].entry.__module__
-            raise UserError(
-                f"{_origin(plugin)} is named {domain.name!r}, as that of {other} is; uninstall one of them"
-            )
-        domains[domain.name] = domain
-    return domains
+
+    def __init__(self, plugins: Iterable[EntryPoint]) -> None:
+        self._others: dict[str, Domain[Any]] = {}
+        for plugin in plugins:
+            domain = _load(plugin)
+            if domain.name in self:
+                other = self[domain.name].entry.__module__
+                raise UserError(
+                    f"{_origin(plugin)} is named {domain.name!r}, as that of {other} is; uninstall one of them"
+                )
+            self._others[domain.name] = domain
+
+    def __getitem__(self, name: str) -> Domain[Any]:
+        if module := _MODULES.get(name):
+            domain: Domain[Any] = import_module(f"{__name__}.{module}").DOMAIN
+            return domain
+        return self._others[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES or name in self._others
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _MODULES
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(_MODULES) + len(self._others)
 
 
 def _load(plugin: EntryPoint) -> Domain[Any]:
@@ -79,5 +96,5 @@ def _origin(plugin: EntryPoint) -> str:
     return f"the domain {plugin.value} of {package}"
 
 
-DOMAINS: dict[str, Domain[Any]] = load_domains(entry_points(group=GROUP))
+DOMAINS = Domains(entry_points(group=GROUP))
 """Every domain by its name, the value of an entry's `domain` field."""
