@@ -1,23 +1,16 @@
 """How a page or a line is asked for: many phrasings in English and Chinese that say what the answer holds."""
 
 import random
-from collections.abc import Sequence
-from itertools import product
 from typing import Literal
+
+from step3vl.pipelines.core.phrasings import combine
 
 LabelForm = Literal["markdown", "markdown_math", "text", "line"]
 
 _OWN_LANGUAGE = 0.75  # of the questions about a page, that are in the page's language
 
 
-def _combined(
-    separator: str, verbs: Sequence[str], objects: Sequence[str], sentences: Sequence[str]
-) -> tuple[str, ...]:
-    """Every verb with every object, then whole sentences."""
-    return (*(f"{verb}{separator}{rest}" for verb, rest in product(verbs, objects)), *sentences)
-
-
-_MARKDOWN_EN = _combined(
+_MARKDOWN_EN = combine(
     " ",
     ("Transcribe", "Write out", "Reproduce", "Render", "Output"),
     (
@@ -42,7 +35,7 @@ _MARKDOWN_EN = _combined(
         "Read the document page in order and write it as Markdown.",
     ),
 )
-_MARKDOWN_ZH = _combined(
+_MARKDOWN_ZH = combine(
     "",
     ("把", "请把", "请将"),
     ("这一页转写为 Markdown。", "图中的页面转换成 Markdown。", "该页正文整理成 Markdown。", "这页文档写成 Markdown。"),
@@ -87,7 +80,7 @@ _MATH_RULES_ZH = (
     "表格输出为 HTML，公式输出为 LaTeX，插图标为 [figure]，页眉、页脚、页码略去。",
 )
 
-_TEXT_EN = _combined(
+_TEXT_EN = combine(
     " ",
     ("Read", "Transcribe", "Copy out", "Type out", "Extract"),
     (
@@ -106,7 +99,7 @@ _TEXT_EN = _combined(
         "Return the page's text with its line breaks.",
     ),
 )
-_TEXT_ZH = _combined(
+_TEXT_ZH = combine(
     "",
     ("", "请", "请你"),
     (
@@ -135,7 +128,7 @@ _MARKS_ZH = (
     "遇到独立公式写 [formula]，遇到插图写 [figure]。",
 )
 
-_LINE_EN = _combined(
+_LINE_EN = combine(
     " ",
     ("Read", "Transcribe", "Copy", "Type out", "Extract", "Recognise"),
     (
@@ -157,7 +150,7 @@ _LINE_EN = _combined(
         "Tell me what this line says.",
     ),
 )
-_LINE_ZH = _combined(
+_LINE_ZH = combine(
     "",
     ("", "请"),
     (

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from itertools import product
 from typing import Literal
 
-Language = Literal["en", "zh"]
+from step3vl.pipelines.core.phrasings import Language, combine
+
 Code = Literal["html", "markdown", "latex"]
 Subject = Literal["page", "table", "formula"]
 Asked = Literal["code", "region", "place"]
@@ -22,11 +22,7 @@ _SUBJECTS: dict[Subject, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _combined(separator: str, verbs: Sequence[str], objects: Sequence[str], sentences: Sequence[str]) -> list[str]:
-    return [*(f"{verb}{separator}{rest}" for verb, rest in product(verbs, objects)), *sentences]
-
-
-_CODE_EN = _combined(
+_CODE_EN = combine(
     " ",
     ("Write", "Give", "Produce", "Return", "Provide", "Output", "Write out"),
     (
@@ -56,7 +52,7 @@ _CODE_EN = _combined(
         "Extract the {subject} as {code}.",
     ),
 )
-_CODE_ZH = _combined(
+_CODE_ZH = combine(
     "",
     ("写出", "请写出", "给出", "请给出", "输出", "请输出", "提供", "生成"),
     (
@@ -81,7 +77,7 @@ _CODE_ZH = _combined(
         "根据图像编写 {code}。",
     ),
 )
-_REGION_EN = _combined(
+_REGION_EN = combine(
     " ",
     ("Write", "Give", "Return", "Produce", "Provide", "Output"),
     (
@@ -106,7 +102,7 @@ _REGION_EN = _combined(
         "I need the part of the page at {box} in {code}.",
     ),
 )
-_REGION_ZH = _combined(
+_REGION_ZH = combine(
     "",
     ("写出", "请写出", "给出", "请给出", "输出", "请输出", "提供"),
     (
@@ -128,7 +124,7 @@ _REGION_ZH = _combined(
         "读取 {box} 内的内容并以 {code} 回答。",
     ),
 )
-_PLACE_EN = _combined(
+_PLACE_EN = combine(
     " ",
     ("Give", "Return", "Find", "Mark", "Output", "Provide"),
     (
@@ -156,7 +152,7 @@ _PLACE_EN = _combined(
         'Which part of the image reads "{text}"?',
     ),
 )
-_PLACE_ZH = _combined(
+_PLACE_ZH = combine(
     "",
     ("给出", "请给出", "标出", "请标出", "找出", "请找出", "框出", "请框出"),
     (
@@ -179,14 +175,14 @@ _PLACE_ZH = _combined(
         "请指出“{text}”所在的区域。",
     ),
 )
-_TEMPLATES: dict[Asked, dict[Language, list[str]]] = {
+_TEMPLATES: dict[Asked, dict[Language, tuple[str, ...]]] = {
     "code": {"en": _CODE_EN, "zh": _CODE_ZH},
     "region": {"en": _REGION_EN, "zh": _REGION_ZH},
     "place": {"en": _PLACE_EN, "zh": _PLACE_ZH},
 }
 
 
-def phrasings(asked: Asked, language: Language) -> list[str]:
+def phrasings(asked: Asked, language: Language) -> tuple[str, ...]:
     """The templates of a kind of question."""
     return _TEMPLATES[asked][language]
 

@@ -1,9 +1,8 @@
 """How an image's code, its data or a place on it is asked for: many phrasings in English and Chinese."""
 
 import random
-from collections.abc import Sequence
-from itertools import product
 
+from step3vl.pipelines.core.phrasings import combine
 from step3vl.pipelines.render.figures.figures import Language, Notation
 
 NOTATIONS: dict[Notation, tuple[str, str]] = {
@@ -34,14 +33,7 @@ SUBJECTS: dict[str, tuple[str, str]] = {
 }
 
 
-def _combined(
-    separator: str, verbs: Sequence[str], objects: Sequence[str], sentences: Sequence[str]
-) -> tuple[str, ...]:
-    """Every verb with every object, then whole sentences."""
-    return (*(f"{verb}{separator}{rest}" for verb, rest in product(verbs, objects)), *sentences)
-
-
-_CODE_EN = _combined(
+_CODE_EN = combine(
     " ",
     ("Write", "Give", "Produce", "Write out", "Reconstruct", "Provide"),
     (
@@ -69,7 +61,7 @@ _CODE_EN = _combined(
         "Read the {subject} and return {notation}.",
     ),
 )
-_CODE_ZH = _combined(
+_CODE_ZH = combine(
     "",
     ("写出", "请写出", "给出", "请给出", "输出", "还原", "请还原"),
     (
@@ -88,7 +80,7 @@ _CODE_ZH = _combined(
     ),
 )
 
-_DATA_EN = _combined(
+_DATA_EN = combine(
     " ",
     ("Give", "Extract", "List", "Read off", "Return", "Write down"),
     (
@@ -116,7 +108,7 @@ _DATA_EN = _combined(
         "Provide the data in {format}, header first.",
     ),
 )
-_DATA_ZH = _combined(
+_DATA_ZH = combine(
     "",
     ("提取", "给出", "读出", "列出", "请提取", "请给出", "请列出"),
     (
@@ -135,7 +127,7 @@ _DATA_ZH = _combined(
     ),
 )
 
-_EDGES_EN = _combined(
+_EDGES_EN = combine(
     " ",
     ("List", "Give", "Extract", "Write down", "Return", "Read off"),
     (
@@ -163,7 +155,7 @@ _EDGES_EN = _combined(
         "Edges of the diagram as CSV, please.",
     ),
 )
-_EDGES_ZH = _combined(
+_EDGES_ZH = combine(
     "",
     ("列出", "给出", "提取", "读出", "请列出", "请给出", "请提取"),
     (
@@ -182,7 +174,7 @@ _EDGES_ZH = _combined(
     ),
 )
 
-_PARTS_EN = _combined(
+_PARTS_EN = combine(
     " ",
     ("List", "Give", "Extract", "Write down", "Return", "Read off"),
     (
@@ -210,7 +202,7 @@ _PARTS_EN = _combined(
         "Components of the circuit as CSV, please.",
     ),
 )
-_PARTS_ZH = _combined(
+_PARTS_ZH = combine(
     "",
     ("列出", "给出", "提取", "读出", "请列出", "请给出", "请提取"),
     (
@@ -229,7 +221,7 @@ _PARTS_ZH = _combined(
     ),
 )
 
-_SMILES_EN = _combined(
+_SMILES_EN = combine(
     " ",
     ("Write", "Give", "Provide", "Write out", "Return", "State"),
     (
@@ -257,7 +249,7 @@ _SMILES_EN = _combined(
         "What SMILES string would give this drawing?",
     ),
 )
-_SMILES_ZH = _combined(
+_SMILES_ZH = combine(
     "",
     ("写出", "请写出", "给出", "请给出", "输出", "请输出", "写一下"),
     (
@@ -276,7 +268,7 @@ _SMILES_ZH = _combined(
     ),
 )
 
-_TRANSCRIBE_EN = _combined(
+_TRANSCRIBE_EN = combine(
     " ",
     ("Transcribe", "Convert", "Turn", "Rewrite", "Render"),
     (
@@ -306,7 +298,7 @@ _TRANSCRIBE_EN = _combined(
         "Reproduce the information of this image in Markdown.",
     ),
 )
-_TRANSCRIBE_ZH = _combined(
+_TRANSCRIBE_ZH = combine(
     "",
     ("转写", "请转写", "提取", "请提取", "写出", "请写出", "整理"),
     (
@@ -325,7 +317,7 @@ _TRANSCRIBE_ZH = _combined(
     ),
 )
 
-_PLACE_EN = _combined(
+_PLACE_EN = combine(
     " ",
     ("Give", "Return", "Find", "Output", "Mark", "Provide"),
     (
@@ -353,7 +345,7 @@ _PLACE_EN = _combined(
         'Frame the text "{text}".',
     ),
 )
-_PLACE_ZH = _combined(
+_PLACE_ZH = combine(
     "",
     ("给出", "请给出", "标出", "请标出", "找出", "请找出", "框出"),
     (

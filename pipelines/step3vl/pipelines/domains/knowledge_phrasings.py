@@ -2,12 +2,10 @@
 
 import random
 from itertools import product
-from typing import Literal
 
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.sources.pairs.image_text import Role
 from step3vl.pipelines.sources.text.words import is_chinese
-
-Language = Literal["en", "zh"]
 
 
 def joined(*parts: tuple[str, ...]) -> tuple[str, ...]:

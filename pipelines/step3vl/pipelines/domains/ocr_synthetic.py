@@ -13,12 +13,12 @@ from pydantic import Field, model_validator
 from step3vl.data.sample import Sample, Source, TextTruth, TranscriptTruth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.render.pages.page import block_size, fit, render_lines, render_tilted_lines
 from step3vl.pipelines.render.style import Background, FontFace, PhotoBackgrounds, ink, paper
 
-Language = Literal["en", "zh"]
 Unit = Literal["digits", "characters", "words", "lines"]
 
 _DIGITS = "0123456789"

@@ -1,21 +1,15 @@
 """How a text on an image is asked for: all of it, what stands in a box, where it is, and the value of a label."""
 
 import random
-from collections.abc import Sequence
-from itertools import product
 from typing import Literal
 
-Language = Literal["en", "zh"]
+from step3vl.pipelines.core.phrasings import Language, combine
+
 Task = Literal["transcribe", "region", "locate", "field"]
 
 
-def _combined(glue: str, verbs: Sequence[str], objects: Sequence[str], sentences: Sequence[str]) -> tuple[str, ...]:
-    """Every verb with every object, then whole sentences."""
-    return (*(f"{verb}{glue}{rest}" for verb, rest in product(verbs, objects)), *sentences)
-
-
 _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
-    ("transcribe", "en"): _combined(
+    ("transcribe", "en"): combine(
         " ",
         ("Read", "Transcribe", "Write out", "Copy", "Give", "Type out", "Output"),
         (
@@ -39,7 +33,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "Read this to me, word for word.",
         ),
     ),
-    ("transcribe", "zh"): _combined(
+    ("transcribe", "zh"): combine(
         "",
         ("读出", "请读出", "转写", "请转写", "抄录", "请写出", "提取", "请输出"),
         (
@@ -60,7 +54,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "请从第一行到最后一行读出文字。",
         ),
     ),
-    ("region", "en"): _combined(
+    ("region", "en"): combine(
         " ",
         ("Read", "Transcribe", "Write out", "Give", "Copy", "Extract"),
         (
@@ -85,7 +79,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "What can be read inside {box}?",
         ),
     ),
-    ("region", "zh"): _combined(
+    ("region", "zh"): combine(
         "",
         ("读出", "请读出", "转写", "请写出", "提取", "识别", "请给出"),
         (
@@ -105,7 +99,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "我只需要 {box} 中的文字。",
         ),
     ),
-    ("locate", "en"): _combined(
+    ("locate", "en"): combine(
         " ",
         ("Find", "Locate", "Point out", "Mark", "Detect", "Box"),
         (
@@ -130,7 +124,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "Please give the position of “{text}” as a bounding box.",
         ),
     ),
-    ("locate", "zh"): _combined(
+    ("locate", "zh"): combine(
         "",
         ("找出", "请找出", "定位", "请定位", "标出", "请标出", "框出"),
         (
@@ -150,7 +144,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "“{text}”在什么位置？请用框表示。",
         ),
     ),
-    ("field", "en"): _combined(
+    ("field", "en"): combine(
         " ",
         ("Read", "Give", "Find", "Extract", "Write down", "Look up"),
         (
@@ -175,7 +169,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "Please read the field “{label}”.",
         ),
     ),
-    ("field", "zh"): _combined(
+    ("field", "zh"): combine(
         "",
         ("读出", "请读出", "给出", "找出", "提取", "请给出", "查找"),
         (

@@ -25,6 +25,7 @@ from step3vl.data.sample import (
     text,
 )
 from step3vl.grading import grade_answer
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import running_text
 from step3vl.pipelines.domains.vqa_questions.frames import CHOOSE, FRAMES, HINTS, IMPERATIVE_FRAMES, NOT_SHOWN, STEP
 from step3vl.pipelines.domains.vqa_questions.graph_phrasings import GRAPH_BODIES
@@ -34,7 +35,6 @@ from step3vl.pipelines.domains.vqa_questions.text_phrasings import TEXT_BODIES
 from step3vl.pipelines.models.endpoint import Usage
 from step3vl.pipelines.models.judge import Judgement
 
-Language = Literal["en", "zh"]
 Subject = Literal["chart", "table", "diagram", "page", "image", "scene"]
 Form = Literal["number", "count", "text", "yes_no"]
 Style = Literal["free", "choice"]

@@ -11,11 +11,11 @@ from typing import Literal
 
 import sympy
 
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.render.exercises.exercise_values import Value, fallback_values, same_value, show, to_number
 from step3vl.pipelines.render.exercises.sketch import XY, Sketch
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
-Language = Literal["en", "zh"]
 Subject = Literal["geometry", "functions", "statistics", "physics", "chemistry"]
 Measure = Callable[[Reading], float]
 

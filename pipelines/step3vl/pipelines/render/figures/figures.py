@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.chart_style import ChartStyle, pick_style
 from step3vl.pipelines.render.charts.plot import PlotRenderer
@@ -45,7 +46,6 @@ Tool = Literal[
 Notation = Literal[
     "vega-lite", "python", "dot", "latex", "typst", "smiles", "schemdraw", "markdown", "abc", "mermaid", "tikz"
 ]
-Language = Literal["en", "zh"]
 
 _CHARTS = TABLE_CHARTS | RANGE_CHARTS
 _LEAST_PIXELS = 2.0  # of a step of the values on an axis: less cannot be read off
