@@ -1,6 +1,6 @@
 """Synthetic pages: ours beside a plain one of SynthDoG's kind, with the same lines of text on pages of the same size.
 
-The peer does what SynthDoG's public configuration does, in the way of SynthTIGER: each glyph is drawn by itself and
+The peer does what SynthDoG's public configuration does, in the way of SynthTIGER: each glyph is rendered by itself and
 laid over a page of floating-point pixels; then come elastic distortion, noise, perspective and blur. It knows no box.
 Ours also looks every character up in the font, keeps boxes and ink, and proves that they are legible.
 """
@@ -63,7 +63,7 @@ def synthdog_like(sheets: list[Sheet], font: str, photos: PhotoBackgrounds) -> i
             characters += len(line.text)
             x, y, face = line.box[0], line.box[1], ImageFont.truetype(font, line.size)
             for character in line.text:
-                x += draw_glyph(page, character, face, int(x), int(y))
+                x += render_glyph(page, character, face, int(x), int(y))
         page = distorted(page, rng)
         page += rng.normal(0, rng.uniform(0, 8), page.shape).astype(np.float32)
         corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
@@ -76,7 +76,7 @@ def synthdog_like(sheets: list[Sheet], font: str, photos: PhotoBackgrounds) -> i
     return characters
 
 
-def draw_glyph(page: np.ndarray, character: str, font: ImageFont.FreeTypeFont, x: int, y: int) -> float:
+def render_glyph(page: np.ndarray, character: str, font: ImageFont.FreeTypeFont, x: int, y: int) -> float:
     """Lay one glyph over the page; gives how far the next is."""
     left, top, right, bottom = map(int, font.getbbox(character))
     if right > left and bottom > top:
@@ -114,6 +114,6 @@ def rows(rounds: int) -> list[Row]:
             PAGES / seconds["ours"],
             PAGES / seconds["peer"],
             "pages/cpu-s",
-            "SynthDoG's effects over glyphs drawn one by one, no boxes; ours with boxes, lookup of glyphs and proof",
+            "SynthDoG's effects over glyphs rendered one by one, no box; ours with boxes, lookup of glyphs and proof",
         )
     ]

@@ -62,14 +62,14 @@ def random_pages(folders: list[Path], files: int, pages: int, seed: int) -> Iter
 
 def quality(read: ReadPage, entry: DocumentsEntry, context: StepContext) -> Quality:
     expected = [token for word in read.words for token in tokens(word.text)]
-    found = [token for line in read.lines for token in tokens(line.text)]
-    ideographs = [[token for token in side if has_ideographs(token)] for side in (found, expected)]
+    read_tokens = [token for line in read.lines for token in tokens(line.text)]
+    ideographs = [[token for token in side if has_ideographs(token)] for side in (read_tokens, expected)]
     tau = None
     if read.lines:
         _, tau = compare_with_file(page_blocks(read.lines, read.regions, (), trusted=False), read.words)
     return Quality(
-        recall(found, expected),
-        token_agreement(found, expected),
+        recall(read_tokens, expected),
+        token_agreement(read_tokens, expected),
         token_agreement(*ideographs) if len(ideographs[1]) >= _FEW_IDEOGRAPHS else None,
         tau,
         outcome(read, entry, context),
@@ -97,7 +97,7 @@ def summary(name: str, rows: list[Quality]) -> str:
     return text
 
 
-def shown(row: Quality) -> str:
+def row_text(row: Quality) -> str:
     return ", ".join(f"{field} {value:.4f}" for field, value in row._asdict().items() if isinstance(value, float))
 
 
@@ -128,7 +128,7 @@ def main() -> None:
         page = Page(image=image, words=rendering.words, turn=rendering.turn, labels=(), licence="unused")
         (read,) = reader([page])
         rows.append(quality(read, entry, context))
-        print(f"{path.name}#{number + 1}: {shown(rows[-1])}, {rows[-1].outcome}", flush=True)
+        print(f"{path.name}#{number + 1}: {row_text(rows[-1])}, {rows[-1].outcome}", flush=True)
     print(summary("all", rows))
     print(summary("kept", [row for row in rows if row.outcome == "kept"]))
     print(dict(Counter(row.outcome for row in rows)))

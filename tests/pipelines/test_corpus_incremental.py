@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -309,6 +310,9 @@ def bucket() -> Any:
     options = {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "s"}
     import s3fs
 
+    urlopen(
+        Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+    ).close()  # what other tests left in this process
     s3fs.S3FileSystem(**options).mkdir("corpus")
     yield options
     server.stop()

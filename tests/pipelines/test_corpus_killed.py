@@ -180,13 +180,13 @@ def undisturbed(
 
 def workers_of(parent: int, name: str) -> list[psutil.Process]:
     """The processes below a process that have a name in their command lines."""
-    found = []
+    processes = []
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(parent).children(recursive=True):
             with suppress(psutil.Error):
                 if any(name in part for part in process.cmdline()):
-                    found.append(process)
-    return found
+                    processes.append(process)
+    return processes
 
 
 @pytest.mark.parametrize(("engine", "moment"), CASES)

@@ -22,8 +22,8 @@ def sample(answer: str) -> Sample:
     )
 
 
-def check(given: Sample) -> str | None:
-    answer = given.answer()
+def check(labelled: Sample) -> str | None:
+    answer = labelled.answer()
     if answer == "unknown":
         raise Unchecked("not_covered")
     if answer == "disk":
@@ -33,7 +33,7 @@ def check(given: Sample) -> str | None:
     return None if answer.startswith("right") else "differs"
 
 
-def check_of(given: Sample) -> LabelCheck:
+def check_of(labelled: Sample) -> LabelCheck:
     return check
 
 

@@ -35,7 +35,7 @@ def test_free_fields_exist(name: str, field: str) -> None:
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*/run.yaml")), ids=lambda path: path.parent.name)
 def test_a_workflow_of_the_repository_is_valid(path: Path) -> None:
     stages = resolve_stages(load_workflow(path, {}, KINDS), path, KINDS)
-    kinds = [stage.kind_name for stage in stages]
+    kinds = [stage.kind_name for stage in stages if stage.name != "domains"]  # a second corpus, to look at
     assert kinds[:4] == ["corpus", "pretrain", "sft", "rl"]
     assert kinds[-2:] == ["evaluate", "report"]
 

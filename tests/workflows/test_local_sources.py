@@ -75,8 +75,8 @@ def test_messages_of_programs_come_without_placeholders(sources: ModuleType, tmp
     }
     write_catalog(tmp_path / "usr/locale/zh_CN/LC_MESSAGES/editor.mo", messages)
     assert not list(sources.messages(tmp_path / "out"))
-    found = lines(tmp_path / "out/text/zh.messages.jsonl.zst")
-    assert [(line["text"], line["language"]) for line in found] == [("打开文件", "zh")]
+    records = lines(tmp_path / "out/text/zh.messages.jsonl.zst")
+    assert [(line["text"], line["language"]) for line in records] == [("打开文件", "zh")]
 
 
 def test_a_damaged_catalog_is_passed_over(sources: ModuleType, tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def messages(out: Path) -> Iterator[str]:
         languages.setdefault(_language(folder.name), []).extend(sorted(folder.glob("LC_MESSAGES/*.mo")))
     todo = {name: paths for name, paths in languages.items() if paths and not _text(out, f"{name}.messages").exists()}
     for language, paths in track(todo.items(), "messages", disable=not todo):
-        found = ((text, path) for path in paths for text in _messages(path))
-        _write_texts(_text(out, f"{language}.messages"), language, found)
+        texts = ((text, path) for path in paths for text in _messages(path))
+        _write_texts(_text(out, f"{language}.messages"), language, texts)
 
 
 def _messages(catalog: Path) -> Iterator[str]:
@@ -216,12 +216,12 @@ def stamps(out: Path) -> Iterator[str]:
 def _captions(path: Path) -> dict[str, str]:
     """The captions of a stamp by language: the first line is English, the others name theirs."""
     first, *others = path.read_text("utf-8", "replace").splitlines() or [""]
-    found = {"en": first.strip()}
+    captions = {"en": first.strip()}
     for line in others:
         for language, start in CAPTIONS.items():
             if start and line.startswith(start):
-                found[language] = line.removeprefix(start).strip()
-    return {language: text for language, text in found.items() if text}
+                captions[language] = line.removeprefix(start).strip()
+    return {language: text for language, text in captions.items() if text}
 
 
 def tables(out: Path) -> Iterator[str]:

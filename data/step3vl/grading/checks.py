@@ -58,7 +58,7 @@ def _passes(check: PageCheck, answer: _Answer) -> bool:
 
 
 def _in_table(check: CellCheck, table: Places) -> bool:
-    wanted = [
+    neighbours = [
         (squash(text), step)
         for text, step in ((check.left, (0, -1)), (check.right, (0, 1)), (check.above, (-1, 0)), (check.below, (1, 0)))
         if text is not None
@@ -66,7 +66,7 @@ def _in_table(check: CellCheck, table: Places) -> bool:
     cell = squash(check.cell)
     return any(
         text == cell
-        and all(table.get((row + down, column + along)) == neighbour for neighbour, (down, along) in wanted)
+        and all(table.get((row + down, column + along)) == neighbour for neighbour, (down, along) in neighbours)
         for (row, column), text in table.items()
     )
 

@@ -96,7 +96,7 @@ def check_task(samples: Iterable[Sample], check_of: Callable[[Sample], LabelChec
     examples: list[WrongLabel] = []
     for sample in samples:
         try:
-            found = check_of(sample)(sample)
+            reason = check_of(sample)(sample)
         except Unchecked as error:
             unchecked[error.reason] = unchecked.get(error.reason, 0) + 1
             continue
@@ -107,12 +107,12 @@ def check_task(samples: Iterable[Sample], check_of: Callable[[Sample], LabelChec
             unchecked[name] = unchecked.get(name, 0) + 1
             _log.warning("the check of %s failed", sample.id, exc_info=True)
             continue
-        if found is None:
+        if reason is None:
             right += 1
             continue
-        wrong[found] = wrong.get(found, 0) + 1
+        wrong[reason] = wrong.get(reason, 0) + 1
         if len(examples) < _EXAMPLES:
-            examples.append(WrongLabel(id=sample.id, reason=found, answer=_answer(sample)[:_SHOWN]))
+            examples.append(WrongLabel(id=sample.id, reason=reason, answer=_answer(sample)[:_SHOWN]))
     return TaskChecks(right=right, wrong=wrong, unchecked=unchecked, examples=tuple(examples))
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
+from pydantic import create_model
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Sample
-from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, GeneratedEntry, ModelStep, Step
+from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, ModelStep, Step
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.waves import Chains
 
@@ -32,26 +33,12 @@ def make_chains(use_domain: Callable[[Domain[Any]], None]) -> MakeChains:
         segments = []
         for index, pattern in enumerate(patterns):
             name = f"d{index}"
-
-            class Entry(GeneratedEntry):
-                domain: Literal["d0", "d1", "d2"]  # type: ignore[mutable-override]
-
-            domain = Domain(Entry, tuple(step(symbol, place) for place, symbol in enumerate(pattern)))
-            object.__setattr__(domain, "entry", Entry)
-            _register(use_domain, name, domain)
-            entry: DomainEntry = Entry(domain=name, name=name, count=1)
-            segments += segments_of(entry, 0, "")
+            entry = create_model("Entry", __base__=GeneratedEntry, domain=(Literal[name], ...))
+            use_domain(Domain(entry, tuple(step(symbol, place) for place, symbol in enumerate(pattern))))
+            segments += segments_of(entry(domain=name, name=name, count=1), 0, "")
         return Chains(tuple(segments), models_on_ray)
 
     return make
-
-
-def _register(use_domain: Callable[[Domain[Any]], None], name: str, domain: Domain[Any]) -> None:
-    class Named:
-        steps = domain.steps
-
-    Named.name = name  # type: ignore[attr-defined]
-    use_domain(Named())  # type: ignore[arg-type]
 
 
 def levels(chains: Chains) -> list[list[list[str]]]:

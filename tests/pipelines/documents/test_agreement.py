@@ -57,7 +57,7 @@ def test_tau_is_that_of_the_definition(before: int, after: int) -> None:
     """Two columns in the wrong order: all pairs of words within a column agree, all pairs across them do not."""
     first = [f"a{number}" for number in range(before)]
     second = [f"b{number}" for number in range(after)]
-    one, other = before - 1, after - 1  # anchors of two words that do not reach beyond their column
-    within, across = math.comb(one, 2) + math.comb(other, 2), one * other
-    found = order_agreement(first + second, second + first)
-    assert found == pytest.approx((within - across) / (within + across))
+    first_anchors, second_anchors = before - 1, after - 1  # anchors of two words that do not reach beyond their column
+    within, across = math.comb(first_anchors, 2) + math.comb(second_anchors, 2), first_anchors * second_anchors
+    tau = order_agreement(first + second, second + first)
+    assert tau == pytest.approx((within - across) / (within + across))

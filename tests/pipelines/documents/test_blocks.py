@@ -158,7 +158,7 @@ def test_the_file_decides_the_order_of_blocks_where_it_visits_them_one_by_one() 
 
 
 @pytest.mark.parametrize(
-    ("read", "told", "expected"),
+    ("read", "spelling", "expected"),
     [
         ("the fa11 of the city of Troy", "the fall of the city of Troy", "the fall of the city of Troy"),
         ("thefall of Troy", "the fall of Troy", "the fall of Troy"),
@@ -168,6 +168,6 @@ def test_the_file_decides_the_order_of_blocks_where_it_visits_them_one_by_one() 
         ("价格为 10 元", "价格为10元", "价格为10元"),
     ],
 )
-def test_a_line_is_spelled_as_the_file_does_where_that_can_be_right(read: str, told: str, expected: str) -> None:
-    (block,) = blocks(line(read, 100, 200, 500), words=words_of(line(told, 100, 200, 500))).blocks
+def test_a_line_is_spelled_as_the_file_does_where_that_can_be_right(read: str, spelling: str, expected: str) -> None:
+    (block,) = blocks(line(read, 100, 200, 500), words=words_of(line(spelling, 100, 200, 500))).blocks
     assert block.lines[0].text == expected

@@ -78,8 +78,8 @@ spans = st.tuples(st.integers(0, 900), st.integers(1, 100))
 
 
 @given(st.lists(st.tuples(spans, spans), max_size=40), st.booleans())
-def test_every_box_is_read_once(drawn: list[tuple[tuple[int, int], tuple[int, int]]], vertical: bool) -> None:
-    boxes = [box(x, y, x + width, y + height) for (x, width), (y, height) in drawn]
+def test_every_box_is_read_once(intervals: list[tuple[tuple[int, int], tuple[int, int]]], vertical: bool) -> None:
+    boxes = [box(x, y, x + width, y + height) for (x, width), (y, height) in intervals]
     assert sorted(reading_order(boxes, HEIGHT, vertical=vertical)) == list(range(len(boxes)))
 
 

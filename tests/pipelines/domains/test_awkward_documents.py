@@ -81,15 +81,15 @@ def serif(size: int) -> ImageFont.FreeTypeFont:
 def two_columns(sentences: Sequence[str] = SENTENCES) -> tuple[PILImage.Image, str]:
     """A scan: a title, and two columns of sentences, each broken into two lines."""
     image = plain((1000, 700), (252, 251, 247))
-    draw = ImageDraw.Draw(image)
-    draw.text((500, 60), "A Study of Two Columns", (20, 20, 20), serif(40), anchor="mm")
+    canvas = ImageDraw.Draw(image)
+    canvas.text((500, 60), "A Study of Two Columns", (20, 20, 20), serif(40), anchor="mm")
     lines = [
         part for sentence in sentences for part in (sentence[: len(sentence) // 2], sentence[len(sentence) // 2 :])
     ]
     half = len(lines) // 2
     for place, text in enumerate(lines):
         x, y = 60 + 480 * (place // half), 130 + 40 * (place % half)
-        draw.text((x, y), text.strip(), (20, 20, 20), serif(22))
+        canvas.text((x, y), text.strip(), (20, 20, 20), serif(22))
     return image, " ".join(["A Study of Two Columns", *(text.strip() for text in lines)])
 
 
@@ -139,10 +139,10 @@ def test_vertical_chinese_is_read_from_right_to_left(context: StepContext, reade
     columns = VERTICAL
     font = ImageFont.truetype(str(FONTS / "NotoSerifSC.otf"), 36)
     image = plain((600, 560), (255, 255, 255))
-    draw = ImageDraw.Draw(image)
+    canvas = ImageDraw.Draw(image)
     for place, column in enumerate(columns):
         for step, character in enumerate(column):
-            draw.text((540 - 70 * place, 60 + 44 * step), character, (10, 10, 10), font, anchor="mm")
+            canvas.text((540 - 70 * place, 60 + 44 * step), character, (10, 10, 10), font, anchor="mm")
     image.save(tmp_path / "page.png")
     (sample,) = samples_of(context, reader, tmp_path / "page.png")
     assert tokens(sample.answer()) == tokens("".join(columns))
@@ -152,9 +152,9 @@ def test_vertical_chinese_is_read_from_right_to_left(context: StepContext, reade
 def test_a_tall_page_is_read_to_its_end(context: StepContext, reader: PageReader, tmp_path: Path) -> None:
     lines = [f"{place:02d} item {place * 37 % 100:02d}" for place in range(40)]
     image = plain((300, 2700), (255, 255, 255))
-    draw = ImageDraw.Draw(image)
+    canvas = ImageDraw.Draw(image)
     for place, text in enumerate(lines):
-        draw.text((30, 20 + 66 * place), text, (10, 10, 10), serif(22))
+        canvas.text((30, 20 + 66 * place), text, (10, 10, 10), serif(22))
     image.save(tmp_path / "receipt.png")
     (sample,) = samples_of(context, reader, tmp_path / "receipt.png")
     assert sample.answer().split() == " ".join(lines).split()

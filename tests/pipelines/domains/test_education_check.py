@@ -33,7 +33,7 @@ def test_arithmetic_is_evaluated(text: str, value: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "truth", "found"),
+    ("answer", "truth", "reason"),
     [
         ("180° − 50° = 130°\nAnswer: 130°", NumberTruth(value=130), None),
         ("180° − 50° = 130°\nAnswer: 120°", NumberTruth(value=120), "answer_differs"),
@@ -46,8 +46,8 @@ def test_arithmetic_is_evaluated(text: str, value: float | None) -> None:
         ),
     ],
 )
-def test_faults_are_found(answer: str, truth: Truth, found: str | None, context: StepContext) -> None:
-    assert CheckExercises(_entry(), context)(_sample(answer, truth)) == found
+def test_faults_are_found(answer: str, truth: Truth, reason: str | None, context: StepContext) -> None:
+    assert CheckExercises(_entry(), context)(_sample(answer, truth)) == reason
 
 
 def test_built_samples_pass(context: StepContext) -> None:

@@ -164,5 +164,5 @@ def test_a_located_box_is_parsed_from_the_answer(samples: list[Sample]) -> None:
     located = [sample for sample in samples if isinstance(sample.truth, BoxTruth)]
     assert located
     for sample in located:
-        (found,) = parse_boxes(sample.answer())
-        assert found.milli() == sample.truth.boxes[0]  # type: ignore[union-attr]
+        (box,) = parse_boxes(sample.answer())
+        assert box.milli() == sample.truth.boxes[0]  # type: ignore[union-attr]

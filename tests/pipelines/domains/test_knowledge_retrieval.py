@@ -38,9 +38,9 @@ def test_the_committed_texts_find_the_committed_photographs() -> None:
     }
     built = build(fields, ROOT, domain="knowledge.retrieval")
     assert len(built.samples) >= 20
-    found = {sample.source.traits["keyword"]: sample for sample in built.samples}
-    assert found["galaxy"].source.uri.endswith("photos-en.tar#000000007")
-    assert found["宇航员"].source.uri.endswith("photos-zh.tar#000000000")
+    samples = {sample.source.traits["keyword"]: sample for sample in built.samples}
+    assert samples["galaxy"].source.uri.endswith("photos-en.tar#000000007")
+    assert samples["宇航员"].source.uri.endswith("photos-zh.tar#000000000")
     assert {sample.source.traits["language"] for sample in built.samples} == {"en", "zh"}
     again = build(fields, ROOT, domain="knowledge.retrieval")
     assert [sample.id for sample in again.samples] == [sample.id for sample in built.samples]

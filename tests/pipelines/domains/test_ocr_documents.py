@@ -151,11 +151,11 @@ def file_words(text: str) -> tuple[PageWord, ...]:
     )
 
 
-def read_page(context: StepContext, text: str, told: str = "", score: float = 0.95, lines: int = 1) -> ReadPage:
+def read_page(context: StepContext, text: str, words: str = "", score: float = 0.95, lines: int = 1) -> ReadPage:
     line = OcrLine(text=text, score=score, box=LINE)
     return ReadPage(
         image=encode_jpeg(line_image(context, text)),
-        words=file_words(told),
+        words=file_words(words),
         turn=None,
         labels=(),
         licence="CC0-1.0",
@@ -277,14 +277,14 @@ def test_a_line_of_garbage_is_left_out_and_too_many_drop_the_page(context: StepC
 
 def test_labels_made_elsewhere_are_proven_by_what_is_read(context: StepContext) -> None:
     read = column_page(list(range(10)), {})
-    told = [LabelBlock(kind="title", text="oak tree0")]
-    told += [LabelBlock(kind="text", text=line.text) for line in read.lines[1:]]
-    labelled = read.model_copy(update={"labels": tuple(told)})
+    labels = [LabelBlock(kind="title", text="oak tree0")]
+    labels += [LabelBlock(kind="text", text=line.text) for line in read.lines[1:]]
+    labelled = read.model_copy(update={"labels": tuple(labels)})
     (sample,) = label(context, labelled)
     assert sample.answer().startswith("# oak tree0\n\nelm tree1")
     assert isinstance(sample.truth, ChecksTruth) and grade_answer(sample.truth, sample.answer()).verdict == "correct"
     with pytest.raises(Dropped, match="low_order_agreement"):
-        label(context, read.model_copy(update={"labels": tuple(told[::-1])}))
+        label(context, read.model_copy(update={"labels": tuple(labels[::-1])}))
     other = tuple(LabelBlock(kind="text", text=f"stone number {number}") for number in range(9))
     with pytest.raises(Dropped, match="low_agreement"):
         label(context, read.model_copy(update={"labels": other}))

@@ -51,11 +51,11 @@ def image(seed: int) -> PILImage.Image:
     return PILImage.fromarray(pixels)
 
 
-def cosine(folder: Path, picture: PILImage.Image, text: str) -> float:
+def cosine(folder: Path, photo: PILImage.Image, text: str) -> float:
     """Without our code: the whole model on one pair, whose logit is the scaled cosine."""
     model: Any = transformers.CLIPModel.from_pretrained(folder).eval()
     tokens = transformers.AutoTokenizer.from_pretrained(folder)([text], return_tensors="pt")
-    pixels = transformers.AutoImageProcessor.from_pretrained(folder)(images=[picture], return_tensors="pt")
+    pixels = transformers.AutoImageProcessor.from_pretrained(folder)(images=[photo], return_tensors="pt")
     with torch.no_grad():
         output = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **pixels)
     return float(output.logits_per_image[0, 0] / model.logit_scale.detach().exp())
@@ -65,8 +65,8 @@ def test_cosines_are_those_of_the_model_itself(folder: Path) -> None:
     images, texts = [image(1), image(2), image(3)], [["a red square", "cat"], [], ["a blue mill", "mill", "a"]]
     cosines, aesthetics = ClipModel(str(folder)).score(images, texts)
     assert [len(group) for group in cosines] == [2, 0, 3]
-    for picture, group, own in zip(images, texts, cosines, strict=True):
-        assert own == pytest.approx([cosine(folder, picture, text) for text in group], abs=2e-4)
+    for photo, group, scores in zip(images, texts, cosines, strict=True):
+        assert scores == pytest.approx([cosine(folder, photo, text) for text in group], abs=2e-4)
     assert aesthetics == [None, None, None]
 
 

@@ -40,7 +40,9 @@ def test_the_layout_finds_titles_and_paragraphs_where_their_ink_is(page: PILImag
     kinds = [region.kind for region in regions]
     assert kinds.count("title") >= 3 and kinds.count("text") >= 3
     assert [region.score for region in regions] == sorted((region.score for region in regions), reverse=True)
-    assert all(overlap(one.box, other.box) <= 0.5 for number, one in enumerate(regions) for other in regions[:number])
+    assert all(
+        overlap(region.box, other.box) <= 0.5 for number, region in enumerate(regions) for other in regions[:number]
+    )
     ink = np.asarray(page.convert("L")) < 128
     rows, columns = np.nonzero(ink)
     inside = np.zeros(len(rows), dtype=bool)
@@ -53,8 +55,8 @@ def test_the_layout_finds_titles_and_paragraphs_where_their_ink_is(page: PILImag
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_the_turn_of_a_page_is_known(page: PILImage.Image, turn: int) -> None:
     """Pillow turns counter-clockwise."""
-    found, probability = OrientationModel().turned(page.rotate(-turn, expand=True))
-    assert found == turn and probability > 0.8
+    turned, probability = OrientationModel().turned(page.rotate(-turn, expand=True))
+    assert turned == turn and probability > 0.8
 
 
 def test_the_cells_of_a_table_with_spans_are_known() -> None:
@@ -74,9 +76,9 @@ def test_tiles_end_where_no_ink_is_and_cover_the_page() -> None:
     blank = list(range(40, 5000, 90))
     for row in blank:
         page[row : row + 20] = 255
-    found = list(tiles(page))
-    assert found[0][0] == 0 and found[-1][1] == 5000
-    for (_, end, _), (start, _, before) in itertools.pairwise(found):
+    cuts = list(tiles(page))
+    assert cuts[0][0] == 0 and cuts[-1][1] == 5000
+    for (_, end, _), (start, _, before) in itertools.pairwise(cuts):
         assert start == end == before
         assert page[end - 1].min() == 255, "a tile ends in a blank row"
 
@@ -84,7 +86,7 @@ def test_tiles_end_where_no_ink_is_and_cover_the_page() -> None:
 def test_tiles_of_a_page_without_blank_rows_overlap() -> None:
     page = np.zeros((5000, 40, 3), dtype=np.uint8)
     page[:, ::3] = 255
-    found = list(tiles(page))
-    assert found[-1][1] == 5000
-    for (_, end, _), (start, _, before) in itertools.pairwise(found):
+    cuts = list(tiles(page))
+    assert cuts[-1][1] == 5000
+    for (_, end, _), (start, _, before) in itertools.pairwise(cuts):
         assert before == end and 100 < end - start < 300

@@ -25,8 +25,8 @@ def test_words_of_the_file_name_and_the_heading_speak_for_a_text() -> None:
         "above": "The old water mill was built in 1780.",
         "below": "Tickets are sold at the door.",
     }
-    found = scores(texts, "water mill", "Opening hours")
-    assert found["above"] > 0.4 > found["below"]
+    by_role = scores(texts, "water mill", "Opening hours")
+    assert by_role["above"] > 0.4 > by_role["below"]
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_words_of_the_file_name_and_the_heading_speak_for_a_text() -> None:
     ],
 )
 def test_a_text_that_begins_as_captions_do_is_preferred(caption: str, other: str) -> None:
-    found = scores({"above": other, "below": caption})
-    assert found["below"] > found["above"] + 0.2
+    by_role = scores({"above": other, "below": caption})
+    assert by_role["below"] > by_role["above"] + 0.2
 
 
 def test_the_alternative_text_is_no_witness_of_itself() -> None:
@@ -50,9 +50,9 @@ def test_the_alternative_text_is_no_witness_of_itself() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["alt", "above", "below", "caption"]), st.text(max_size=60)), max_size=4))
 def test_scores_are_fractions(texts: list[tuple[Role, str]]) -> None:
-    found = lexical_similarity([PairText(role=role, text=text) for role, text in texts], ["a name"])
-    assert len(found) == len(texts)
-    assert all(0 <= score <= 1 for score in found)
+    similarities = lexical_similarity([PairText(role=role, text=text) for role, text in texts], ["a name"])
+    assert len(similarities) == len(texts)
+    assert all(0 <= score <= 1 for score in similarities)
 
 
 def test_detail_is_the_entropy_of_grey_levels() -> None:

@@ -101,9 +101,9 @@ def test_what_is_given_stands_in_the_figure_or_in_the_text() -> None:
     for exercise in _made("geometry.triangle_sum", 60):
         first, second = exercise.steps[-1].split("−")[1:3]
         values = first.strip(), second.split("=")[0].strip()
-        shown = [angle.label for angle in exercise.sketch.angles]
+        labels = [angle.label for angle in exercise.sketch.angles]
         for value in values:
-            in_figure, in_text = value in shown, value in exercise.question
+            in_figure, in_text = value in labels, value in exercise.question
             assert in_figure or in_text
             places.add((in_figure, in_text))
     assert places == {(True, False), (False, True), (True, True)}

@@ -24,9 +24,9 @@ def test_diagrams_pass_their_proof(maker: MermaidMaker, family: str) -> None:
         except Dropped:
             continue
         kept += 1
-        shown = {element.text for element in made.figure.elements}
+        texts = {element.text for element in made.figure.elements}
         cells = {cell for row in made.data.splitlines()[1:] for cell in row.split(",")} - {""}
-        assert cells <= shown
+        assert cells <= texts
     assert kept >= 3
 
 

@@ -85,8 +85,8 @@ def test_the_difference_tells_images_apart_and_notices_a_moved_box() -> None:
     size, boxes = place(LAYOUTS["grid_of_rows"], [1.0] * 4, PLAIN, 320)
     mosaic = compose_mosaic(images, size, boxes, PLAIN)
     for number, box in enumerate(boxes):
-        found = differences(mosaic, images, box)
-        assert found[number] < 2 < 20 < min(found[:number] + found[number + 1 :])
+        distances = differences(mosaic, images, box)
+        assert distances[number] < 2 < 20 < min(distances[:number] + distances[number + 1 :])
     moved = Box(40, 40, 200, 200, "pixels", size)
     assert min(differences(mosaic, images, moved)) > 10
 

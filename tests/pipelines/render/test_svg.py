@@ -9,8 +9,8 @@ from step3vl.pipelines.render.svg import SvgRenderer
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100" viewBox="0 0 200 100">'
 
 
-def text(said: str, x: int, y: int, font: str = "DejaVu Sans") -> str:
-    return f'<text x="{x}" y="{y}" font-size="14" font-family="{font}" fill="#123456">{said}</text>'
+def text(content: str, x: int, y: int, font: str = "DejaVu Sans") -> str:
+    return f'<text x="{x}" y="{y}" font-size="14" font-family="{font}" fill="#123456">{content}</text>'
 
 
 def test_boxes_of_texts_hold_their_ink(families: list[FontFamily]) -> None:

@@ -36,7 +36,7 @@ def test_pieces_are_whole_blocks_in_order_and_no_piece_ends_with_a_heading() -> 
     assert all(part[-1].tag != "h2" for part in parts)
 
 
-def test_long_tables_listings_and_lists_are_cut_and_say_where_they_go_on() -> None:
+def test_long_tables_listings_and_lists_are_cut_and_say_where_they_continue() -> None:
     rows = "".join(f"<tr><td>{n}</td><td>x{n}</td></tr>" for n in range(60))
     lines = "\n".join(f"line {n}" for n in range(100))
     items = "".join(f"<li>item {n}</li>" for n in range(60))
@@ -61,10 +61,10 @@ def test_a_readme_becomes_pages_and_its_tables_alone(tmp_path: Path) -> None:
     path.write_text(
         "# Title\n\nSome words to read on a page.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nMore words below it.\n"
     )
-    found = pieces(path)
-    assert Counter(piece.kind for piece in found) == {"page": len(found) - 1, "table": 1}
-    assert {piece.format for piece in found} == {"markdown"}
-    assert all(text_length(parse_markup(piece.codes[0]).xpath("string()")) for piece in found)
+    all_pieces = pieces(path)
+    assert Counter(piece.kind for piece in all_pieces) == {"page": len(all_pieces) - 1, "table": 1}
+    assert {piece.format for piece in all_pieces} == {"markdown"}
+    assert all(text_length(parse_markup(piece.codes[0]).xpath("string()")) for piece in all_pieces)
 
 
 def test_a_web_page_is_cut_to_its_main_body_and_may_refuse(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_generated_tables_have_every_layout_and_their_sums_are_right() -> None:
             continue
         for place, row in enumerate(rows):
             if row[0].text in ("Total", "Sum", "All", "Overall"):
-                shown = [
+                values = [
                     [float(cell.text.replace(",", "").replace(" ", "")) for cell in r[1:]] for r in rows[: place + 1]
                 ]
-                for column in zip(*shown, strict=True):
+                for column in zip(*values, strict=True):
                     assert column[-1] == pytest.approx(sum(column[:-1]), abs=1e-6)
                     sums += 1
     assert set(layouts) == set(LAYOUTS)

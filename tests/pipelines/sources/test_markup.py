@@ -132,7 +132,7 @@ def test_code_is_read_as_what_it_was_written_from(html: str) -> None:
 
 
 @given(st.data())
-def test_a_grid_cut_into_cells_is_put_together_again(data: st.DataObject) -> None:
+def test_a_grid_cut_into_cells_is_joined_again(data: st.DataObject) -> None:
     """Random rectangles that fill a grid; spans that cannot be seen are removed, so both pass the rules again."""
     rows, columns = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     taken = [[False] * columns for _ in range(rows)]

@@ -65,7 +65,8 @@ def test_long_texts_are_cut_between_sentences_on_the_far_side() -> None:
     [
         "", "image", "Image 12", "an image", "IMG_2041.JPG", "../img/a.png", "https://a.example/x", "photo",
         "Figure 3.1:",
-        "click to enlarge the picture", "DSC00412", "图片", "点击查看大图", "untitled", "Screenshot 2024-01-02",
+        "click to enlarge the picture",  # words: a text of a web page
+        "DSC00412", "图片", "点击查看大图", "untitled", "Screenshot 2024-01-02",
         "logo",
         "3f9a8b7c6d5e4f", "/images/header", "null",
     ],
@@ -76,7 +77,14 @@ def test_boilerplate(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["A picture of a mill", "Figure 3: the mill", "Loading docks at night", "图片中的水车", "Iconic towers", "Mill"],
+    [
+        "A picture of a mill",  # words: a text of a web page
+        "Figure 3: the mill",
+        "Loading docks at night",
+        "图片中的水车",
+        "Iconic towers",
+        "Mill",
+    ],
 )
 def test_texts_that_say_something_are_none(text: str) -> None:
     assert not is_boilerplate(text)
@@ -119,9 +127,9 @@ def test_words_of_any_script() -> None:
 
 @given(st.text(max_size=200))
 def test_words_are_deterministic_and_without_spaces(text: str) -> None:
-    found = words(text)
-    assert found == words(text)
-    assert all(word and not any(letter.isspace() for letter in word) for word in found)
+    tokens = words(text)
+    assert tokens == words(text)
+    assert all(word and not any(letter.isspace() for letter in word) for word in tokens)
 
 
 def test_keywords_are_what_a_document_repeats_and_others_seldom_have() -> None:
@@ -130,14 +138,14 @@ def test_keywords_are_what_a_document_repeats_and_others_seldom_have() -> None:
         "A water wheel drives the mill.",
         "The mill grinds grain. One day the water wheel stops; the wheel is old.",
     ]
-    found = mine_keywords(document, lambda word: rare.get(word, 0.0), 3)
-    assert [keyword.text for keyword in found] == ["mill", "water wheel", "grain"]
-    assert found[0].weight > found[1].weight
+    keywords = mine_keywords(document, lambda word: rare.get(word, 0.0), 3)
+    assert [keyword.text for keyword in keywords] == ["mill", "water wheel", "grain"]
+    assert keywords[0].weight > keywords[1].weight
     assert [keyword.text for keyword in mine_keywords(["水车带动磨坊。"], lambda word: rare.get(word, 0.0), 5)] == [
         "水车",
         "磨坊",
     ]
-    assert mine_keywords(["Nothing that anybody has a picture of."], lambda word: 0.0, 5) == []
+    assert mine_keywords(["Nothing that anybody has an image of."], lambda word: 0.0, 5) == []
 
 
 def test_a_keyword_takes_its_best_paragraph() -> None:

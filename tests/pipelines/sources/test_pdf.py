@@ -68,16 +68,16 @@ def test_what_is_outside_the_crop_box_is_no_part_of_the_page(tmp_path: Path) -> 
     assert texts(page) == ["inside"]
 
 
-def test_the_values_of_a_form_are_drawn_and_are_words(tmp_path: Path) -> None:
+def test_the_values_of_a_form_are_rendered_and_are_words(tmp_path: Path) -> None:
     field = "/FT /Tx /T (name) /V (Ada Lovelace) /DA (/F1 12 Tf 0 g) /Rect [100 140 250 160]"
     page = render_page(write_pdf(tmp_path / "a.pdf", show("Name:", 20, 145), fields=[field]), 0, 72)
     assert texts(page) == ["Name:", "Ada", "Lovelace"]
-    drawn = page.image.crop((100, 40, 250, 60)).convert("L").getextrema()
-    assert drawn[0] < 100, "the value is in the image"
+    extrema = page.image.crop((100, 40, 250, 60)).convert("L").getextrema()
+    assert extrema[0] < 100, "the value is in the image"
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_words_of_a_rotated_page_stand_where_they_are_drawn(tmp_path: Path, rotation: int) -> None:
+def test_words_of_a_rotated_page_stand_where_they_are_rendered(tmp_path: Path, rotation: int) -> None:
     content = show("Seven", 60, 110, 20) + show("swans", 130, 110, 20)
     path = write_pdf(tmp_path / "a.pdf", content, f"/MediaBox [0 0 300 200] /Rotate {rotation}")
     page = render_page(path, 0, 72)

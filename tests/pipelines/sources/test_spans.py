@@ -19,9 +19,9 @@ def test_spans_are_consecutive_and_within_bounds(paragraphs: list[list[str]], se
     whole, place = "".join("".join(texts).split()), 0
     for span in spans:
         assert 4 <= len(span) <= 60 + 9
-        found = whole.find("".join(span.split()), place)
-        assert found >= place
-        place = found + len("".join(span.split()))
+        start = whole.find("".join(span.split()), place)
+        assert start >= place
+        place = start + len("".join(span.split()))
 
 
 def test_no_character_of_a_long_text_is_lost_between_spans() -> None:

@@ -191,8 +191,8 @@ def concepts(
     with command_context("interrupted"):
         from step3vl.pipelines.concept_counts import count_concepts_of
 
-        captions, found = count_concepts_of(files, names, out, beam_options=tuple(beam_option or ()))
-        typer.echo(f"{captions} captions, {found} concepts: {out}")
+        captions, concept_count = count_concepts_of(files, names, out, beam_options=tuple(beam_option or ()))
+        typer.echo(f"{captions} captions, {concept_count} concepts: {out}")
 
 
 @corpus.command("clean", epilog="Example:  step3vl corpus clean runs/corpus")

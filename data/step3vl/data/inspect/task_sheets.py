@@ -82,11 +82,11 @@ def _cell(sample: Sample) -> PILImage.Image:
     images = [render_truth(sample)] if sample.images else []
     if len(sample.images) > 1:
         images = [image.open() for image in sample.images[:_MAX_IMAGES]]
-    shown = _side_by_side(images)
-    height = max(shown.height if shown else 0, _LINE * len(lines)) + 2 * _GAP
+    row = _side_by_side(images)
+    height = max(row.height if row else 0, _LINE * len(lines)) + 2 * _GAP
     cell = PILImage.new("RGB", (_IMAGE + _TEXT + 3 * _GAP, height), "white")
-    if shown:
-        cell.paste(shown, (_GAP, _GAP))
+    if row:
+        cell.paste(row, (_GAP, _GAP))
     canvas = ImageDraw.Draw(cell)
     for number, (line, colour) in enumerate(lines):
         canvas.text((_IMAGE + 2 * _GAP, _GAP + _LINE * number), line, fill=colour, font=_font())

@@ -83,13 +83,13 @@ class WordIndex:
 
     def inside(self, box: Box) -> list[tuple[int, PageWord]]:
         """The words whose centres are in a box, with their places in the file."""
-        found = []
+        matches = []
         for row in range(int(box.y1 / self._step), int(box.y2 / self._step) + 1):
             for place, word in self._rows.get(row, ()):
                 centre = word.box.centre
                 if box.x1 <= centre.x <= box.x2 and box.y1 <= centre.y <= box.y2:
-                    found.append((place, word))
-        return found
+                    matches.append((place, word))
+        return matches
 
 
 def spelled_by_file(line: OcrLine, words: WordIndex, vertical: bool) -> Line:
@@ -121,7 +121,7 @@ def _spells(text: str, read: str) -> bool:
         (text[edit.src_pos], read[edit.dest_pos]) for edit in Levenshtein.editops(text, read) if edit.tag == "replace"
     ]
     return all(_is_character(character) for character in text) and not any(
-        one.isalnum() and not other.isalnum() for one, other in named
+        character.isalnum() and not mark.isalnum() for character, mark in named
     )
 
 
@@ -215,9 +215,9 @@ def _is_text(lines: Sequence[Line], box: Box) -> bool:
 
 def _is_prose(lines: Sequence[Line]) -> bool:
     """Whether most of a text is ideographs and words of four letters or more."""
-    found = [token for line in lines for token in tokens(line.text)]
-    words = [token for token in found if has_ideographs(token) or (len(token) > 3 and token.isalpha())]
-    return sum(map(len, words)) > _PROSE * sum(map(len, found))
+    all_tokens = [token for line in lines for token in tokens(line.text)]
+    words = [token for token in all_tokens if has_ideographs(token) or (len(token) > 3 and token.isalpha())]
+    return sum(map(len, words)) > _PROSE * sum(map(len, all_tokens))
 
 
 def _share(line: Box, region: Box) -> float:
@@ -268,7 +268,7 @@ def _around(boxes: Sequence[Box]) -> Box:
 
 
 def _ordered(blocks: list[Block], height: float, vertical: bool) -> list[Block]:
-    """The blocks by their boxes, where lines without a region that follow each other are put together."""
+    """The blocks by their boxes, where lines without a region that follow each other are combined."""
     order = reading_order([block.box for block in blocks], height, vertical=vertical)
     merged: list[Block] = []
     for place in order:

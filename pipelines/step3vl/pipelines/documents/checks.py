@@ -34,15 +34,15 @@ def page_checks(page: PageBlocks, label: str, left_out: Sequence[str], rng: rand
         rng: Decides which of many are taken.
     """
     squashed = squash(label)
-    shown = [block for block in page.blocks if block.kind not in left_out]
-    spans = [span for block in shown for span in _spans(block, rng) if squash(span) in squashed]
+    blocks = [block for block in page.blocks if block.kind not in left_out]
+    spans = [span for block in blocks for span in _spans(block, rng) if squash(span) in squashed]
     once = [span for span in spans if squashed.count(squash(span)) == 1]
     checks: list[PageCheck] = [PresentCheck(text=text) for text in _some(spans, _PRESENT, rng)]
     checks += [OrderCheck(first=first, second=second) for first, second in _some(list(pairwise(once)), _ORDER, rng)]
     edges = [" ".join(line.text for line in block.lines) for block in page.blocks if block.kind in left_out]
     absent = [text for text in edges if len(squash(text)) >= _LEFT_OUT and squash(text) not in squashed]
     checks += [AbsentCheck(text=text) for text in _some(absent, _ABSENT, rng)]
-    checks += _some([check for block in shown if block.grid for check in _cells(block.grid)], _CELLS, rng)
+    checks += _some([check for block in blocks if block.grid for check in _cells(block.grid)], _CELLS, rng)
     return tuple(check for check in checks if grade_checks(ChecksTruth(checks=(check,)), label).verdict == "correct")
 
 

@@ -36,8 +36,8 @@ class CheckDocuments:
         label = sample.answer()
         if FIGURE in label or FORMULA in label or "$$" in label:
             raise Unchecked("not_all_text")
-        told = tokens(unescape(_MARKUP.sub(" ", label)))
-        if len(told) < _FEW:
+        expected = tokens(unescape(_MARKUP.sub(" ", label)))
+        if len(expected) < _FEW:
             raise Unchecked("too_short")
         lines = self._model.read(sample.images[0].open().convert("RGB"))
         if not lines:
@@ -45,7 +45,7 @@ class CheckDocuments:
         height = median(min(line.box.y2 - line.box.y1, line.box.x2 - line.box.x1) for line in lines)
         order = reading_order([line.box for line in lines], height, vertical=is_vertical(lines))
         read = [token for place in order for token in tokens(lines[place].text)]
-        if token_agreement(read, told) < _LEAST_AGREEMENT:
+        if token_agreement(read, expected) < _LEAST_AGREEMENT:
             return "text_differs"
-        agreement = order_agreement(read, told)
+        agreement = order_agreement(read, expected)
         return "order_differs" if agreement is not None and agreement < _LEAST_ORDER else None

@@ -75,18 +75,18 @@ def label_page(
     trusted = agreement is not None and agreement >= _TRUSTED
     page = page_blocks(sure, regions, words, trusted=trusted) if sure else PageBlocks((), False, 1.0)
     text, left_out = (to_markdown(page), EDGES) if form == "markdown" else (to_text(page), ())
-    shown = [block for block in page.blocks if block.kind not in left_out]
+    blocks = [block for block in page.blocks if block.kind not in left_out]
     return PageLabel(
         form=form,
         text=text,
-        marks=len(shown) < len(page.blocks) or any(block.kind in _NOT_READ or block.grid for block in shown),
+        marks=len(blocks) < len(page.blocks) or any(block.kind in _NOT_READ or block.grid for block in blocks),
         checks=page_checks(page, text, left_out, rng) if text else (),
         confidence=_confidence(kept),
         unsure=1 - sum(len(line.text) for line in kept) / characters if characters else 0.0,
         agreement=agreement,
         order=order,
         covered=characters / max(sum(len(line.text) for line in lines), 1),
-        doubtful_table=any(_is_doubtful(block) for block in shown),
+        doubtful_table=any(_is_doubtful(block) for block in blocks),
     )
 
 
@@ -102,14 +102,14 @@ def compare_with_file(page: PageBlocks, words: Sequence[PageWord]) -> tuple[floa
     """
     unread = [block.box for block in page.blocks if block.kind in _NOT_READ]
     reference = [word for word in words if not _inside_any(word.box, unread)]
-    found = _tokens(line.text for block in page.blocks if block.kind not in _NOT_READ for line in block.lines)
+    tokens = _tokens(line.text for block in page.blocks if block.kind not in _NOT_READ for line in block.lines)
     expected = _tokens(word.text for word in reference)
-    if not expected or len(expected) < _FEW * len(found):
+    if not expected or len(expected) < _FEW * len(tokens):
         return None, None
     edges = [block.box for block in page.blocks if not _is_ordered(block)]
     body = _tokens(line.text for block in page.blocks if _is_ordered(block) for line in block.lines)
     inner = _tokens(word.text for word in reference if not _inside_any(word.box, edges))
-    return token_agreement(found, expected), order_agreement(body, inner)
+    return token_agreement(tokens, expected), order_agreement(body, inner)
 
 
 def label_page_elsewhere(
@@ -124,12 +124,14 @@ def label_page_elsewhere(
         rng: Decides which checks are made.
     """
     text = labels_to_markdown(labels)
-    told = _tokens(_TAG.sub(" ", block.text) for block in labels if block.kind not in _NOT_READ)
-    found = _tokens(line.text for line in lines)
-    reference = _tokens(word.text for word in words) or found
+    label_tokens = _tokens(_TAG.sub(" ", block.text) for block in labels if block.kind not in _NOT_READ)
+    page_tokens = _tokens(line.text for line in lines)
+    reference = _tokens(word.text for word in words) or page_tokens
     # The letters of formulas and figures stand on the page, and not among the tokens of the label.
     partial = any(block.kind in _NOT_READ for block in labels)
-    agreement = recall(reference, told) if partial and told else token_agreement(told, reference)
+    agreement = (
+        recall(reference, label_tokens) if partial and label_tokens else token_agreement(label_tokens, reference)
+    )
     spans = [span for block in labels if block.kind in ("text", "title") and (span := text_span([block.text], rng))]
     squashed = squash(text)
     checks = [PresentCheck(text=span) for span in spans[:_ELSEWHERE] if squash(span) in squashed]
@@ -141,7 +143,7 @@ def label_page_elsewhere(
         confidence=_confidence(lines),
         unsure=0.0,
         agreement=agreement,
-        order=order_agreement(told, found),
+        order=order_agreement(label_tokens, page_tokens),
         covered=1.0,
         doubtful_table=False,
     )

@@ -27,13 +27,13 @@ def reading_sides(box: Box, vertical: bool) -> Sides:
 
 def same_row(first: Box, second: Box, vertical: bool = False) -> bool:
     """Whether two lines stand beside each other, their centres no further apart than half the lower one's height."""
-    one, other = reading_sides(first, vertical), reading_sides(second, vertical)
-    apart = abs(one[1] + one[3] - other[1] - other[3]) / 2
-    return apart <= min(one[3] - one[1], other[3] - other[1]) / 2
+    sides, others = reading_sides(first, vertical), reading_sides(second, vertical)
+    apart = abs(sides[1] + sides[3] - others[1] - others[3]) / 2
+    return apart <= min(sides[3] - sides[1], others[3] - others[1]) / 2
 
 
 def rows_of(lines: Sequence[Line], vertical: bool = False) -> list[list[Line]]:
-    """Lines in reading order, those that follow each other in one row put together."""
+    """Lines in reading order, those that follow each other in one row combined."""
     rows: list[list[Line]] = []
     for line in lines:
         if rows and same_row(rows[-1][-1].box, line.box, vertical):

@@ -98,14 +98,14 @@ def _are_columns(left: list[_Item], right: list[_Item], height: float) -> bool:
 def _aligned(fewer: list[_Item], more: list[_Item]) -> float:
     """The share of items that have a partner in the same row."""
     others = sorted(((item.y[0] + item.y[1]) / 2, item.y[1] - item.y[0]) for item in more)
-    start = found = 0
+    start = matches = 0
     for item in sorted(fewer, key=lambda item: item.y[0] + item.y[1]):
         centre, size = (item.y[0] + item.y[1]) / 2, item.y[1] - item.y[0]
         while start < len(others) and others[start][0] < centre - _ROW * size:
             start += 1
         if start < len(others) and abs(others[start][0] - centre) <= _ROW * min(size, others[start][1]):
-            found += 1
-    return found / len(fewer)
+            matches += 1
+    return matches / len(fewer)
 
 
 def _sections(items: list[_Item], height: float) -> list[list[_Item]]:
@@ -129,8 +129,8 @@ def _sections(items: list[_Item], height: float) -> list[list[_Item]]:
     for band in bands[1:]:
         spans = _covered_by(covered + _covered(band, height), height)
         if len(spans) > 1 and len(spans) != columns:
-            found = len(_columns(sections[-1] + band, height))
-            columns = len(spans) if found > 1 else 1
+            count = len(_columns(sections[-1] + band, height))
+            columns = len(spans) if count > 1 else 1
         if len(spans) > 1 and columns > 1:
             sections[-1].extend(band)
             covered = spans

@@ -6,7 +6,7 @@ Another package names its domains in the entry-point group `step3vl.domains`:
     colours = "colour_domain:DOMAIN"
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -42,7 +42,7 @@ _MODULES = {
 }
 
 
-class Domains(Mapping[str, Domain[Any]]):
+class Domains(MutableMapping[str, Domain[Any]]):
     """Every domain by its name. Those of this package are imported when they are asked for: a worker needs one.
 
     Args:
@@ -53,7 +53,7 @@ class Domains(Mapping[str, Domain[Any]]):
     """
 
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
-        self._others: dict[str, Domain[Any]] = {}
+        self._loaded: dict[str, Domain[Any]] = {}
         for plugin in plugins:
             domain = _load(plugin)
             if domain.name in self:
@@ -61,23 +61,28 @@ class Domains(Mapping[str, Domain[Any]]):
                 raise UserError(
                     f"{_origin(plugin)} is named {domain.name!r}, as that of {other} is; uninstall one of them"
                 )
-            self._others[domain.name] = domain
+            self[domain.name] = domain
 
     def __getitem__(self, name: str) -> Domain[Any]:
-        if module := _MODULES.get(name):
-            domain: Domain[Any] = import_module(f"{__name__}.{module}").DOMAIN
-            return domain
-        return self._others[name]
+        if name not in self._loaded and name in _MODULES:
+            self._loaded[name] = import_module(f"{__name__}.{_MODULES[name]}").DOMAIN
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, domain: Domain[Any]) -> None:
+        self._loaded[name] = domain
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in _MODULES or name in self._others
+        return name in _MODULES or name in self._loaded
 
     def __iter__(self) -> Iterator[str]:
         yield from _MODULES
-        yield from self._others
+        yield from (name for name in self._loaded if name not in _MODULES)
 
     def __len__(self) -> int:
-        return len(_MODULES) + len(self._others)
+        return len({*_MODULES, *self._loaded})
 
 
 def _load(plugin: EntryPoint) -> Domain[Any]:

@@ -42,22 +42,22 @@ class DocumentCheck:
         subject, _, asked = sample.task.rpartition(".")[2].partition("_")
         question, image = _question(sample), sample.images[0].open().convert("RGB")
         if isinstance(sample.truth, BoxTruth):
-            found = _QUOTED.search(question)
+            quote = _QUOTED.search(question)
             text = "".join(self._read(_cropped(image, sample.truth.boxes[0])))
-            expected = (found[1] or found[2]) if found else ""
+            expected = (quote[1] or quote[2]) if quote else ""
             return None if fuzz.ratio(_letters(text), _letters(expected)) >= 100 * _LEAST_RATIO else "text_not_in_box"
         if subject == "formula":
             raise Unchecked("formula")
         if asked.endswith("_region") and (box := _BOX.search(question)):
             x1, y1, x2, y2 = map(int, box.groups())
             image = _cropped(image, (x1, y1, x2, y2))
-        said, shown = code_text(sample.answer(), asked.partition("_")[0]), " ".join(self._read(image))
-        if len(_letters(said)) < 3:
+        label_text, image_text = code_text(sample.answer(), asked.partition("_")[0]), " ".join(self._read(image))
+        if len(_letters(label_text)) < 3:
             raise Unchecked("too_short")
-        if _shared(said, shown) < _LEAST_SHARED:
+        if _shared(label_text, image_text) < _LEAST_SHARED:
             return "text_differs"
         in_order = subject == "table" and "rowspan" not in sample.answer() and "multirow" not in sample.answer()
-        if in_order and fuzz.ratio(_letters(said), _letters(shown)) < 100 * _LEAST_RATIO:
+        if in_order and fuzz.ratio(_letters(label_text), _letters(image_text)) < 100 * _LEAST_RATIO:
             return "order_differs"
         return None
 

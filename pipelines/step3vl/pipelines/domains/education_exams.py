@@ -219,13 +219,13 @@ def _parts(asked: str, images: int) -> Parts:
     pieces = re.split(r"<image (\d+)>", asked)
     marked = {int(n) - 1 for n in pieces[1::2]}
     parts: list[TextPart | ImagePart] = [image(i) for i in range(images) if i not in marked]
-    shown: set[int] = set()
+    placed_images: set[int] = set()
     for k, piece in enumerate(pieces):
         if k % 2 == 0:
             if piece.strip():
                 parts.append(text(piece.strip()))
-        elif int(piece) - 1 not in shown:
-            shown.add(int(piece) - 1)
+        elif int(piece) - 1 not in placed_images:
+            placed_images.add(int(piece) - 1)
             parts.append(image(int(piece) - 1))
         else:  # shown before: its number stands for it
             parts.append(text(f"(image {piece})"))

@@ -216,8 +216,8 @@ class PoseWorksheets:
         order = [rng.randrange(len(printed))] if answering == "single" else list(range(len(printed)))
         exchanges = []
         for i in order:
-            one = (_ONE_EN, _ONE_ZH) if len(printed) > 1 else (_ONLY_EN, _ONLY_ZH)
-            question = say(language, rng, *one).format(n=i + 1)
+            phrasings = (_ONE_EN, _ONE_ZH) if len(printed) > 1 else (_ONLY_EN, _ONLY_ZH)
+            question = say(language, rng, *phrasings).format(n=i + 1)
             question = asked(question) if i == order[0] else question
             answer = answer_text(printed[i].exercise, printed[i].final, with_steps, rng)
             check_grades(Posed(question, answer, printed[i].truth), ())

@@ -104,8 +104,8 @@ class CheckFigures:
         match = _QUOTED.search(question)
         if match is None:
             raise Unchecked("no_quoted_text")
-        wanted = folded(match[1] or match[2])
-        if not wanted:
+        expected = folded(match[1] or match[2])
+        if not expected:
             raise Unchecked("no_letters")
         x1, y1, x2, y2 = (v * s / 1000 for v, s in zip(sample.truth.boxes[0], image.size * 2, strict=True))
         margin = _BOX_MARGIN * min(x2 - x1, y2 - y1) + 2
@@ -117,7 +117,7 @@ class CheckFigures:
         for turned in (None, PILImage.Transpose.ROTATE_270, PILImage.Transpose.ROTATE_90):
             view = framed if turned is None else framed.transpose(turned)
             read = folded("".join(line.text for line in self._ocr.read(view)))
-            if read and partial_ratio(wanted, read) >= _SIMILAR and len(read) < 2 * len(wanted) + 12:
+            if read and partial_ratio(expected, read) >= _SIMILAR and len(read) < 2 * len(expected) + 12:
                 return None
         return "text_not_in_box"
 
@@ -145,14 +145,14 @@ def found_share(texts: Iterable[str], lines: Sequence[str]) -> float:
     """The share of the characters of texts that occur, nearly, in the lines that were read."""
     read = [folded(line) for line in lines]
     everything = " ".join(read)
-    found = total = 0
+    hits = total = 0
     for text in texts:
         whole = folded(text)
         # The reader may take the words of a text apart.
         pieces = [whole] if _is_read(whole, everything) else map(folded, text.split())
         total += len(whole)
-        found += sum(len(piece) for piece in pieces if _is_read(piece, everything))
-    return found / total if total else 0.0
+        hits += sum(len(piece) for piece in pieces if _is_read(piece, everything))
+    return hits / total if total else 0.0
 
 
 def _is_read(text: str, everything: str) -> bool:
@@ -186,14 +186,15 @@ def label_texts(label: str, subject: str, asked: str) -> Iterator[str]:
         rows = list(csv.reader(io.StringIO(as_csv(label))))
         if subject == "circuit":
             rows = [row[:1] + row[2:] for row in rows]  # the type is not written
-        for row in rows[1:] if subject in ("circuit", "diagram", "drawing") else rows:
+        hides_header = subject in ("circuit", "diagram", "drawing")  # words: part of the name of a task
+        for row in rows[1:] if hides_header else rows:
             yield from row
     elif subject == "chart":
         yield from _spec_texts(json.loads(label)) if label.startswith("{") else _script_texts(label)
     elif subject == "circuit":
         for text in re.findall(r'label\("([^"]*)"\)', label):
             yield from text.split("\\n")
-    elif subject in ("diagram", "drawing"):
+    elif subject in ("diagram", "drawing"):  # words: part of the name of a task
         yield from _source_texts(label)
     elif subject == "infographic":
         for line in label.splitlines():
@@ -237,8 +238,8 @@ def _source_texts(code: str) -> Iterator[str]:
     else:
         for line in code.splitlines()[1:]:
             yield from re.findall(r"[\[({]\"?([^\[\](){}\"|]+)\"?[\])}]", line)
-            for found in re.findall(r"\|([^|]+)\||(?:^\s*title|participant|:) (.+)$", line):
-                yield from filter(None, found)
+            for groups in re.findall(r"\|([^|]+)\||(?:^\s*title|participant|:) (.+)$", line):
+                yield from filter(None, groups)
 
 
 def _cell_texts(code: str) -> Iterator[str]:
@@ -284,14 +285,14 @@ def _distance(first: np.ndarray, second: np.ndarray) -> float:
 
     Columns may be narrower in one than in the other, as letters of another font are.
     """
-    one, other = _columns(first), _columns(second)
-    costs = np.abs(one[:, None] - other[None]).sum(2)
+    columns, others = _columns(first), _columns(second)
+    costs = np.abs(columns[:, None] - others[None]).sum(2)
     totals = np.full((_STEPS + 1, _STEPS + 1), np.inf)
     totals[0, 0] = 0.0
     for i in range(1, _STEPS + 1):
         for j in range(max(1, i - _SHIFT), min(_STEPS, i + _SHIFT) + 1):
             totals[i, j] = costs[i - 1, j - 1] + min(totals[i - 1, j], totals[i, j - 1], totals[i - 1, j - 1])
-    return float(totals[-1, -1] / (one.sum() / 2 + other.sum() / 2 + 1e-6))
+    return float(totals[-1, -1] / (columns.sum() / 2 + others.sum() / 2 + 1e-6))
 
 
 def _columns(ink: np.ndarray) -> np.ndarray:

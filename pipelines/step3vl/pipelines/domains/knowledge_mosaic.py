@@ -183,8 +183,8 @@ def _differ(first: Captioned, second: Captioned) -> bool:
     """Whether two pairs may be in one mosaic."""
     if first.image.sha256 == second.image.sha256 or language_of(first.caption) != language_of(second.caption):
         return False
-    one, other = set(content_words(first.caption)), set(content_words(second.caption))
-    return bool(one and other) and len(one & other) < _SAME * min(len(one), len(other))
+    words, others = set(content_words(first.caption)), set(content_words(second.caption))
+    return bool(words and others) and len(words & others) < _SAME * min(len(words), len(others))
 
 
 class BuildMosaics:
@@ -251,11 +251,11 @@ class BuildMosaics:
 def _prove(mosaic: PILImage.Image, images: Sequence[PILImage.Image], boxes: Sequence[Box]) -> None:
     """Look into each box of the finished mosaic. Raises ValueError unless it shows its image, and no other."""
     for number, box in enumerate(boxes):
-        found = differences(mosaic, images, box)
-        own = found.pop(number)
-        if own > _OWN:
-            raise ValueError(f"box {number} differs from its image by {own:.1f} grey levels")
-        if min(found) < _OTHERS:
+        levels = differences(mosaic, images, box)
+        difference = levels.pop(number)
+        if difference > _OWN:
+            raise ValueError(f"box {number} differs from its image by {difference:.1f} grey levels")
+        if min(levels) < _OTHERS:
             raise Dropped("images_alike")
 
 

@@ -152,12 +152,13 @@ class ScorePairs:
         self._model = ClipModel(entry.scorer.folder, entry.scorer.aesthetic_head)
 
     def __call__(self, pairs: Sequence[Pair]) -> list[Pair]:
-        shown = [(place, pair.image) for place, pair in enumerate(pairs) if pair.image is not None and pair.texts]
+        images = [(place, pair.image) for place, pair in enumerate(pairs) if pair.image is not None and pair.texts]
         similarities, aesthetics = self._model.score(
-            [picked.open() for _, picked in shown], [[each.text for each in pairs[place].texts] for place, _ in shown]
+            [picked.open() for _, picked in images],
+            [[each.text for each in pairs[place].texts] for place, _ in images],
         )
         scored = list(pairs)
-        for (place, _), cosines, aesthetic in zip(shown, similarities, aesthetics, strict=True):
+        for (place, _), cosines, aesthetic in zip(images, similarities, aesthetics, strict=True):
             changes = {"similarities": tuple(cosines), "aesthetic": aesthetic}
             scored[place] = pairs[place].model_copy(update=changes)
         return scored
@@ -223,7 +224,7 @@ class BuildPairs:
         return best.model_copy(update={"text": without_number(best.text)}), score
 
     def _sample(
-        self, pair: Pair, shown: Image, best: PairText, scores: dict[str, float], rng: random.Random
+        self, pair: Pair, picked: Image, best: PairText, scores: dict[str, float], rng: random.Random
     ) -> Sample:
         entry = self._entry
         source = Source(
@@ -238,7 +239,7 @@ class BuildPairs:
                 domain="knowledge",
                 task="knowledge.pairs",
                 content=parts,
-                images=(shown,),
+                images=(picked,),
                 source=source,
                 scores=scores,
             )
@@ -247,7 +248,7 @@ class BuildPairs:
             domain="knowledge",
             task="knowledge.pairs",
             messages=conversation((image(0), text(request)), best.text),
-            images=(shown,),
+            images=(picked,),
             source=source,
             scores=scores,
         )

@@ -128,11 +128,11 @@ class MineKeywords:
             if not keywords:
                 reason = "no_keywords" if paragraphs else "no_passage"
                 yield Record(key, Query(uri=key, licence=part.file.licence, reason=reason))
-            for place, found in enumerate(keywords):
+            for place, keyword in enumerate(keywords):
                 query = Query(
-                    keyword=found.text,
-                    weight=found.weight,
-                    passage=paragraphs[found.paragraph],
+                    keyword=keyword.text,
+                    weight=keyword.weight,
+                    passage=paragraphs[keyword.paragraph],
                     uri=key,
                     licence=part.file.licence,
                 )

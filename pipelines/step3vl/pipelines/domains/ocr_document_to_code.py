@@ -306,7 +306,7 @@ def _is_large(box: tuple[int, int, int, int]) -> bool:
 
 
 def _regions(document: RenderedDocument, code: Code) -> list[PieceElement]:
-    """Blocks of a page that has several. One that goes on in the next column has no box of its own."""
+    """Blocks of a page that has several. One that continues in the next column has no box of its own."""
     blocks = [element for element in document.elements if code in element.lines]
     widest = _COLUMN if document.traits.get("layout") == "2_column" else 1000
     whole = [block for block in blocks if _is_large(block.box) and block.box[2] - block.box[0] <= widest]

@@ -277,7 +277,8 @@ _EDGES = ("From,To", "Node,Node")  # the header of data that are a graph's edges
 
 def _subject(tool: Tool) -> str:
     charts = {"vega_lite": "chart", "matplotlib": "chart"}
-    return charts.get(tool) or {"graphviz": "diagram", "mermaid": "diagram", "tikz": "drawing"}.get(tool, tool)
+    others = {"graphviz": "diagram", "mermaid": "diagram", "tikz": "drawing"}  # words: the name of a task
+    return charts.get(tool) or others.get(tool, tool)
 
 
 _PLACED = (

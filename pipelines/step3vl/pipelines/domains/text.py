@@ -197,8 +197,8 @@ class BuildTexts:
             return fault, {}, ""
         language, confidence = identify(value)
         scores["language_confidence"] = round(confidence, 3)
-        wanted = self._entry.languages
-        if wanted and (language not in wanted or confidence < self._entry.min_language):
+        languages = self._entry.languages
+        if languages and (language not in languages or confidence < self._entry.min_language):
             return "other_language", {}, language
         return "", scores, language
 

@@ -58,9 +58,9 @@ class ClipModel:
             of_texts = self._embed_texts(flat) if flat else of_images[:0]
             cosines, first = [], 0
             for place, group in enumerate(texts):
-                own = of_texts[first : first + len(group)]
+                embeddings = of_texts[first : first + len(group)]
                 first += len(group)
-                cosines.append([round(float(value), 4) for value in own @ of_images[place]])
+                cosines.append([round(float(value), 4) for value in embeddings @ of_images[place]])
             if self._head is None:
                 return cosines, [None] * len(images)
             weight, bias = self._head

@@ -49,12 +49,12 @@ class ConceptList:
     def find(self, text: str) -> list[str]:
         """The concepts in a text, each once, in the order in which they end; shorter ones inside longer ones too."""
         tokens = list(map(singular, words(text)))
-        found: dict[str, None] = {}
+        concepts: dict[str, None] = {}
         for stop in range(1, len(tokens) + 1):
             for length in range(1, min(self._longest, stop) + 1):
                 if name := self._names.get(tuple(tokens[stop - length : stop])):
-                    found[name] = None
-        return list(found)
+                    concepts[name] = None
+        return list(concepts)
 
 
 class ConceptTable:

@@ -22,14 +22,17 @@ _OVERLAP_WEIGHT = 0.35  # of words that are said about the image elsewhere too
 _CONTENT_WEIGHT = 0.2  # of enough words to say something
 _ENOUGH = 6  # content words
 _CUE = re.compile(
-    r"^(?:(?:fig(?:ure)?|photo(?:graph)?|image|picture|plate|illustration|diagram|chart|screenshot|map)s?\.?\s*"
+    r"^(?:(?:fig(?:ure)?|photo(?:graph)?|image|picture|plate|illustration|"  # words: of captions
+    r"diagram|chart|screenshot|map)s?\.?\s*"
     r"(?:[\dIVX]+[\d.a-z]*\s*[.:)–-]|:|by\b|of\b|showing\b)|[图圖]\s*[\d一二三四五六七八九十]+|(?:上|下|左|右)图|图为|图片说明)",
     re.IGNORECASE,
 )
 _MENTION = re.compile(
-    r"\b(?:shown|shows|showing|pictured|depicts?|depicted|illustrat\w+|seen (?:here|above|below)|photograph\w*|"
-    r"screenshot|(?:image|figure|picture|photo|diagram|plot|map) (?:above|below|shows?)|(?:above|below|following) "
-    r"(?:image|figure|picture|photo|diagram|plot|map))\b|如[上下]?图|[上下左右]图|图中|所示|照片|画面",
+    r"\b(?:shown|shows|showing|pictured|depicts?|depicted|"  # words: of captions
+    r"illustrat\w+|seen (?:here|above|below)|photograph\w*|screenshot|"
+    r"(?:image|figure|picture|photo|diagram|plot|map) (?:above|below|shows?)|"  # words: of captions
+    r"(?:above|below|following) (?:image|figure|picture|photo|diagram|plot|map))\b|"  # words: of captions
+    r"如[上下]?图|[上下左右]图|图中|所示|照片|画面",
     re.IGNORECASE,
 )
 
@@ -69,19 +72,19 @@ def lexical_similarity(texts: Sequence[PairText], around: Sequence[str]) -> list
         around: What else is known of it, such as the name of its file.
     """
     known = [set(content_words(each)) for each in around]
-    own = [set(content_words(each.text)) for each in texts]
+    text_words = [set(content_words(each.text)) for each in texts]
     scores = []
     for place, text in enumerate(texts):
-        others = [words for other, words in enumerate(own) if other != place and texts[other].role == "alt"]
-        scores.append(_score(text, own[place], [*known, *others]))
+        others = [words for other, words in enumerate(text_words) if other != place and texts[other].role == "alt"]
+        scores.append(_score(text, text_words[place], [*known, *others]))
     return scores
 
 
-def _score(text: PairText, own: set[str], known: Sequence[set[str]]) -> float:
-    if not own:
+def _score(text: PairText, content: set[str], known: Sequence[set[str]]) -> float:
+    if not content:
         return 0.0
-    overlap = max((len(own & words) / len(words) for words in known if words), default=0.0)
-    score = _ROLE_WEIGHT[text.role] + _OVERLAP_WEIGHT * overlap + _CONTENT_WEIGHT * min(1.0, len(own) / _ENOUGH)
+    overlap = max((len(content & words) / len(words) for words in known if words), default=0.0)
+    score = _ROLE_WEIGHT[text.role] + _OVERLAP_WEIGHT * overlap + _CONTENT_WEIGHT * min(1.0, len(content) / _ENOUGH)
     if _CUE.search(text.text):
         score += _CUE_WEIGHT
     elif _MENTION.search(text.text):

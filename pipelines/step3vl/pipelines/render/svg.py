@@ -75,17 +75,17 @@ class SvgRenderer:
         for start in range(0, number, len(_HUES)):
             root = ElementTree.fromstring(svg)
             nodes = text_nodes(root)
-            shown = nodes[start : start + len(_HUES)]
+            group = nodes[start : start + len(_HUES)]
             _only_texts(root)
             for node in nodes:
                 _fill(node, "none")
-            for node, hue in zip(shown, _HUES, strict=False):
+            for node, hue in zip(group, _HUES, strict=False):
                 _fill(node, "#" + "".join("ff" if channel else "00" for channel in hue))
             seen = np.asarray(self.pixels(root, zoom, "#000000")).astype(np.int32)
             # On black, the edges of letters are darker and have the same hue.
             strongest = seen.max(2)
             hues = (2 * seen > strongest[..., None]) @ (1, 2, 4) * (strongest > _SEEN)
-            for node, hue in zip(shown, _HUES, strict=False):
+            for node, hue in zip(group, _HUES, strict=False):
                 rows, columns = np.nonzero(hues == hue[0] + 2 * hue[1] + 4 * hue[2])
                 if not len(rows):
                     raise Dropped("text_not_shown")

@@ -1,1 +1,1 @@
-"""Exercises of school with drawn figures, exact answers and worked steps, each proven by measuring the drawing."""
+"""Exercises of school with rendered figures, exact answers and worked steps, each proven by measuring the figure."""

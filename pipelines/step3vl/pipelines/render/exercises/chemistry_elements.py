@@ -108,9 +108,9 @@ def periodic_crop(d: Draft) -> Exercise:
     def position(r: Reading) -> tuple[int, int]:
         """Row and column of the shaded cell among those that are shown."""
         marked = r.centre("marked")
-        shown = [(r.centre(f"cell-{n}"), n) for n in cells]
-        xs = sorted({round(x) for (x, _), _ in shown})
-        ys = sorted({round(y) for (_, y), _ in shown})
+        centres = [(r.centre(f"cell-{n}"), n) for n in cells]
+        xs = sorted({round(x) for (x, _), _ in centres})
+        ys = sorted({round(y) for (_, y), _ in centres})
         return (
             rows[min(range(len(ys)), key=lambda i: abs(ys[i] - marked[1]))],
             columns[min(range(len(xs)), key=lambda i: abs(xs[i] - marked[0]))],
@@ -226,11 +226,11 @@ def electron_shells(d: Draft) -> Exercise:
     def counted(r: Reading) -> list[int]:
         centre = r.centre("nucleus")
         radii = [r.radius(name) for name in r.names("shell-")]
-        found = [0] * len(radii)
+        counts = [0] * len(radii)
         for name in r.names("electron-"):
             away = math.dist(r.centre(name), centre)
-            found[min(range(len(radii)), key=lambda k: abs(radii[k] - away))] += 1
-        return found
+            counts[min(range(len(radii)), key=lambda k: abs(radii[k] - away))] += 1
+        return counts
 
     total = " + ".join(map(str, shells))
     if kind == "element":

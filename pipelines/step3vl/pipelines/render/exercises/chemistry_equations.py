@@ -55,13 +55,13 @@ def balance(d: Draft) -> Exercise:
     coefficients = [int(value * scale) for value in kernel[0]]
     x = 0.0
     target = d.rng.randrange(len(species))
-    shown = d.rng.random() < 0.3  # other coefficients are given
+    with_coefficients = d.rng.random() < 0.3  # other coefficients are given
     for i, formula in enumerate(species):
         box = [(x, -0.5), (x + 0.9, -0.5), (x + 0.9, 0.5), (x, 0.5)]
         d.sketch.line(f"box-{i}", box, "body", closed=True, fill=None)
         if i == target:
             d.sketch.line("marked", box, "grid", closed=True, fill=1)
-        elif shown:
+        elif with_coefficients:
             d.sketch.text(str(coefficients[i]), (x + 0.45, 0), over=True)
         x += 1.05
         written = re.sub(r"\d", lambda m: "₀₁₂₃₄₅₆₇₈₉"[int(m[0])], formula)
@@ -105,9 +105,9 @@ def balance(d: Draft) -> Exercise:
     def searched(r: Reading) -> float:
         """The smallest coefficients by trying them all."""
         for bound in range(1, 30):
-            found = _search([_atoms(f) for f in species], len(left), bound, elements)
-            if found:
-                return float(sum(found) if total else found[target])
+            solution = _search([_atoms(f) for f in species], len(left), bound, elements)
+            if solution:
+                return float(sum(solution) if total else solution[target])
         raise ValueError("no coefficients were found")
 
     wrong = [answer + 1, answer - 1 or 3, answer * 2, answer + 2]

@@ -45,7 +45,7 @@ class Exercise:
         measure: What the figure says the answer is; None for an answer that is a word, which `confirm` proves.
         confirm: Whether the figure agrees with the answer, for what no single measurement tells.
         tolerance: Between the answer and the measurement, relative to the greater of 1 and the answer.
-        shown: A figure that is not to scale, shown in place of `sketch`.
+        distorted_sketch: A figure that is not to scale, shown in place of `sketch`.
     """
 
     subject: Subject
@@ -63,7 +63,7 @@ class Exercise:
     confirm: Callable[[Reading], bool] | None
     tolerance: float
     language: Language
-    shown: Sketch | None = None
+    distorted_sketch: Sketch | None = None
 
 
 def say(language: Language, rng: random.Random, en: str | Sequence[str], zh: str | Sequence[str]) -> str:
@@ -154,11 +154,11 @@ class Draft:
             label: Renders it; without one it is stated in words.
         """
         place = self.rng.choice(("figure", "text")) if self._placing == "mixed" else self._placing
-        shown = label is not None and place != "text"
-        if shown and label is not None:
+        in_figure = label is not None and place != "text"
+        if in_figure and label is not None:
             label()
             self.caption.append(self._sentence(text))
-        if not shown or place == "both":
+        if not in_figure or place == "both":
             self.facts.append(text)
 
     def shown_fact(self, text: str, label: Callable[[], None]) -> None:
@@ -279,11 +279,11 @@ class Draft:
         loose: bool = False,
     ) -> Exercise:
         """Finish the exercise; `loose` says that its figure may be shown out of scale."""
-        shown = None
+        distorted_sketch = None
         note = []
         if loose and self.rng.random() < 0.2:
             widening = self.rng.uniform(0.8, 1.25)
-            shown = self.sketch.mapped(widening, self.rng.uniform(-0.25, 0.25), 0.0, 1 / widening)
+            distorted_sketch = self.sketch.mapped(widening, self.rng.uniform(-0.25, 0.25), 0.0, 1 / widening)
             note = [say(self.language, self.rng, *_NOT_TO_SCALE)]
         facts = []
         if self.facts:
@@ -309,7 +309,7 @@ class Draft:
             confirm=confirm,
             tolerance=tolerance,
             language=self.language,
-            shown=shown,
+            distorted_sketch=distorted_sketch,
         )
 
 

@@ -56,8 +56,8 @@ def prove(exercise: Exercise, style: SketchStyle, lettering: Lettering, rng: ran
     if exercise.digits is not None and near_tie(exercise.answer, exercise.digits):
         raise ValueError("the answer is half way between two roundings")
     equations = check_steps(exercise.steps)
-    if exercise.shown is not None:
-        image, _ = _render(exercise.shown, style, lettering, rng)
+    if exercise.distorted_sketch is not None:
+        image, _ = _render(exercise.distorted_sketch, style, lettering, rng)
     return ProvenExercise(exercise, image, error, equations)
 
 

@@ -167,17 +167,17 @@ def parallel_lines(d: Draft) -> Exercise:
         first, last, third, fourth = (flip.get(name, name) for name in (first, last, third, fourth))
     first_line = (first, last)
     angle_at_p = round(_angle(d, *first_line, p))
-    given, answer = angle_at_p, angle_at_p if equal else 180 - angle_at_p
-    d.given_angle(first, p, last, given)
+    size, answer = angle_at_p, angle_at_p if equal else 180 - angle_at_p
+    d.given_angle(first, p, last, size)
     d.ask_angle(third, q, fourth)
     d.step(en, zh)
-    d.steps.append(f"∠{third}{q}{fourth} = " + (f"{given}°" if equal else f"180° − {given}° = {answer}°"))
+    d.steps.append(f"∠{third}{q}{fourth} = " + (f"{size}°" if equal else f"180° − {size}° = {answer}°"))
     return d.exercise(
         "geometry",
         7,
         answer,
         "°",
-        wrong=[180 - answer, 90 - answer, 360 - 2 * given],
+        wrong=[180 - answer, 90 - answer, 360 - 2 * size],
         measure=lambda r: r.angle(third, q, fourth),
     )
 

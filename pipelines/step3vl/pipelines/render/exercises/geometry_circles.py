@@ -392,13 +392,13 @@ def tangent_angle(d: Draft) -> Exercise:
         d.sketch.segment("O", name)
     d.setting("the tangents PA and PB from P to the circle with centre O", "从点P向圆O所引的切线PA、PB，A、B为切点")
     if d.rng.random() < 0.5:
-        given, asked, answer = ("A", "P", "B"), ("A", "O", "B"), 180 - angle
-        d.given_angle(*given, angle)
+        vertices, asked, answer = ("A", "P", "B"), ("A", "O", "B"), 180 - angle
+        d.given_angle(*vertices, angle)
         value = angle
     else:
-        given, asked, answer = ("A", "O", "B"), ("A", "P", "B"), angle
+        vertices, asked, answer = ("A", "O", "B"), ("A", "P", "B"), angle
         value = 180 - angle
-        d.given_angle(*given, value)
+        d.given_angle(*vertices, value)
     d.ask_angle(*asked)
     d.step("The radii to A and B are perpendicular to the tangents.", "过切点的半径垂直于切线，故∠OAP与∠OBP都是直角。")
     d.steps.append(f"360° − 90° − 90° − {value}° = {answer}°")

@@ -109,19 +109,19 @@ def right_triangle_trig(d: Draft) -> Exercise:
         if exact
         else (decimal(function(radians)) for function in (math.sin, math.cos, math.tan))
     )
-    name, given, asked, factor, wrong_factors = d.rng.choice((
+    name, known, asked, factor, wrong_factors = d.rng.choice((
         ("sin", (a, b), (c, b), sine, (cosine, tangent)),
         ("cos", (a, b), (c, a), cosine, (sine, tangent)),
         ("tan", (c, a), (c, b), tangent, (sine, cosine)),
     ))  # fmt: skip
-    d.given_length(*given, side, unit)
+    d.given_length(*known, side, unit)
     d.given_angle(c, a, b, degrees)
     d.ask_length(*asked)
     answer = sympy.nsimplify(side * factor) if exact else side * factor
     digits = None if exact else 1
     d.step(
-        f"{name} ∠{c}{a}{b} = {''.join(asked)} : {''.join(given)}",
-        f"{name}∠{c}{a}{b} 等于 {''.join(asked)} 与 {''.join(given)} 之比",
+        f"{name} ∠{c}{a}{b} = {''.join(asked)} : {''.join(known)}",
+        f"{name}∠{c}{a}{b} 等于 {''.join(asked)} 与 {''.join(known)} 之比",
     )
     sign = "=" if exact else "≈"
     d.steps.append(f"{''.join(asked)} = {side} × {name} {degrees}° {sign} {show(answer, unit, digits)}")
@@ -132,7 +132,7 @@ def right_triangle_trig(d: Draft) -> Exercise:
         unit,
         wrong=[side * f for f in wrong_factors] + [side / factor],
         digits=digits,
-        measure=lambda r: r.distance(*asked) / r.distance(*given) * side,
+        measure=lambda r: r.distance(*asked) / r.distance(*known) * side,
     )
 
 

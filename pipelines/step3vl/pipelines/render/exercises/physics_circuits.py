@@ -178,13 +178,13 @@ def circuit(d: Draft) -> Exercise:
         raise Unsuited
     zigzag = d.rng.random() < 0.5
     parts = _network(d, branches, series, zigzag, names)
-    given = kind != "resistance"
-    in_figure = given and d.rng.random() < 0.6
+    states_voltage = kind != "resistance"
+    in_figure = states_voltage and d.rng.random() < 0.6
     _battery(d, (0, 1.6), f"{volts} V" if in_figure else "")
     d.setting("a circuit of a cell and resistors", "由电源和电阻组成的电路")
     listed = ", ".join(f"{value} Ω" for _, value in parts)
     d.note(f"The resistors have {listed}.", f"各电阻为 {listed.replace(', ', '、')}。")
-    if given:
+    if states_voltage:
         d.sentence("The cell has no internal resistance.", "电源内阻不计。")
         if not in_figure:
             d.facts.append(d.say(f"the voltage of the cell is {volts} V", f"电源电压为{volts} V"))

@@ -109,7 +109,7 @@ def refraction(d: Draft) -> Exercise:
     d.sketch.text(d.word("air", "空气"), (1.8, 0.4), over=True, size=0.85)
     d.sketch.text(d.word(en, zh), (1.6, -0.4), over=True, size=0.85)
     d.setting(f"a ray of light that passes from air into {en}", f"光线由空气射入{zh}")
-    shown = Fraction(round(inner * 10), 10)
+    rounded_angle = Fraction(round(inner * 10), 10)
     if abs((inner * 10) % 1 - 0.5) < 0.02:
         raise Unsuited
     d.given_angle("A", "O", "L", incidence, noun=d.say("the angle of incidence", "入射角"))
@@ -119,7 +119,7 @@ def refraction(d: Draft) -> Exercise:
     d.steps.append(
         f"sin β = sin {incidence}° ÷ {show(index)} ≈ {math.sin(math.radians(incidence)) / float(index):.3f}"
     )
-    d.steps.append(f"β ≈ {show(shown)}°")
+    d.steps.append(f"β ≈ {show(rounded_angle)}°")
 
     def refracted(r: Reading) -> bool:
         """Snell's law by the sines, as parts of the rays' lengths, without any angle."""

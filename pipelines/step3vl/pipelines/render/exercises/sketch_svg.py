@@ -139,10 +139,10 @@ class Reading:
         Raises:
             ValueError: No segment does, or they end at different places.
         """
-        found = [tuple(points[0 if ends[0] == name else -1]) for ends, points in self._paths.values() if name in ends]
-        if not found or any(math.dist(found[0], other) > 0.03 for other in found):
-            raise ValueError(f"the point {name} is found at {found}")
-        return float(found[0][0]), float(found[0][1])
+        places = [tuple(points[0 if ends[0] == name else -1]) for ends, points in self._paths.values() if name in ends]
+        if not places or any(math.dist(places[0], other) > 0.03 for other in places):
+            raise ValueError(f"the point {name} is found at {places}")
+        return float(places[0][0]), float(places[0][1])
 
     def path(self, name: str) -> NDArray[np.float64]:
         """The points of a stroke; y downwards."""

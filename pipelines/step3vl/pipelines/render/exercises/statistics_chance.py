@@ -147,8 +147,8 @@ def probability_tree(d: Draft) -> Exercise:
     # Independent of the tree: all pairs of balls, counted.
     balls = ["R"] * reds + ["B"] * blues
     pairs = [(a, b) for a in range(total) for b in range(total) if replaced or a != b]
-    wanted = set(paths)
-    counted = Fraction(sum(balls[a] + balls[b] in wanted for a, b in pairs), len(pairs))
+    outcomes = set(paths)
+    counted = Fraction(sum(balls[a] + balls[b] in outcomes for a, b in pairs), len(pairs))
     return d.exercise(
         "statistics",
         9,
@@ -178,14 +178,14 @@ def venn(d: Draft) -> Exercise:
     regions = [(only_a, (-1.4, 0.0)), (both, (0.0, 0.0)), (only_b, (1.4, 0.0)), (neither, (2.8, -1.7))]
 
     # By the circles that each number lies in, as they are shown.
-    def counted(r: Reading, wanted: Callable[[bool, bool], bool]) -> int:
+    def counted(r: Reading, accepts: Callable[[bool, bool], bool]) -> int:
         frame = r.path("frame")
         scale = (frame[1][0] - frame[0][0]) / 6.4
         count = 0
         for value, (x, y) in regions:
             pixel = frame[0][0] + (x + 3.2) * scale, frame[0][1] - (y + 2) * scale
             inside = [math.dist(pixel, r.centre(f"{n}-rim")) < r.radius(f"{n}-rim") for n in ("left", "right")]
-            count += value if wanted(*inside) else 0
+            count += value if accepts(*inside) else 0
         return count
 
     cases: list[tuple[str, str, int, Callable[[bool, bool], bool], str]] = [
@@ -212,7 +212,7 @@ def venn(d: Draft) -> Exercise:
             f"{only_a} + {neither}",
         ),
     ]
-    en, zh, number, wanted, sum_text = d.rng.choice(cases)
+    en, zh, number, accepts, sum_text = d.rng.choice(cases)
     if d.rng.random() < 0.5:
         d.ask(en, zh)
         d.steps.append(f"{sum_text} = {number}")
@@ -221,7 +221,7 @@ def venn(d: Draft) -> Exercise:
             7,
             number,
             wrong=[number - both, number + both, both, total - number, total],
-            measure=lambda r: float(counted(r, wanted)),
+            measure=lambda r: float(counted(r, accepts)),
         )
     answer = Fraction(number, total)
     chance_en = (
@@ -243,7 +243,7 @@ def venn(d: Draft) -> Exercise:
         9,
         answer,
         wrong=[1 - answer, Fraction(number, total - neither), Fraction(both, total), Fraction(only_b, total)],
-        measure=lambda r: counted(r, wanted) / counted(r, lambda p, q: True),
+        measure=lambda r: counted(r, accepts) / counted(r, lambda p, q: True),
     )
 
 
@@ -274,13 +274,13 @@ def spinner(d: Draft) -> Exercise:
         f"{hits} of the {count} sectors count: {hits} ÷ {count} = {show(answer)}",
         f"{count}个扇形中有{hits}个符合：{hits} ÷ {count} = {show(answer)}",
     )
-    wanted = [f for f in range(1, 5) if (f % 2 == 0 if even else f == target)]
+    values = [f for f in range(1, 5) if (f % 2 == 0 if even else f == target)]
     return d.exercise(
         "statistics",
         6,
         answer,
         wrong=[1 - answer, Fraction(1, len(set(faces))), Fraction(1, count), Fraction(hits + 1, count)],
-        measure=lambda r: sum(r.enclosed(name) for f in wanted for name in r.names(f"wedge-{f}-")) / r.enclosed("rim"),
+        measure=lambda r: sum(r.enclosed(name) for f in values for name in r.names(f"wedge-{f}-")) / r.enclosed("rim"),
         tolerance=0.01,
     )
 

@@ -1,4 +1,4 @@
-"""The blocks of infographics: each says its text as Markdown and draws itself as SVG at a width."""
+"""The blocks of infographics: each says its text as Markdown and renders itself as SVG at a width."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from step3vl.pipelines.sources.tables.tables import Table, format_number
 
 
 class Bar(NamedTuple):
-    """A bar that shows a value: where its axis begins, its middle, and how long it is drawn, in units of the image."""
+    """A bar that shows a value: where its axis begins, its middle, and its length, in units of the image."""
 
     x: float
     y: float
@@ -38,16 +38,16 @@ class Canvas:
     bars: list[list[Bar]] = field(default_factory=list)
 
     def text(
-        self, role: str, said: str, x: float, y: float, size: float, *, anchor: str = "start", bold: bool = False,
+        self, role: str, line: str, x: float, y: float, size: float, *, anchor: str = "start", bold: bool = False,
         colour: str = "",
     ) -> None:  # fmt: skip
         """A line of text; `y` is its baseline."""
         weight = ' font-weight="bold"' if bold else ""
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-family="{self.style.font.name}" font-size="{size:.1f}"{weight} '
-            f'text-anchor="{anchor}" fill="{colour or self.style.ink}">{escape(said)}</text>'
+            f'text-anchor="{anchor}" fill="{colour or self.style.ink}">{escape(line)}</text>'
         )
-        self.texts.append((role, said))
+        self.texts.append((role, line))
 
     def box(self, x: float, y: float, width: float, height: float, colour: str, radius: float = 0) -> None:
         """A filled rectangle."""
@@ -79,8 +79,8 @@ class InfographicBlock(Protocol):
     def markdown(self) -> list[str]:
         """Its lines of Markdown."""
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
-        """Draw it with its upper left corner there; returns its height."""
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+        """Render it with its upper left corner there; returns its height."""
 
 
 def fitted(font: FontFamily, text: str, width: float, size: float, least: float = 9, bold: bool = False) -> float:
@@ -135,7 +135,7 @@ class Stats:
     def markdown(self) -> list[str]:
         return [f"## {self.title}", "", *(f"- **{value}** {label}" for label, value in self.rows)]
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
         style = canvas.style
         top = _heading(canvas, self.title, x, y, width)
         columns = min(len(self.rows), 3 if width > 420 else 2)
@@ -171,7 +171,7 @@ class Bars:
     def markdown(self) -> list[str]:
         return [f"## {self.title}", "", self.table.markdown()]
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
         style = canvas.style
         top = _heading(canvas, self.title, x, y, width)
         values = [row[0] for row in self.table.values]
@@ -181,18 +181,18 @@ class Bars:
         room = max(style.font.width(text, size) for text in texts) + 10
         length, step = width - label - room, size * 1.9
         bars = []
-        for number, (name, value, said) in enumerate(zip(self.table.labels, values, texts, strict=True)):
+        for number, (name, value, text) in enumerate(zip(self.table.labels, values, texts, strict=True)):
             middle = top + (number + 0.5) * step
             colour = self.accents[number % len(self.accents)]
             if self.tracks:
                 canvas.box(x + label, middle - size * 0.5, length, size, tint(style.ink, style.background, 0.12))
-            drawn = length * value / max(values)
-            canvas.box(x + label, middle - size * 0.5, drawn, size, colour)
+            bar_length = length * value / max(values)
+            canvas.box(x + label, middle - size * 0.5, bar_length, size, colour)
             fit = fitted(style.font, name, label - 8, size)
             canvas.text("label", name, x + label - 6, middle + size * 0.35, fit, anchor="end")
-            end = length if self.tracks else drawn
-            canvas.text("value_label", said, x + label + end + 6, middle + size * 0.35, size)
-            bars.append(Bar(x + label, middle, drawn, colour, value))
+            end = length if self.tracks else bar_length
+            canvas.text("value_label", text, x + label + end + 6, middle + size * 0.35, size)
+            bars.append(Bar(x + label, middle, bar_length, colour, value))
         canvas.bars.append(bars)
         return top - y + len(values) * step + 6
 
@@ -209,16 +209,16 @@ class Pictograph:
     def markdown(self) -> list[str]:
         return [f"## {self.title}", "", *(f"- {label}: {filled} out of 10" for label, filled in self.rows)]
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
         style = canvas.style
         top = _heading(canvas, self.title, x, y, width)
         side = min(24.0, (width - 8) / 10 - 3)
         for label, filled in self.rows:
-            said = f"{filled} out of 10"
-            room = width - style.font.width(said, style.label_size, bold=True) - 12
+            text = f"{filled} out of 10"
+            room = width - style.font.width(text, style.label_size, bold=True) - 12
             canvas.text("label", label, x, top + style.label_size, fitted(style.font, label, room, style.label_size))
             base, right = top + style.label_size, x + width
-            canvas.text("value_label", said, right, base, style.label_size, anchor="end", bold=True)
+            canvas.text("value_label", text, right, base, style.label_size, anchor="end", bold=True)
             top += style.label_size * 1.5
             for number in range(10):
                 colour = self.accent if number < filled else tint(style.ink, style.background, 0.18)
@@ -238,7 +238,7 @@ class Timeline:
     def markdown(self) -> list[str]:
         return [f"## {self.title}", "", *(f"{n}. **{when}**: {what}" for n, (when, what) in enumerate(self.rows, 1))]
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
         style = canvas.style
         top = _heading(canvas, self.title, x, y, width)
         step = style.label_size * 2.3
@@ -265,7 +265,7 @@ class Ranking:
     def markdown(self) -> list[str]:
         return [f"## {self.title}", "", *(f"{n}. {name} ({value})" for n, (name, value) in enumerate(self.rows, 1))]
 
-    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> float:
+    def render(self, canvas: Canvas, x: float, y: float, width: float) -> float:
         style = canvas.style
         top = _heading(canvas, self.title, x, y, width)
         step = style.label_size * 2.2

@@ -117,7 +117,7 @@ class InfographicMaker:
         unit = table.measure.partition(" (")[2].removesuffix(")")
         unit = unit if len(unit) <= 8 else ""
         values = [row[0] for row in table.values]
-        said = [(label, value_text(value, unit)) for label, value in zip(table.labels, values, strict=True)]
+        items = [(label, value_text(value, unit)) for label, value in zip(table.labels, values, strict=True)]
         title = table.full_title()
         kinds = ["stats", "ranking"]
         if min(values) >= 0 and max(values) > 0:
@@ -130,15 +130,15 @@ class InfographicMaker:
         kind = rng.choice(kinds)
         names = rng.sample(sorted(self._icons), min(len(self._icons), 3)) if rng.random() < 0.7 else []
         if kind == "stats":
-            return Stats(title, said[:6], [self._icons[name] for name in names], rng.random() < 0.6, accents)
+            return Stats(title, items[:6], [self._icons[name] for name in names], rng.random() < 0.6, accents)
         if kind == "bars":
             return Bars(title, table, unit, accents, rng.random() < 0.4)
         if kind == "timeline":
-            return Timeline(title, said, rng.choice(accents))
+            return Timeline(title, items, rng.choice(accents))
         if kind == "pictograph":
             shares = [(label, rng.randint(1, 9)) for label in table.labels[:4]]
             return Pictograph(_SHARES[icon], shares, self._icons[icon], rng.choice(accents))
-        order = sorted(zip(values, said, strict=True), key=lambda item: -item[0])
+        order = sorted(zip(values, items, strict=True), key=lambda item: -item[0])
         return Ranking(title, [row for _, row in order], rng.choice(accents))
 
     def _figure(self, canvas: Canvas, svg: str, zoom: float, style: ChartStyle) -> Figure:
@@ -224,7 +224,7 @@ def _page(
     for column in range(columns):
         y = top
         for block in blocks[column * per_column : (column + 1) * per_column]:
-            y += block.draw(canvas, _MARGIN + column * (cell + _MARGIN), y, cell) + 20
+            y += block.render(canvas, _MARGIN + column * (cell + _MARGIN), y, cell) + 20
         bottom = max(bottom, y)
     if footer:
         canvas.text("footer", footer, _MARGIN, bottom + 4, fitted(style.font, footer, width - 2 * _MARGIN, 11))

@@ -162,10 +162,10 @@ class PageStyle:
         Raises:
             Uncovered: No face has all its characters.
         """
-        wanted = face or self.body
-        if not wanted.covers(text):
-            wanted = self._substitute(text)
-        return Pen(wanted, max(6, round(self.size * size)), colour or self.ink, leading or self.leading)
+        typeface = face or self.body
+        if not typeface.covers(text):
+            typeface = self._substitute(text)
+        return Pen(typeface, max(6, round(self.size * size)), colour or self.ink, leading or self.leading)
 
     def _substitute(self, text: str) -> Typeface:
         for face in (*self._substitutes.values(), self.body, self.heading):

@@ -86,9 +86,9 @@ def surface(size: Size, rng: random.Random) -> Pixels:
     colour = np.array([rng.randint(30, 210) for _ in range(3)], np.int16)
     if kind == "wood":
         colour = np.array((rng.randint(90, 190), rng.randint(60, 130), rng.randint(30, 90)), np.int16)
-        stretched = clouds((size[0], size[1]), size[0] / 3, rng)
+        grain = clouds((size[0], size[1]), size[0] / 3, rng)
         fibres = cv2.resize(noise((max(2, size[0] // 64), size[1]), rng).astype(np.int16), size)
-        texture = (stretched.astype(np.int16) - 128) // 4 + fibres // 4
+        texture = (grain.astype(np.int16) - 128) // 4 + fibres // 4
     elif kind == "cloth":
         weave = np.add.outer(np.arange(size[1]) % 4 // 2, np.arange(size[0]) % 4 // 2) % 2
         texture = (weave * rng.randint(6, 16)).astype(np.int16) + noise(size, rng) // 8

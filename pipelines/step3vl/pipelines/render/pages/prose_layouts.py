@@ -89,8 +89,8 @@ def _illustration(sheet: Sheet, copy: Copy, style: PageStyle, rng: random.Random
         return y
     size = max(1, int(width)), max(1, int(height))
     first, second = ((rng.randint(60, 230), rng.randint(60, 230), rng.randint(60, 230)) for _ in range(2))
-    picture = gradient(size, first, second, vertical=rng.random() < 0.5)
-    sheet.paste(picture, x, y)
+    fill = gradient(size, first, second, vertical=rng.random() < 0.5)
+    sheet.paste(fill, x, y)
     number = f"{copy.words['figure']} {rng.randint(1, 30)}"
     caption = f"{number}. {copy.phrase(60)}".rstrip(". ")
     pen = style.pen(caption, 0.85)

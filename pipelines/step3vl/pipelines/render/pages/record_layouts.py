@@ -226,7 +226,7 @@ def form(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> Sheet:
         start, end = (x, x + column - style.size) if above else (x + share, x + column - style.size)
         value_pen = style.pen(value, 1.15, face, colour, 1.3)
         value = _shortened(value, value_pen, end - start - style.size * 0.6)
-        shown = f"{label}:" if look == "colon" or rng.random() < 0.3 else label
+        caption = f"{label}:" if look == "colon" or rng.random() < 0.3 else label
         value_line = baseline + style.size * 1.55 if above else baseline
         if look == "line":
             sheet.rule(start, value_line + style.size * 0.35, end, value_line + style.size * 0.35, (90, 90, 90))
@@ -244,7 +244,7 @@ def form(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> Sheet:
             baseline = value_line = y + step / 2 + style.size * 0.35
             x, start = x + style.size * 0.4, start + style.size * 0.4
         block = sheet.block("row")
-        sheet.write(block, shown, pen, x, baseline)
+        sheet.write(block, caption, pen, x, baseline)
         if value:
             sheet.write(block, value, value_pen, start + style.size * 0.3, value_line, new_row=above)
             sheet.fields.append(Field(label, value))

@@ -70,7 +70,7 @@ class Typeface:
         return alike * 2 >= len(_CASES)
 
     def _outline(self, letter: str) -> npt.NDArray[np.float32]:
-        """A letter's ink stretched to a square, 0..1."""
+        """A letter's ink scaled to a square, 0..1."""
         font = self.at(48)
         left, top, right, bottom = font.getbbox(letter)
         canvas = PILImage.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))

@@ -143,13 +143,13 @@ def _assign(
     for part in layout.parts:
         linear = _width(part, aspects, frame.gap)
         if isinstance(layout, Row):
-            own = linear.slope * height + linear.offset
-            _assign(part, aspects, frame, (x, y, own, height), edges)
-            x += own + frame.gap
+            part_width = linear.slope * height + linear.offset
+            _assign(part, aspects, frame, (x, y, part_width, height), edges)
+            x += part_width + frame.gap
         else:
-            own = (width - linear.offset) / linear.slope
-            _assign(part, aspects, frame, (x, y, width, own), edges)
-            y += own + frame.gap
+            part_height = (width - linear.offset) / linear.slope
+            _assign(part, aspects, frame, (x, y, width, part_height), edges)
+            y += part_height + frame.gap
 
 
 def choose_frame(longest: int, rng: random.Random, plain: Sequence[Colour] = ()) -> Frame:
@@ -184,7 +184,7 @@ def _background(rng: random.Random) -> Colour:
 
 
 def _distance(first: Colour, second: Colour) -> int:
-    return max(abs(one - other) for one, other in zip(first, second, strict=True))
+    return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
 def plain_border(image: PILImage.Image) -> Colour | None:
@@ -213,12 +213,12 @@ def compose_mosaic(
         frame: What is around and between them.
     """
     canvas = PILImage.new("RGB", size, frame.background)
-    draw = ImageDraw.Draw(canvas)
+    pen = ImageDraw.Draw(canvas)
     for image, box in zip(images, boxes, strict=True):
         x1, y1, x2, y2 = (int(edge) for edge in (box.x1, box.y1, box.x2, box.y2))
         if frame.line:
             outer = (x1 - frame.line, y1 - frame.line, x2 + frame.line - 1, y2 + frame.line - 1)
-            draw.rectangle(outer, outline=frame.line_colour, width=frame.line)
+            pen.rectangle(outer, outline=frame.line_colour, width=frame.line)
         canvas.paste(image.resize((x2 - x1, y2 - y1), PILImage.Resampling.LANCZOS), (x1, y1))
     return canvas
 
@@ -232,8 +232,8 @@ def differences(mosaic: PILImage.Image, images: Sequence[PILImage.Image], box: B
         box: In pixels.
     """
     cut = mosaic.crop((int(box.x1), int(box.y1), int(box.x2), int(box.y2)))
-    shown = _thumbnail(cut)
-    return [float(np.abs(shown - _thumbnail(image)).mean()) for image in images]
+    thumbnail = _thumbnail(cut)
+    return [float(np.abs(thumbnail - _thumbnail(image)).mean()) for image in images]
 
 
 def _thumbnail(image: PILImage.Image) -> np.ndarray:
@@ -263,8 +263,8 @@ def edge_contrast(mosaic: PILImage.Image, box: tuple[int, int, int, int]) -> lis
         near, around = _NEAR, _AROUND
         at = round(edge) - 1
         if near + 1 < at < len(steps) - near - 2:
-            own = steps[at - near : at + near + 1].max()
+            step = steps[at - near : at + near + 1].max()
             others = np.median(steps[max(at - around, 0) : at + around + 1])
-            if own >= _FLAT and others <= _TEXTURE:
-                ratios.append(float(own / max(others, 0.5)))
+            if step >= _FLAT and others <= _TEXTURE:
+                ratios.append(float(step / max(others, 0.5)))
     return ratios

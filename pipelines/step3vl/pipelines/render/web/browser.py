@@ -240,19 +240,19 @@ class BrowserRenderer:
         characters = "".join(sorted(set(page.html)))
         if missing := self._page.evaluate(_FILL, [page.css, page.html, list(page.families), characters]):
             raise InfrastructureError(f"Chromium did not load the fonts {missing}")
-        found = self._page.evaluate(_MEASURE, _ATTRIBUTE)
-        needed = found["width"] if page.fit else width + found["over"]
+        measures = self._page.evaluate(_MEASURE, _ATTRIBUTE)
+        needed = measures["width"] if page.fit else width + measures["over"]
         if needed != width and needed <= widest:
             width = needed
             self._resize(width, _HEIGHT, page.scale)
-            found = self._page.evaluate(_MEASURE, _ATTRIBUTE)
-        if found["over"]:
+            measures = self._page.evaluate(_MEASURE, _ATTRIBUTE)
+        if measures["over"]:
             raise Dropped("page_too_wide")
-        height = found["height"]
+        height = measures["height"]
         if height * page.scale > max_side:
             raise Dropped("page_too_high")
         if any(left < 0 or top < 0 or right > width + 1 or bottom > height + 1
-               for _, left, top, right, bottom, *_ in found["boxes"]):  # fmt: skip
+               for _, left, top, right, bottom, *_ in measures["boxes"]):  # fmt: skip
             raise Dropped("page_cut_off")
         self._resize(width, height, page.scale)
         shot = self._devtools.send("Page.captureScreenshot", {"format": "png"})
@@ -260,9 +260,9 @@ class BrowserRenderer:
         size = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
         elements = tuple(
             PlacedElement(name, scaled((x1, y1, x2, y2), page.scale), scaled((u1, v1, u2, v2), page.scale))
-            for name, x1, y1, x2, y2, u1, v1, u2, v2 in found["boxes"]
+            for name, x1, y1, x2, y2, u1, v1, u2, v2 in measures["boxes"]
         )
-        return WebPageImage(png, size, found["text"], found["html"], elements)
+        return WebPageImage(png, size, measures["text"], measures["html"], elements)
 
     def _resize(self, width: int, height: int, scale: float) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}

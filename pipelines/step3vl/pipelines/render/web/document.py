@@ -183,19 +183,19 @@ def _marked(root: Element) -> str:
     return "".join(etree.tostring(block, method="html", encoding="unicode", with_tail=False) for block in copy)
 
 
-def _prove(root: Element, html: str, shown: str, text: str) -> None:
+def _prove(root: Element, html: str, page: str, text: str) -> None:
     """Raise Dropped unless parsers and the page agree with the tree.
 
     Args:
         root: What was rendered.
         html: Its code.
-        shown: The HTML of the page as the browser understood it.
+        page: The HTML of the page as the browser understood it.
         text: What the page shows.
     """
     expected = canonical(root)
     if canonical(parse_markup(html)) != expected:
         raise Dropped("html_differs")
-    understood = lxml.html.fromstring(shown)
+    understood = lxml.html.fromstring(page)
     if _marked_form(understood) != _marked_form(lxml.html.fromstring(f"<main>{_marked(root)}</main>")):
         raise Dropped("browser_differs")
     if "".join(text.split()) != visible_text(root):

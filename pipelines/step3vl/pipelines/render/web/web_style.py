@@ -65,15 +65,15 @@ def pick_fonts(families: Sequence[FontFamily], text: str, code: str, rng: random
     Raises:
         Dropped: No two of the fonts have all characters.
     """
-    wanted = "".join(sorted({c for c in text if not c.isspace()}))
-    ascii_only = "".join(c for c in wanted if c.isascii())
+    characters = "".join(sorted({c for c in text if not c.isspace()}))
+    ascii_only = "".join(c for c in characters if c.isascii())
     alike = [family for family in families if not is_mono(family)]
     first = [family for family in alike if family.covers(ascii_only)]
-    whole = [family for family in first if family.covers(wanted)]
+    whole = [family for family in first if family.covers(characters)]
     if whole:
         chosen = [rng.choice(whole)]
     else:
-        pairs = [(a, b) for a in first for b in alike if a is not b and b.covers(_lacking(a, wanted))]
+        pairs = [(a, b) for a in first for b in alike if a is not b and b.covers(_lacking(a, characters))]
         if not pairs:
             raise Dropped("no_font_has_all_characters")
         chosen = list(rng.choice(pairs))

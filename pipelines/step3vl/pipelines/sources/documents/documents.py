@@ -166,8 +166,8 @@ def _latex_pieces(text: str, uri: str, licence: str) -> Iterator[DocumentPiece]:
     document = read_latex(text)
     if not document.tables and not document.formulas:
         raise Dropped(document.removed.most_common(1)[0][0] if document.removed else "nothing_to_show")
-    found: tuple[tuple[Kind, list[str]], ...] = (("table", document.tables), ("formula", document.formulas))
-    for kind, codes in found:
+    snippets: tuple[tuple[Kind, list[str]], ...] = (("table", document.tables), ("formula", document.formulas))
+    for kind, codes in snippets:
         for start in range(0, len(codes), _SNIPPETS):
             batch = tuple(codes[start : start + _SNIPPETS])
             yield DocumentPiece(

@@ -81,12 +81,12 @@ def render_page(path: Path, number: int, dpi: int) -> RenderedPage:
 
 
 def _without_text(page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage, scale: float) -> PILImage.Image:
-    """The page once its text objects, also those in forms that it draws, are made invisible."""
+    """The page once its text objects, also those in forms that it contains, are made invisible."""
     for index in range(text.count_chars()):
-        shown = pypdfium2.raw.FPDFText_GetTextObject(text.raw, index)
-        if shown:
-            pypdfium2.raw.FPDFTextObj_SetTextRenderMode(shown, pypdfium2.raw.FPDF_TEXTRENDERMODE_INVISIBLE)
-    return page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+        text_object = pypdfium2.raw.FPDFText_GetTextObject(text.raw, index)
+        if text_object:
+            pypdfium2.raw.FPDFTextObj_SetTextRenderMode(text_object, pypdfium2.raw.FPDF_TEXTRENDERMODE_INVISIBLE)
+    return page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")  # words: pypdfium2's keyword
 
 
 @contextmanager

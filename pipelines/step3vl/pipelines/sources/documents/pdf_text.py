@@ -23,7 +23,7 @@ _HYPHENS = {0x02: "-", 0xFFFE: "-", 0xAD: "-"}
 UNNAMED = "\ufffd"
 """A character that the file shows and does not name."""
 _CHARACTERS = {**_LIGATURES, **_HYPHENS}
-_VALUES = (pdfium.FPDF_FORMFIELD_TEXTFIELD, pdfium.FPDF_FORMFIELD_COMBOBOX)  # fields whose value is drawn as text
+_VALUES = (pdfium.FPDF_FORMFIELD_TEXTFIELD, pdfium.FPDF_FORMFIELD_COMBOBOX)  # fields whose value is rendered as text
 
 
 class PageWord(Config):

@@ -87,12 +87,12 @@ def _question(element: lxml.html.HtmlElement, file: InputFile) -> ExamQuestion:
 def _taken(element: lxml.html.HtmlElement, names: tuple[str, ...], images: list[Image], file: InputFile) -> str:
     """The text of the first element of one of the classes, which is taken out of the question."""
     for name in names:
-        found = element.xpath(f".//*[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]")
-        if found:
-            for summary in found[0].xpath(".//summary"):
+        matches = element.xpath(f".//*[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]")
+        if matches:
+            for summary in matches[0].xpath(".//summary"):
                 summary.drop_tree()
-            text = _LABEL.sub("", _read(found[0], images, file))
-            found[0].drop_tree()
+            text = _LABEL.sub("", _read(matches[0], images, file))
+            matches[0].drop_tree()
             return text
     return ""
 

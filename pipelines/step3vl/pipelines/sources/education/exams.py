@@ -201,17 +201,17 @@ def _is_labelled(options: list[str]) -> bool:
 
 def split_inline(text: str) -> tuple[str, tuple[str, ...]]:
     """A question and the options that stand in its text, `A. ... B. ... C. ...`; the text alone without them."""
-    found: list[re.Match[str]] = []
+    matches: list[re.Match[str]] = []
     for match in _INLINE.finditer(text):
         if match[1] == "A":
-            found = [match]
-        elif found and match[1] == _LABELS[len(found)]:
-            found.append(match)
-    if len(found) < 3:
+            matches = [match]
+        elif matches and match[1] == _LABELS[len(matches)]:
+            matches.append(match)
+    if len(matches) < 3:
         return text, ()
-    ends = [*(match.start() for match in found[1:]), len(text)]
-    options = tuple(text[match.end() : end].strip() for match, end in zip(found, ends, strict=True))
-    stem = text[: found[0].start()].rstrip("(（ \n\t")
+    ends = [*(match.start() for match in matches[1:]), len(text)]
+    options = tuple(text[match.end() : end].strip() for match, end in zip(matches, ends, strict=True))
+    stem = text[: matches[0].start()].rstrip("(（ \n\t")
     return (stem, options) if stem and all(options) else (text, ())
 
 

@@ -42,7 +42,8 @@ _UNWANTED = re.compile(
     r"\\(?:include|includegraphics|input|write|openin|openout|read|special|catcode|csname|newcommand|def|let|newif|verb"
     r"|footnote|footnotemark|footnotetext|marginpar|tikz|psfig|epsf|rotatebox|resizebox|scalebox|adjustbox|shipout|output"
     r"|directlua|pdf[a-z]+|hyper[a-z]+|href|url|phantom|hphantom|vphantom|color|textcolor|gdef|edef|xdef|item|tag|intertext"
-    r"|caption|begin\{(?:tikzpicture|picture|minipage|figure|table|itemize|enumerate|multline|pspicture|lstlisting)\*?\})"
+    r"|caption|begin\{(?:tikzpicture|picture"  # words: a LaTeX environment
+    r"|minipage|figure|table|itemize|enumerate|multline|pspicture|lstlisting)\*?\})"
     r"(?![a-zA-Z])|@[a-zA-Z]+(?=\\)|\\begin\{tabular.*\\begin\{tabular|\x00|\^\^",
     re.DOTALL,
 )
@@ -85,7 +86,7 @@ def read_latex(text: str) -> LatexDocument:
     labels = {name: str(number) for number, name in enumerate(dict.fromkeys(_LABEL.findall(text)), 1)}
     keys = [key.strip() for match in _CITE.finditer(text) for key in match[2].split(",")]
     cited = {key: str(number) for number, key in enumerate(dict.fromkeys(keys), 1)}
-    found: dict[str, list[str]] = {"table": [], "formula": []}
+    snippets: dict[str, list[str]] = {"table": [], "formula": []}
     for kind, code in [*(("table", t) for t in _tables(text, removed)), *(("formula", f) for f in _formulas(text))]:
         reason, snippet = _resolve(code, macros, labels, cited)
         if not reason:
@@ -94,8 +95,8 @@ def read_latex(text: str) -> LatexDocument:
         if reason:
             removed[reason] += 1
         else:
-            found[kind].append(snippet)
-    return LatexDocument(list(dict.fromkeys(found["table"])), list(dict.fromkeys(found["formula"])), removed)
+            snippets[kind].append(snippet)
+    return LatexDocument(list(dict.fromkeys(snippets["table"])), list(dict.fromkeys(snippets["formula"])), removed)
 
 
 def _without_verbatim(text: str) -> str:
@@ -187,8 +188,8 @@ def _resolve(code: str, macros: dict[str, Macro], labels: dict[str, str], cited:
     code = _INVISIBLE.sub("", code)
     if "??" in code:
         return "reference_without_label", ""
-    if found := _UNWANTED.search(code):
-        name = _NAMED.match(found[0])
+    if unwanted := _UNWANTED.search(code):
+        name = _NAMED.match(unwanted[0])
         return f"uses_{name[1]}" if name else "unwanted_code", ""
     return "", code
 

@@ -129,8 +129,8 @@ def columns_of(schema: pa.Schema) -> Columns:
     by_name = {name.lower(): name for name in schema.names}
 
     def first(names: Sequence[str], accepts: Any) -> str:
-        found = (by_name[name] for name in names if name in by_name)
-        return next((name for name in found if accepts(schema.field(name).type)), "")
+        matches = (by_name[name] for name in names if name in by_name)
+        return next((name for name in matches if accepts(schema.field(name).type)), "")
 
     columns = Columns(
         url=first(_URLS, _is_text),

@@ -50,13 +50,13 @@ class FetchCache:
         Raises:
             InfrastructureError: The store does not answer, a kept table is damaged, or this machine is offline.
         """
-        wanted = sorted(set(urls))
-        results = self._kept(wanted, self._config.attempt)
+        unique_urls = sorted(set(urls))
+        results = self._kept(unique_urls, self._config.attempt)
         if results is None:
-            before = self._before(wanted)
-            missing = [url for url in wanted if url not in before or before[url].is_transient]
+            before = self._before(unique_urls)
+            missing = [url for url in unique_urls if url not in before or before[url].is_transient]
             results = {**before, **dict(zip(missing, self._fetcher.fetch(missing), strict=True))}
-            results = self._keep(wanted, results)
+            results = self._keep(unique_urls, results)
         return [results[url] for url in urls]
 
     def _before(self, urls: Sequence[str]) -> dict[str, Fetched]:

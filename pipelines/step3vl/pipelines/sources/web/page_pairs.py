@@ -10,7 +10,8 @@ from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode
 _READ = ("paragraph", "item")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9À-ÞΑ-ΩА-Я])|(?<=[。！？])")
 _BOILERPLATE = re.compile(
-    r"^(?:an? )?(?:image|img|photo|picture|pic|figure|fig|screenshot|thumbnail|thumb|banner|untitled|undefined|null|"
+    r"^(?:an? )?(?:image|img|photo|picture"  # words: alternative texts of pages
+    r"|pic|figure|fig|screenshot|thumbnail|thumb|banner|untitled|undefined|null|"
     r"none|n/?a|alt|icon|logo|avatar|loading|placeholder|default|image description|click to (?:enlarge|view|zoom).*|"
     r"view (?:larger|full size).*|enlarge(?: image)?|featured image.*|read more.*|see more.*|share.*|advert\w*|"
     r"图片?|图像|照片|配图|插图|题图|封面|缩略图|点击(?:查看|放大).*|(?:图片)?加载中.*)?[\s\d.:#()_-]*$",
