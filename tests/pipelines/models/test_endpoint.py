@@ -136,7 +136,7 @@ def test_a_response_that_arrives_byte_by_byte_ends_at_the_time_limit(make: Make,
     assert time.monotonic() - started < 3
 
 
-@pytest.mark.parametrize("value", ["7", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("value", ["7", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_the_server_says_how_long_to_wait(make: Make, chat_server: Any, value: str) -> None:
     pauses: list[float] = []
     chat_server.script = [chat_server.refuse(429, Retry_After=value)]
