@@ -100,7 +100,7 @@ docs-serve: setup ## serve the documentation on this machine, rebuilt at every c
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 lock: ## write requirements.lock from what .venv holds (after `make setup LOCK=` and a passed `make test`)
-	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' | grep -vE '^(nvidia-|triton|pip|setuptools|wheel)' > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' | grep -vE '^(nvidia-|triton|pip|setuptools|wheel|rapid.(layout|orientation|table))' > requirements.lock
 
 bench: setup ## time our parts beside their peers, as ratios
 	$(BIN)/python tests/benchmarks/run.py
