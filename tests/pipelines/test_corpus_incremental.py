@@ -3,14 +3,12 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image as PILImage
 
 from step3vl.data.dataset import Dataset
@@ -303,19 +301,9 @@ def test_two_builds_do_not_work_in_one_root(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bucket() -> Any:
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "s"}
-    import s3fs
-
-    urlopen(
-        Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-    ).close()  # what other tests left in this process
-    s3fs.S3FileSystem(**options).mkdir("corpus")
-    yield options
-    server.stop()
+def bucket(s3_server: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    with s3_server("corpus") as options:
+        yield options
 
 
 def test_inputs_root_and_dataset_may_all_be_urls(

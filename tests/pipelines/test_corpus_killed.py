@@ -11,15 +11,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fsspec
 import psutil
 import pytest
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.dataset import MANIFEST, Dataset
 from step3vl.data.errors import UserError
@@ -129,23 +127,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def faulty_s3() -> Iterator[StoreConfig]:
+def faulty_s3(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
     """How an S3 server with a bucket `corpus` is reached, through a proxy that treats one request in ten badly."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    direct = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
-    fsspec.filesystem("s3", **direct).mkdir("corpus")
-    proxy = subprocess.Popen(
-        [sys.executable, str(HERE / "cluster/fault_proxy.py"), host, f"{host}:{port}"], stdout=subprocess.PIPE
-    )
-    assert proxy.stdout
-    client = {"endpoint_url": f"http://{host}:{int(proxy.stdout.readline())}"}
-    retries = {"retries": {"total_max_attempts": 1}}  # so that it is the package that retries
-    yield StoreConfig(options={**direct, "client_kwargs": client, "config_kwargs": retries}, backoff=0.1)
-    proxy.kill()
-    proxy.wait()
-    server.stop()
+    with s3_server("corpus") as direct:
+        address = direct["client_kwargs"]["endpoint_url"].removeprefix("http://")
+        host = address.partition(":")[0]
+        proxy = subprocess.Popen(
+            [sys.executable, str(HERE / "cluster/fault_proxy.py"), host, address], stdout=subprocess.PIPE
+        )
+        assert proxy.stdout
+        client = {"endpoint_url": f"http://{host}:{int(proxy.stdout.readline())}"}
+        retries = {"retries": {"total_max_attempts": 1}}  # so that it is the package that retries
+        yield StoreConfig(options={**direct, "client_kwargs": client, "config_kwargs": retries}, backoff=0.1)
+        proxy.kill()
+        proxy.wait()
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.errors import UserError
 from step3vl.data.storage import StoreConfig
@@ -153,17 +151,10 @@ def test_numbers_are_short(number: float, text: str) -> None:
 
 
 @pytest.fixture
-def s3() -> Iterator[StoreConfig]:
+def s3(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
     """How an S3 server with a bucket `corpus` is reached."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    store = StoreConfig(
-        options={"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
-    )
-    fsspec.filesystem("s3", **store.options).mkdir("corpus")
-    yield store
-    server.stop()
+    with s3_server("corpus") as options:
+        yield StoreConfig(options=options)
 
 
 def requests_until_the_commit(lines: list[str]) -> int:

@@ -2,29 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.storage.store import Store
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 
 @pytest.fixture(scope="package")
-def bucket() -> Iterator[StoreConfig]:
+def bucket(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
     """How to reach an S3 server with a bucket `shelf`."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    config = StoreConfig(
-        options={"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}},
-        attempts=3,
-        backoff=0.01,
-    )
-    fsspec.filesystem("s3", **config.options).mkdir("shelf")
-    yield config
-    server.stop()
+    with s3_server("shelf") as options:
+        yield StoreConfig(options=options, attempts=3, backoff=0.01)
 
 
 @pytest.fixture

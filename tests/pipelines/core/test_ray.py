@@ -8,15 +8,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import psutil
 import pytest
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.dataset import Ledger, LedgerStep
 from step3vl.data.errors import InfrastructureError, UserError
@@ -76,16 +74,10 @@ def cluster(plugin: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[StoreConfig]:
+def s3(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
     """How an S3 server with a bucket `marks` is reached."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = {"endpoint_url": f"http://{host}:{port}"}
-    store = StoreConfig(options={"key": "k", "secret": "s", "client_kwargs": client}, backoff=0.01)
-    fsspec.filesystem("s3", **store.options).mkdir("marks")
-    yield store
-    server.stop()
+    with s3_server("marks") as options:
+        yield StoreConfig(options=options, backoff=0.01)
 
 
 class Marks:

@@ -13,7 +13,6 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from xxhash import xxh3_64_intdigest
 
 from step3vl.data.dataset import LedgerStep
@@ -348,16 +347,10 @@ def test_a_file_that_changed_after_it_was_listed_ends_the_fragment(cards: Any, r
 
 
 @pytest.fixture
-def s3() -> Iterator[StoreConfig]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = {"endpoint_url": f"http://{host}:{port}"}
-    config = StoreConfig(options={"key": "k", "secret": "s", "client_kwargs": endpoint}, attempts=3, backoff=0.01)
-    fsspec.filesystem("s3", **config.options).mkdir("cards-bucket")
-    yield config
-    use_store(DEFAULT_STORE)
-    server.stop()
+def s3(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
+    with s3_server("cards-bucket") as options:
+        yield StoreConfig(options=options, attempts=3, backoff=0.01)
+        use_store(DEFAULT_STORE)
 
 
 def test_a_root_and_inputs_in_a_store_give_the_same_bytes(cards: Any, s3: StoreConfig, tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import s3fs
-from moto.server import ThreadedMotoServer
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.storage import Store, StoreConfig
@@ -144,16 +142,9 @@ def test_listing_often_costs_little(tmp_path: Path, commit: Callable, monkeypatc
     assert len(calls) <= 3
 
 
-def test_a_bucket_is_watched_like_a_folder(result: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_is_watched_like_a_folder(result: Callable, s3_server: Callable) -> None:
     """Records are read concurrently, and the page lies beside them."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        options = {"endpoint_url": f"http://{host}:{port}"}
-        s3fs.S3FileSystem(**options).mkdir("corpora")
+    with s3_server("corpora") as options:
         config, root = StoreConfig(options=options), "s3://corpora/tiny/.staging"
         store = Store(root, config)
         for number in range(20):
@@ -162,6 +153,4 @@ def test_a_bucket_is_watched_like_a_folder(result: Callable, monkeypatch: pytest
         with watch_build("tiny", root, [ProgressPage(root, config)], config) as watch:
             watch.segment_started("icons.build", "icons/build", 20)
         page = store.read_all("progress.html").decode()
-    finally:
-        server.stop()
     assert "20 / 20" in page and "5,000" in page and "ValueError" in page
