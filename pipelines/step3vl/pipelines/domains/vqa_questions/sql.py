@@ -22,14 +22,11 @@ class TableSql:
         ]
         self._connection.executemany(f"INSERT INTO t VALUES ({', '.join('?' * (len(names) + 1))})", rows)
 
-    def close(self) -> None:
-        self._connection.close()
-
     def expect(
         self, answer: Decimal | str, query: str, column: int = 0, *arguments: str | Decimal, scaled: bool = True
     ) -> None:
         """Check an answer by a query. Raises ValueError when the two differ."""
-        bound = [int(value * self._scale) if isinstance(value, Decimal) else value for value in arguments]
+        bound = [self._scaled(value) if isinstance(value, Decimal) else value for value in arguments]
         (result,) = self._connection.execute(query.format(c=f"c{column}"), bound).fetchone()
         if isinstance(answer, Decimal):
             right = result is not None and Decimal(result) == answer * (self._scale if scaled else 1)
@@ -37,6 +34,11 @@ class TableSql:
             right = result == answer
         if not right:
             raise ValueError(f"the answer is {answer}, and by SQL {result}: {query}")
+
+    def _scaled(self, number: Decimal) -> int | float:
+        """A number in units of the table; one with more decimal places than any of it lies between two."""
+        scaled = number * self._scale
+        return int(scaled) if scaled == int(scaled) else float(scaled)
 
     def expect_series(self, name: str, row: int, columns: list[int]) -> None:
         """Check which of several series is highest in a row. Raises ValueError when it is another."""
