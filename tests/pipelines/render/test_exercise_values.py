@@ -10,7 +10,7 @@ from step3vl.data.sample import MathTruth, NumberTruth
 from step3vl.grading import grade_answer
 from step3vl.grading.math import compare
 from step3vl.pipelines.render.exercises.exercise import plausible
-from step3vl.pipelines.render.exercises.exercise_values import latex, rounded, show, to_number
+from step3vl.pipelines.render.exercises.exercise_values import bracket, latex, rounded, show, show_root, to_number
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ from step3vl.pipelines.render.exercises.exercise_values import latex, rounded, s
 )
 def test_values_are_written_as_people_do(value: object, unit: str, text: str) -> None:
     assert show(value, unit) == text  # type: ignore[arg-type]
+
+
+def test_a_root_is_simplified_where_it_can_be() -> None:
+    assert [show_root(square) for square in (25, 8, 7)] == ["√25 = 5", "√8 = 2√2", "√7"]
+
+
+def test_negative_operands_stand_in_brackets() -> None:
+    assert [bracket(number) for number in (-3, 0, 3)] == ["(−3)", "0", "3"]
 
 
 @given(st.fractions(min_value=-1000, max_value=1000, max_denominator=400))

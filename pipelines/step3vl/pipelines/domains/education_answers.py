@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 from step3vl.data.sample import MathTruth, NumberTruth, OptionTruth, TextTruth, Truth
 from step3vl.grading import grade_answer
 from step3vl.grading.math import compare
-from step3vl.pipelines.render.exercises.exercise import Exercise, Language, say
+from step3vl.pipelines.core.phrasings import Language, paragraph
+from step3vl.pipelines.render.exercises.exercise import Exercise, say
 from step3vl.pipelines.render.exercises.exercise_values import (
     Value,
     is_decimal,
@@ -140,7 +141,7 @@ def statement(exercise: Exercise) -> str:
     if exercise.digits is None:
         return exercise.question
     rounding = (_ROUND_EN if exercise.language == "en" else _ROUND_ZH)[exercise.digits]
-    return exercise.question + (" " if exercise.language == "en" else "") + rounding
+    return paragraph(exercise.language, exercise.question, rounding)
 
 
 def pose(exercise: Exercise, form: Form, with_steps: bool, rng: random.Random) -> Posed:
@@ -161,7 +162,7 @@ def pose(exercise: Exercise, form: Form, with_steps: bool, rng: random.Random) -
         options, correct = shuffled_options(exercise, rng)
         truth: Truth = OptionTruth(option=options[correct], options=tuple(options))
         lines = [
-            _line(question, instruction(form, with_steps, language, rng), language),
+            paragraph(language, question, instruction(form, with_steps, language, rng)),
             *styled_options(options, rng),
         ]
         plain = _LABELS[correct] if rng.random() < 0.6 or with_steps else options[correct]
@@ -169,7 +170,7 @@ def pose(exercise: Exercise, form: Form, with_steps: bool, rng: random.Random) -
         wrong = [_LABELS[i] for i in range(len(options)) if i != correct]
     else:
         result = Posed(
-            _line(question, instruction(form, with_steps, language, rng), language),
+            paragraph(language, question, instruction(form, with_steps, language, rng)),
             answer_text(exercise, final_text(exercise), with_steps, rng),
             truth_of(exercise),
         )
@@ -180,10 +181,6 @@ def pose(exercise: Exercise, form: Form, with_steps: bool, rng: random.Random) -
         ]
     check_grades(result, wrong)
     return result
-
-
-def _line(question: str, request: str, language: Language) -> str:
-    return question + (" " if language == "en" and request else "") + request
 
 
 def shuffled_options(exercise: Exercise, rng: random.Random) -> tuple[list[str], int]:

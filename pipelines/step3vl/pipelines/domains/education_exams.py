@@ -33,9 +33,10 @@ from step3vl.grading.extraction import phrased_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
 from step3vl.pipelines.core.inputs import InputFile
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.education_answers import instruction, styled_options
-from step3vl.pipelines.render.exercises.exercise import Language, say
+from step3vl.pipelines.render.exercises.exercise import say
 from step3vl.pipelines.sources.education.exam_html import read_exam_page
 from step3vl.pipelines.sources.education.exams import ExamQuestion, read_exam
 
@@ -119,12 +120,12 @@ class BuildExams:
         self._check(question)
         language: Language = "zh" if _CHINESE.search(question.text) else "en"
         options, correct = self._ordered(question, rng)
-        truth = _truth(options, correct, question.answer)
+        labelled = [f"{label}. {option}" for label, option in zip(_LABELS, options, strict=False)]
+        truth = _truth(labelled, correct, question.answer)
         with_steps = bool(question.solution) and rng.random() < entry.solutions
         if question.solution and _contradicts(truth, question.solution, options == list(question.options)):
             raise Dropped("solution_disagrees")
         final = "".join(_LABELS[i] for i in correct) if options else question.answer
-        labelled = [f"{label}. {option}" for label, option in zip(_LABELS, options, strict=False)]
         request = instruction("choice" if options else "free", with_steps, language, rng, several=len(correct) > 1)
         lines = [question.text, *styled_options(labelled, rng)]
         asked = "\n".join(lines) + ("\n" + request if request else "")
@@ -185,12 +186,11 @@ class BuildExams:
         return [options[i] for i in order], tuple(sorted(order.index(i) for i in question.correct))
 
 
-def _truth(options: Sequence[str], correct: Sequence[int], answer: str) -> Truth:
-    """What grades an answer: an option, several labels, a number, an expression or a text."""
-    if options:
-        labelled = tuple(f"{label}. {option}" for label, option in zip(_LABELS, options, strict=False))
+def _truth(labelled: Sequence[str], correct: Sequence[int], answer: str) -> Truth:
+    """What grades an answer: an option with its label, several labels, a number, an expression or a text."""
+    if labelled:
         if len(correct) == 1:
-            return OptionTruth(option=labelled[correct[0]], options=labelled)
+            return OptionTruth(option=labelled[correct[0]], options=tuple(labelled))
         return TextTruth(text="".join(_LABELS[i] for i in correct))
     stripped = answer.strip().strip("$").strip()
     if _NUMBER.fullmatch(stripped) and (value := last_number(stripped)) is not None:

@@ -6,27 +6,26 @@ the text, or in both. No answer is trusted: it is computed exactly, measured in 
 steps are computed again from their text, and its truth has to accept it and to refuse the wrong options.
 """
 
-import hashlib
-import io
 import random
 from collections.abc import Iterator
 from typing import Literal
 
-from PIL import Image as PILImage
 from pydantic import Field
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Image, Sample, Source, TranscriptTruth, Truth
+from step3vl.data.sample import Sample, Source, TranscriptTruth, Truth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
-from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.phrasings import Language, paragraph
+from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.education_answers import Form, caption_request, pose
 from step3vl.pipelines.domains.education_check import CheckExercises
-from step3vl.pipelines.render.exercises.exercise import Exercise, Language, Subject
+from step3vl.pipelines.render.exercises.exercise import Exercise, Subject
 from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, make_exercise
 from step3vl.pipelines.render.exercises.exercise_proof import ProvenExercise, prove
 from step3vl.pipelines.render.exercises.sketch_style import Lettering, pick_sketch_style
+from step3vl.pipelines.render.figures.figure import encode_png
 from step3vl.pipelines.render.fonts import load_families
 
 _CAPTION = 2  # sentences that a description must have
@@ -105,6 +104,17 @@ class ExerciseMaker:
         style = pick_sketch_style(self._latin, entry.side, rng, background)
         return name, prove(exercise, style, self.lettering, rng), style.family.name
 
+    def form(self, exercise: Exercise, rng: random.Random) -> Form:
+        """How the exercise is answered, by the entry's weights of what it is fit for.
+
+        Raises:
+            Dropped: `too_few_options`: it is to be a multiple choice, and has no wrong option.
+        """
+        forms = [form for form in self._entry.forms if form == "free" or exercise.wrong]
+        if not forms:
+            raise Dropped("too_few_options")
+        return rng.choices(forms, [self._entry.forms[form] for form in forms])[0]
+
 
 class FiguresEntry(ExerciseEntry):
     """Problems with figures, and captions of figures."""
@@ -141,12 +151,9 @@ class PoseFigures:
             question, answer = caption_request(language, rng), caption(exercise)
             truth, task = TranscriptTruth(text=answer), "caption"
         else:
-            forms = [form for form in entry.forms if form == "free" or len(exercise.wrong) > 0]
-            if not forms:
-                raise Dropped("too_few_options")
-            (form,) = rng.choices(forms, [entry.forms[f] for f in forms])
+            form = self._maker.form(exercise, rng)
             question, answer, truth = pose(exercise, form, rng.random() < entry.solutions, rng)
-            task = exercise.subject
+            task = EXERCISES[name].subject
         yield compose(
             kind=entry.kind,
             domain="education",
@@ -154,7 +161,7 @@ class PoseFigures:
             question=question,
             answer=answer,
             truth=truth,
-            images=[encode_figure(proven.image, entry.jpeg, rng)],
+            images=[encode_rendering(encode_png(proven.image), entry.jpeg, rng)],
             source=Source(
                 uri=record.key,
                 licence=entry.licence,
@@ -176,19 +183,7 @@ def exercise_scores(proven: ProvenExercise) -> dict[str, float]:
 
 def caption(exercise: Exercise) -> str:
     """A description of the figure."""
-    return (" " if exercise.language == "en" else "").join(exercise.caption)
-
-
-def encode_figure(image: PILImage.Image, jpeg: float, rng: random.Random) -> Image:
-    """Encode an image, as JPEG with a probability, else as PNG."""
-    if rng.random() < jpeg:
-        return encode_jpeg(image, quality=rng.randint(60, 95))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=6)
-    png = buffer.getvalue()
-    return Image(
-        format="png", width=image.width, height=image.height, sha256=hashlib.sha256(png).hexdigest(), data=png
-    )
+    return paragraph(exercise.language, *exercise.caption)
 
 
 DOMAIN = Domain(

@@ -23,10 +23,10 @@ from step3vl.data.sample import (
 )
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, IntRange
-from step3vl.pipelines.core.samples import compose, running_text
+from step3vl.pipelines.core.phrasings import Language, paragraph
+from step3vl.pipelines.core.samples import encode_rendering, running_text
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.education_answers import (
-    Form,
     Posed,
     answer_text,
     check_grades,
@@ -37,9 +37,10 @@ from step3vl.pipelines.domains.education_answers import (
     truth_of,
 )
 from step3vl.pipelines.domains.education_check import CheckExercises
-from step3vl.pipelines.domains.education_figures import ExerciseEntry, ExerciseMaker, encode_figure
-from step3vl.pipelines.render.exercises.exercise import Exercise, Language, say
+from step3vl.pipelines.domains.education_figures import ExerciseEntry, ExerciseMaker
+from step3vl.pipelines.render.exercises.exercise import Exercise, say
 from step3vl.pipelines.render.exercises.worksheet import PageProblem, PageStyle, pick_page_style, render_page
+from step3vl.pipelines.render.figures.figure import encode_png
 from step3vl.pipelines.render.style import FontFace
 
 Answering = Literal["single", "together", "turns"]
@@ -185,14 +186,9 @@ class PoseWorksheets:
         return faces
 
     def _printed(self, language: Language, style: PageStyle, rng: random.Random) -> _Printed:
-        entry = self._entry
         family, proven, _ = self._maker.make(rng, language, (style.paper, style.ink))
         exercise = proven.exercise
-        forms: list[Form] = [form for form in entry.forms if form == "free" or exercise.wrong]
-        if not forms:
-            raise Dropped("too_few_options")
-        (form,) = rng.choices(forms, [entry.forms[f] for f in forms])
-        if form == "choice":
+        if self._maker.form(exercise, rng) == "choice":
             options, correct = shuffled_options(exercise, rng)
             truth: Truth = OptionTruth(option=options[correct], options=tuple(options))
             problem = PageProblem(statement(exercise), tuple(styled_options(options, rng)), proven.image)
@@ -207,7 +203,7 @@ class PoseWorksheets:
         wish = say(language, rng, *((_STEPS_EN, _STEPS_ZH) if with_steps else (_SHORT_EN, _SHORT_ZH)))
 
         def asked(question: str) -> str:
-            return f"{question} {wish}".strip() if language == "en" else question + wish
+            return paragraph(language, question, wish)
 
         if answering == "together":
             lines = [f"{n}. {answer_text(p.exercise, p.final, with_steps, rng)}" for n, p in enumerate(printed, 1)]
@@ -237,7 +233,7 @@ class PoseWorksheets:
         rng: random.Random,
     ) -> Sample:
         entry = self._entry
-        encoded = encode_figure(page, entry.jpeg, rng)
+        encoded = encode_rendering(encode_png(page), entry.jpeg, rng)
         source = Source(
             uri=f"{record.key}/" + "+".join(p.family for p in printed),
             licence=entry.licence,
@@ -245,44 +241,28 @@ class PoseWorksheets:
             traits={"answering": answering, "language": language, "layout": "beside" if style.beside else "below"},
         )
         scores = {"problems": float(len(printed)), "grade": float(max(p.exercise.grade for p in printed))}
-        task = "education.worksheets"
-        if len(exchanges) == 1:
-            question, answer = exchanges[0]
-            return compose(
-                kind=entry.kind,
-                domain="education",
-                task=task,
-                question=question,
-                answer=answer,
-                truth=truth,
-                images=[encoded],
-                source=source,
-                scores=scores,
-            )
-        if entry.kind == "document":
-            return Sample.make(
-                domain="education",
-                task=task,
-                content=(image(0), text(running_text(exchanges))),
-                images=(encoded,),
-                truth=truth,
-                source=source,
-                scores=scores,
-            )
-        messages = []
-        for i, (question, answer) in enumerate(exchanges):
-            parts = (image(0), text(question)) if i == 0 else (text(question),)
-            messages.append(Message(role="user", content=parts))
-            messages.append(Message(role="assistant", content=(text(answer),), reasoning_content="", loss_weight=1.0))
+        conversing = entry.kind == "conversation"
         return Sample.make(
             domain="education",
-            task=task,
-            messages=tuple(messages),
+            task="education.worksheets",
+            messages=_messages(exchanges) if conversing else None,
+            content=None if conversing else (image(0), text(running_text(exchanges))),
             images=(encoded,),
             truth=truth,
             source=source,
             scores=scores,
         )
+
+
+def _messages(exchanges: list[tuple[str, str]]) -> tuple[Message, ...]:
+    """A conversation about the page; every answer of several is proven, so every one counts in the loss."""
+    weight = None if len(exchanges) == 1 else 1.0
+    messages = []
+    for i, (question, answer) in enumerate(exchanges):
+        parts = (image(0), text(question)) if i == 0 else (text(question),)
+        messages.append(Message(role="user", content=parts))
+        messages.append(Message(role="assistant", content=(text(answer),), reasoning_content="", loss_weight=weight))
+    return tuple(messages)
 
 
 DOMAIN = Domain(

@@ -1,6 +1,5 @@
 """SVG to pixels with the fonts of a corpus and no others, and where each text of it is, found in the pixels."""
 
-import io
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.figures.figure import PixelBox
+from step3vl.pipelines.render.figures.figure import PixelBox, read_png
 from step3vl.pipelines.render.fonts import FontFamily
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -57,8 +56,7 @@ class SvgRenderer:
             skip_system_fonts=True,
             font_files=self._files,
         )
-        with PILImage.open(io.BytesIO(bytes(png))) as image:
-            return image.convert("RGB")
+        return read_png(bytes(png))
 
     def texts(self, svg: str, zoom: float) -> list[PlacedText]:
         """Where the lines of text are, by rendering them alone: several at a time, each in a hue of its own.

@@ -4,13 +4,12 @@ import random
 from collections.abc import Sequence
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import columns_of, coordinates, readable_step, value_span
 from step3vl.pipelines.render.charts.plot_parts import (
     Plot,
-    PlotBuilder,
     PlotChannel,
-    PlotFamily,
     PlotReading,
     Script,
     number_list,
@@ -41,7 +40,7 @@ def _plot(
     return Plot(script.text(), (PlotReading(channel, tuple(values), step),), texts, False, table)
 
 
-def _bar(horizontal: bool, labelled: bool) -> PlotBuilder:
+def _bar(horizontal: bool, labelled: bool) -> ChartBuilder[Plot]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
         step = 10.0**-table.decimals
         if not labelled:
@@ -87,7 +86,7 @@ def _grouped(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
     return _plot(script, table, "bar_y", columns_of(table), step, series=True)
 
 
-def _stacked(horizontal: bool) -> PlotBuilder:
+def _stacked(horizontal: bool) -> ChartBuilder[Plot]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
         table, step = _snap(table, style, horizontal, stacked=True)
         if min(map(min, table.values)) <= 0:
@@ -112,7 +111,7 @@ def _stacked(horizontal: bool) -> PlotBuilder:
     return build
 
 
-def _line(call: str, markers: bool, zero: bool) -> PlotBuilder:
+def _line(call: str, markers: bool, zero: bool) -> ChartBuilder[Plot]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
         table, step = _snap(table, style, zero=zero)
         columns = columns_of(table)
@@ -190,7 +189,7 @@ def _error_bars(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
     return _plot(script, table, "line_y", (middle, low, high), step, series=False)
 
 
-def _pie(hole: bool) -> PlotBuilder:
+def _pie(hole: bool) -> ChartBuilder[Plot]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
         (values,) = columns_of(table)
         total = sum(values)
@@ -268,26 +267,26 @@ def _radar(table: Table, style: ChartStyle, rng: random.Random) -> Plot:
     return _plot(script, table, "radius", closed, step, series=True)
 
 
-PLOT_CHARTS: dict[str, PlotFamily] = {
-    "bar": PlotFamily(_bar(False, False), "groups", (1, 1)),
-    "bar_labelled": PlotFamily(_bar(False, True), "groups", (1, 1)),
-    "bar_horizontal": PlotFamily(_bar(True, False), "groups", (1, 1)),
-    "bar_horizontal_labelled": PlotFamily(_bar(True, True), "groups", (1, 1)),
-    "bar_signed": PlotFamily(_bar(False, False), "signed", (1, 1)),
-    "bar_grouped": PlotFamily(_grouped, "groups", (2, 4)),
-    "bar_stacked": PlotFamily(_stacked(False), "parts", (2, 4)),
-    "bar_stacked_horizontal": PlotFamily(_stacked(True), "parts", (2, 3)),
-    "line": PlotFamily(_line("plot", False, True), "time", (1, 1)),
-    "line_points": PlotFamily(_line("plot", True, False), "time", (1, 1)),
-    "line_series": PlotFamily(_line("plot", True, True), "time", (2, 4)),
-    "line_step": PlotFamily(_line("step", False, True), "time", (1, 1)),
-    "area": PlotFamily(_area, "time", (1, 1)),
-    "stem": PlotFamily(_stem, "groups", (1, 1)),
-    "error_bars": PlotFamily(_error_bars, "ranges", (1, 1)),
-    "pie": PlotFamily(_pie(False), "parts", (1, 1)),
-    "donut": PlotFamily(_pie(True), "parts", (1, 1)),
-    "heatmap": PlotFamily(_heatmap, "groups", (3, 5)),
-    "radar": PlotFamily(_radar, "groups", (1, 2)),
+PLOT_CHARTS: dict[str, ChartFamily[Plot]] = {
+    "bar": ChartFamily(_bar(False, False), "groups", (1, 1)),
+    "bar_labelled": ChartFamily(_bar(False, True), "groups", (1, 1)),
+    "bar_horizontal": ChartFamily(_bar(True, False), "groups", (1, 1)),
+    "bar_horizontal_labelled": ChartFamily(_bar(True, True), "groups", (1, 1)),
+    "bar_signed": ChartFamily(_bar(False, False), "signed", (1, 1)),
+    "bar_grouped": ChartFamily(_grouped, "groups", (2, 4)),
+    "bar_stacked": ChartFamily(_stacked(False), "parts", (2, 4)),
+    "bar_stacked_horizontal": ChartFamily(_stacked(True), "parts", (2, 3)),
+    "line": ChartFamily(_line("plot", False, True), "time", (1, 1)),
+    "line_points": ChartFamily(_line("plot", True, False), "time", (1, 1)),
+    "line_series": ChartFamily(_line("plot", True, True), "time", (2, 4)),
+    "line_step": ChartFamily(_line("step", False, True), "time", (1, 1)),
+    "area": ChartFamily(_area, "time", (1, 1)),
+    "stem": ChartFamily(_stem, "groups", (1, 1)),
+    "error_bars": ChartFamily(_error_bars, "ranges", (1, 1)),
+    "pie": ChartFamily(_pie(False), "parts", (1, 1)),
+    "donut": ChartFamily(_pie(True), "parts", (1, 1)),
+    "heatmap": ChartFamily(_heatmap, "groups", (3, 5)),
+    "radar": ChartFamily(_radar, "groups", (1, 2)),
 }
 
 

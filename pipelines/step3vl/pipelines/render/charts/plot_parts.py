@@ -5,13 +5,13 @@ values, so that the renderer can read them back.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import columns_of
-from step3vl.pipelines.sources.tables.tables import Table, TableKind, format_number
+from step3vl.pipelines.sources.tables.tables import Table, format_number
 
 PlotChannel = Literal["bar_y", "bar_x", "height", "width", "line_y", "points", "angle", "text", "radius", "stem"]
 
@@ -40,18 +40,6 @@ class Plot:
     texts: tuple[str, ...]
     labelled: bool
     table: Table | None = None
-
-
-PlotBuilder = Callable[[Table, ChartStyle, random.Random], Plot]
-
-
-@dataclass(frozen=True)
-class PlotFamily:
-    """A family of plots of tables: `kind` and `series` say which tables."""
-
-    build: PlotBuilder
-    kind: TableKind
-    series: tuple[int, int]
 
 
 def number_list(values: Iterable[float]) -> str:

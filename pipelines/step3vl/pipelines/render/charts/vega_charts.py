@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast
 from step3vl.pipelines.render.charts.chart_values import readable_step
 from step3vl.pipelines.render.charts.vega_parts import (
@@ -12,8 +13,6 @@ from step3vl.pipelines.render.charts.vega_parts import (
     Chart,
     Reading,
     Spec,
-    TableBuilder,
-    TableFamily,
     colour_scale,
     json_number,
     key,
@@ -59,7 +58,7 @@ def _chart(
     return Chart(spec, readings, {field: step}, texts, labelled, table)
 
 
-def _bars(horizontal: bool, labelled: bool) -> TableBuilder:
+def _bars(horizontal: bool, labelled: bool) -> ChartBuilder[Chart]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         step = 10.0**-table.decimals
         if not labelled:
@@ -126,7 +125,7 @@ def _dots(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
     return _chart(table, style, field, step, body, ("symbol", "x"))
 
 
-def _lines(mark: str, series: bool, **options: Any) -> TableBuilder:
+def _lines(mark: str, series: bool, **options: Any) -> ChartBuilder[Chart]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         table, step = snap_values(table, style, style.height)
         field = value_key(table)
@@ -146,7 +145,7 @@ def _lines(mark: str, series: bool, **options: Any) -> TableBuilder:
     return build
 
 
-def _grouped(horizontal: bool) -> TableBuilder:
+def _grouped(horizontal: bool) -> ChartBuilder[Chart]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         table, step = snap_values(table, style, style.width if horizontal else style.height)
         field = value_key(table)
@@ -163,7 +162,7 @@ def _grouped(horizontal: bool) -> TableBuilder:
     return build
 
 
-def _stacked(horizontal: bool, mark: str = "bar") -> TableBuilder:
+def _stacked(horizontal: bool, mark: str = "bar") -> ChartBuilder[Chart]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         table, step = snap_values(table, style, style.width if horizontal else style.height, stacked=True)
         if min(map(min, table.values)) <= 0:
@@ -247,7 +246,7 @@ def _heatmap(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
     return _chart(table, style, field, step, body, ("text", "text"), series=True, labelled=True, title=title)
 
 
-def _pie(hole: bool, legend: bool) -> TableBuilder:
+def _pie(hole: bool, legend: bool) -> ChartBuilder[Chart]:
     def build(table: Table, style: ChartStyle, rng: random.Random) -> Chart:
         field, label = value_key(table), key(table.label)
         radius = style.height // 2 - style.label_size * 2
@@ -344,31 +343,31 @@ def _small_multiples(table: Table, style: ChartStyle, rng: random.Random) -> Cha
     return _chart(table, style, field, step, body, shape, series=True)
 
 
-TABLE_CHARTS: dict[str, TableFamily] = {
-    "bar": TableFamily(_bars(False, False), "groups", (1, 1)),
-    "bar_labelled": TableFamily(_bars(False, True), "groups", (1, 1)),
-    "bar_horizontal": TableFamily(_bars(True, False), "groups", (1, 1)),
-    "bar_horizontal_labelled": TableFamily(_bars(True, True), "groups", (1, 1)),
-    "bar_signed": TableFamily(_bars(False, False), "signed", (1, 1)),
-    "bar_over_time": TableFamily(_bars(False, False), "time", (1, 1)),
-    "bar_grouped": TableFamily(_grouped(False), "groups", (2, 4)),
-    "bar_grouped_horizontal": TableFamily(_grouped(True), "groups", (2, 3)),
-    "bar_stacked": TableFamily(_stacked(False), "parts", (2, 5)),
-    "bar_stacked_horizontal": TableFamily(_stacked(True), "parts", (2, 4)),
-    "bar_normalized": TableFamily(_normalized, "parts", (2, 4)),
-    "lollipop": TableFamily(_lollipop, "groups", (1, 1)),
-    "dots": TableFamily(_dots, "groups", (1, 1)),
-    "dumbbell": TableFamily(_dumbbell, "groups", (2, 2)),
-    "line": TableFamily(_lines("line", False), "time", (1, 1)),
-    "line_points": TableFamily(_lines("line", False, point=True), "time", (1, 1)),
-    "line_step": TableFamily(_lines("line", False, interpolate="step-after"), "time", (1, 1)),
-    "line_series": TableFamily(_lines("line", True), "time", (2, 4)),
-    "line_series_points": TableFamily(_lines("line", True, point=True), "time", (2, 4)),
-    "area": TableFamily(_lines("area", False), "time", (1, 1)),
-    "area_stacked": TableFamily(_stacked(False, "area"), "time", (2, 4)),
-    "heatmap": TableFamily(_heatmap, "groups", (3, 6)),
-    "pie": TableFamily(_pie(False, True), "parts", (1, 1)),
-    "donut": TableFamily(_pie(True, True), "parts", (1, 1)),
-    "pie_direct": TableFamily(_pie(False, False), "parts", (1, 1)),
-    "small_multiples": TableFamily(_small_multiples, "time", (2, 3)),
+TABLE_CHARTS: dict[str, ChartFamily[Chart]] = {
+    "bar": ChartFamily(_bars(False, False), "groups", (1, 1)),
+    "bar_labelled": ChartFamily(_bars(False, True), "groups", (1, 1)),
+    "bar_horizontal": ChartFamily(_bars(True, False), "groups", (1, 1)),
+    "bar_horizontal_labelled": ChartFamily(_bars(True, True), "groups", (1, 1)),
+    "bar_signed": ChartFamily(_bars(False, False), "signed", (1, 1)),
+    "bar_over_time": ChartFamily(_bars(False, False), "time", (1, 1)),
+    "bar_grouped": ChartFamily(_grouped(False), "groups", (2, 4)),
+    "bar_grouped_horizontal": ChartFamily(_grouped(True), "groups", (2, 3)),
+    "bar_stacked": ChartFamily(_stacked(False), "parts", (2, 5)),
+    "bar_stacked_horizontal": ChartFamily(_stacked(True), "parts", (2, 4)),
+    "bar_normalized": ChartFamily(_normalized, "parts", (2, 4)),
+    "lollipop": ChartFamily(_lollipop, "groups", (1, 1)),
+    "dots": ChartFamily(_dots, "groups", (1, 1)),
+    "dumbbell": ChartFamily(_dumbbell, "groups", (2, 2)),
+    "line": ChartFamily(_lines("line", False), "time", (1, 1)),
+    "line_points": ChartFamily(_lines("line", False, point=True), "time", (1, 1)),
+    "line_step": ChartFamily(_lines("line", False, interpolate="step-after"), "time", (1, 1)),
+    "line_series": ChartFamily(_lines("line", True), "time", (2, 4)),
+    "line_series_points": ChartFamily(_lines("line", True, point=True), "time", (2, 4)),
+    "area": ChartFamily(_lines("area", False), "time", (1, 1)),
+    "area_stacked": ChartFamily(_stacked(False, "area"), "time", (2, 4)),
+    "heatmap": ChartFamily(_heatmap, "groups", (3, 6)),
+    "pie": ChartFamily(_pie(False, True), "parts", (1, 1)),
+    "donut": ChartFamily(_pie(True, True), "parts", (1, 1)),
+    "pie_direct": ChartFamily(_pie(False, False), "parts", (1, 1)),
+    "small_multiples": ChartFamily(_small_multiples, "time", (2, 3)),
 }

@@ -6,13 +6,13 @@ be told from the axis. `Reading`s say how a mark shows its value, so that the re
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import readable_step, value_span
-from step3vl.pipelines.sources.tables.tables import Table, TableKind
+from step3vl.pipelines.sources.tables.tables import Table
 
 Spec = dict[str, Any]
 Channel = Literal["x", "y", "x2", "y2", "bar_x", "bar_y", "width", "height", "angle", "text"]
@@ -56,18 +56,6 @@ class Chart:
     texts: tuple[str, ...]
     labelled: bool
     table: Table | None = None
-
-
-TableBuilder = Callable[[Table, ChartStyle, random.Random], Chart]
-
-
-@dataclass(frozen=True)
-class TableFamily:
-    """A family of charts of tables: `kind` and `series` say which tables."""
-
-    build: TableBuilder
-    kind: TableKind
-    series: tuple[int, int]
 
 
 def key(name: str) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.charts.chart_family import ChartFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import coordinates, readable_step, value_span
 from step3vl.pipelines.render.charts.vega_parts import (
     Chart,
     Reading,
     Spec,
-    TableFamily,
     colour_scale,
     json_number,
     key,
@@ -197,8 +197,8 @@ POINT_CHARTS: dict[str, PointsFamily] = {
     "bubble": PointsFamily(_scatter(False, True), (1, 1), (6, 12)),
 }
 
-RANGE_CHARTS: dict[str, TableFamily] = {
-    "error_bars": TableFamily(_error_bars, "ranges", (1, 1)),
-    "band": TableFamily(_band, "ranges", (1, 1)),
-    "candlestick": TableFamily(_candles, "prices", (1, 1)),
+RANGE_CHARTS: dict[str, ChartFamily[Chart]] = {
+    "error_bars": ChartFamily(_error_bars, "ranges", (1, 1)),
+    "band": ChartFamily(_band, "ranges", (1, 1)),
+    "candlestick": ChartFamily(_candles, "prices", (1, 1)),
 }

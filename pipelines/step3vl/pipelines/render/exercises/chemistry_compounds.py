@@ -1,5 +1,6 @@
 """Compounds with their names in English and Chinese, functional groups and atomic masses."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 
@@ -29,6 +30,12 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "halide": ("alkyl halide", "卤代烷", "[CX4][F,Cl,Br,I]"),
     "thiol": ("thiol", "硫醇", "[CX4][SX2H]"),
 }
+
+MASSES = {
+    "H": Fraction("1.008"), "C": Fraction("12.011"), "N": Fraction("14.007"), "O": Fraction("15.999"),
+    "F": Fraction("18.998"), "S": Fraction("32.06"), "Cl": Fraction("35.45"), "Br": Fraction("79.904"),
+    "I": Fraction("126.904"),
+}  # fmt: skip
 
 
 COMPOUNDS = tuple(

@@ -67,7 +67,6 @@ def titration(d: Draft) -> Exercise:
     if kind == "volume":
         d.ask("the volume of base at the equivalence point", "等当点时消耗碱液的体积")
         return d.exercise(
-            "chemistry",
             12,
             equivalence,
             "mL",
@@ -85,7 +84,6 @@ def titration(d: Draft) -> Exercise:
         d.ask("the concentration of the acid", "酸的浓度")
         d.steps.append(f"{show(base)} × {equivalence} ÷ {volume} = {show(acid)} mol/L")
         return d.exercise(
-            "chemistry",
             12,
             acid,
             "mol/L",
@@ -105,9 +103,7 @@ def titration(d: Draft) -> Exercise:
         f"At half of it, {equivalence} ÷ 2 = {show(Fraction(equivalence, 2))} mL, the pH equals the pKa: {show(pka)}.",
         f"在半等当点 {equivalence} ÷ 2 = {show(Fraction(equivalence, 2))} mL 处，pH等于pKa：{show(pka)}。",
     )
-    return d.exercise(
-        "chemistry", 13, pka, wrong=[pka + 1, pka - 1, Fraction(7), pka + 2], measure=half, tolerance=0.06
-    )
+    return d.exercise(13, pka, wrong=[pka + 1, pka - 1, Fraction(7), pka + 2], measure=half, tolerance=0.06)
 
 
 def energy_profile(d: Draft) -> Exercise:
@@ -150,35 +146,24 @@ def energy_profile(d: Draft) -> Exercise:
         return ys[0], max(ys), ys[-1]
 
     kind = d.rng.choice(("activation", "reverse", "enthalpy", "kind"))
-    if kind == "activation":
-        d.ask("the activation energy of the forward reaction", "正反应的活化能")
-        d.steps.append(f"{peak} − {start} = {peak - start}")
-        return d.exercise(
-            "chemistry",
-            11,
-            peak - start,
-            "kJ/mol",
-            wrong=[peak - end, peak, abs(end - start), peak + start],
-            measure=lambda r: levels(r)[1] - levels(r)[0],
-            tolerance=0.01,
+    if kind in ("activation", "reverse"):
+        (en, zh), low, other, index = (
+            (("forward", "正"), start, end, 0) if kind == "activation" else (("reverse", "逆"), end, start, 2)
         )
-    if kind == "reverse":
-        d.ask("the activation energy of the reverse reaction", "逆反应的活化能")
-        d.steps.append(f"{peak} − {end} = {peak - end}")
+        d.ask(f"the activation energy of the {en} reaction", f"{zh}反应的活化能")
+        d.steps.append(f"{peak} − {low} = {peak - low}")
         return d.exercise(
-            "chemistry",
             11,
-            peak - end,
+            peak - low,
             "kJ/mol",
-            wrong=[peak - start, peak, abs(end - start), peak + end],
-            measure=lambda r: levels(r)[1] - levels(r)[2],
+            wrong=[peak - other, peak, abs(end - start), peak + low],
+            measure=lambda r: levels(r)[1] - levels(r)[index],
             tolerance=0.01,
         )
     if kind == "enthalpy":
         d.ask("the reaction enthalpy ΔH of the forward reaction", "正反应的焓变ΔH")
         d.steps.append(f"ΔH = {end} − {start} = {show(end - start)}")
         return d.exercise(
-            "chemistry",
             11,
             end - start,
             "kJ/mol",
@@ -198,7 +183,6 @@ def energy_profile(d: Draft) -> Exercise:
     )
     d.step("Compare the levels of products and reactants.", "比较生成物与反应物的能量高低。")
     return d.exercise(
-        "chemistry",
         10,
         answer,
         wrong=[w for w in words if w != answer],
@@ -235,7 +219,6 @@ def heating_curve(d: Draft) -> Exercise:
         )
         index = 1 if kind == "melting" else 3
         return d.exercise(
-            "chemistry",
             8,
             answer,
             "°C",
@@ -248,7 +231,6 @@ def heating_curve(d: Draft) -> Exercise:
         d.ask("how long the substance takes to melt", "该物质熔化所用的时间")
         d.steps.append(f"{times[2]} − {times[1]} = {answer}")
         return d.exercise(
-            "chemistry",
             8,
             answer,
             "min",
@@ -279,7 +261,6 @@ def heating_curve(d: Draft) -> Exercise:
     )
     d.step(f"That is in part {k + 1} of the curve.", f"该时刻位于曲线的第{k + 1}段。")
     return d.exercise(
-        "chemistry",
         8,
         answer_word,
         wrong=[w for w in words if w != answer_word],

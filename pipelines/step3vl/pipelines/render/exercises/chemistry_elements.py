@@ -73,6 +73,13 @@ def _shells(number: int) -> list[int]:
     return shells
 
 
+def _named(d: Draft, number: int) -> tuple[str, list[str], tuple[str, ...]]:
+    """The name of one of the first 20 elements, those of its neighbours in the table, and all 20."""
+    names = tuple((zh if d.language == "zh" else en) for _, en, zh, _ in _ELEMENTS[:20])
+    near = [names[n - 1] for n in (number - 1, number + 1, number + 8, number - 8) if 1 <= n <= 20]
+    return names[number - 1], near, names
+
+
 def periodic_crop(d: Draft) -> Exercise:
     """A cut-out of the periodic table with an unknown: numbers, valence electrons, ions."""
     rows = d.rng.choice(((2, 3), (2, 3, 4), (3, 4)))
@@ -101,7 +108,7 @@ def periodic_crop(d: Draft) -> Exercise:
             d.sketch.text(str(n), (x, y - 0.22), (0.3, 0), size=0.7, align="left", over=True)
         if with_mass and not (n == target and kind == "element"):
             d.sketch.text(_ELEMENTS[n - 1][3], (middle, y - 1.2), size=0.6, over=True)
-    symbol, en, zh, mass = _ELEMENTS[target - 1]
+    symbol, _, _, mass = _ELEMENTS[target - 1]
     d.setting("a part of the periodic table", "元素周期表的一部分")
     where_en, where_zh = ("the shaded element", "阴影所示元素")
 
@@ -120,8 +127,7 @@ def periodic_crop(d: Draft) -> Exercise:
         return next(n for n in range(1, 37) if _place(n) == position(r))
 
     if kind == "element":
-        names = tuple((zh_ if d.language == "zh" else en_) for _, en_, zh_, _ in _ELEMENTS[:20])
-        answer = zh if d.language == "zh" else en
+        answer, near, names = _named(d, target)
         d.ask_sentence(
             (
                 f"Which element is {where_en}?",
@@ -134,10 +140,7 @@ def periodic_crop(d: Draft) -> Exercise:
         d.step(
             f"It stands in period {period}, group {group}: {symbol}.", f"它位于第{period}周期第{group}族：{symbol}。"
         )
-        near = [names[n - 1] for n in (target - 1, target + 1, target + 8, target - 8) if 1 <= n <= 20 and n != target]
-        return d.exercise(
-            "chemistry", 9, answer, wrong=near, choices=names, confirm=lambda r: by_position(r) == target
-        )
+        return d.exercise(9, answer, wrong=near, choices=names, confirm=lambda r: by_position(r) == target)
     if kind == "protons":
         d.ask(f"the atomic number of {where_en}", f"{where_zh}的原子序数")
         d.step(
@@ -145,7 +148,6 @@ def periodic_crop(d: Draft) -> Exercise:
             f"{symbol}排在{target - 1}号元素之后：{target - 1} + 1 = {target}",
         )
         return d.exercise(
-            "chemistry",
             9,
             target,
             wrong=[target + 1, target - 1, target + 8, round(float(mass))],
@@ -164,7 +166,6 @@ def periodic_crop(d: Draft) -> Exercise:
             f"质量数减去质子数：{number} − {target} = {number - target}",
         )
         return d.exercise(
-            "chemistry",
             9,
             number - target,
             wrong=[target, number, number + target, number - target + 1],
@@ -177,7 +178,6 @@ def periodic_crop(d: Draft) -> Exercise:
         d.ask(f"the number of valence electrons of {where_en}", f"{where_zh}的最外层电子数")
         d.step(f"{symbol} is in group {group}.", f"{symbol}位于第{group}族。")
         return d.exercise(
-            "chemistry",
             9,
             valence,
             wrong=[period, target, group if group < 3 else 8 - valence, valence + 1],
@@ -194,7 +194,6 @@ def periodic_crop(d: Draft) -> Exercise:
         f"中性原子有{target}个电子：{target} {sign} {abs(charge)} = {target - charge}",
     )
     return d.exercise(
-        "chemistry",
         9,
         target - charge,
         wrong=[target, target + charge, target - charge + 1, abs(charge)],
@@ -208,7 +207,7 @@ def electron_shells(d: Draft) -> Exercise:
     shells = _shells(number)
     d.sketch.circle("nucleus", (0, 0), 0.5, "body", fill=1)
     kind = d.rng.choice(("element", "number", "valence", "group"))
-    if kind == "valence" or kind == "group":
+    if kind in ("valence", "group"):
         d.sketch.text(f"+{number}", (0, 0), size=0.9, over=True)
     turn = d.rng.uniform(0, 90)
     for k, count in enumerate(shells):
@@ -218,7 +217,7 @@ def electron_shells(d: Draft) -> Exercise:
             at = on_circle((0, 0), radius, turn + 360 * i / count)
             d.sketch.circle(f"electron-{k}-{i}", at, 0.11, "body", fill=0)
     d.sketch.share = 0.75
-    _symbol, en, zh, _ = _ELEMENTS[number - 1]
+    _, en, zh, _ = _ELEMENTS[number - 1]
     d.setting("the shell model of a neutral atom", "某中性原子的电子层结构示意图")
     listed = ", ".join(map(str, shells))
     d.note(f"Its shells hold {listed} electrons.", f"各电子层的电子数为{listed.replace(', ', '、')}。")
@@ -234,8 +233,7 @@ def electron_shells(d: Draft) -> Exercise:
 
     total = " + ".join(map(str, shells))
     if kind == "element":
-        names = tuple((z if d.language == "zh" else e) for _, e, z, _ in _ELEMENTS[:20])
-        answer = zh if d.language == "zh" else en
+        answer, near, names = _named(d, number)
         d.ask_sentence(
             (
                 "Which element is it?",
@@ -247,15 +245,11 @@ def electron_shells(d: Draft) -> Exercise:
         )
         d.steps.append(f"{total} = {number}")
         d.step(f"The element with {number} electrons is {en}.", f"核外有{number}个电子的元素是{zh}。")
-        near = [names[n - 1] for n in (number - 1, number + 1, number + 8, number - 8) if 1 <= n <= 20 and n != number]
-        return d.exercise(
-            "chemistry", 8, answer, wrong=near, choices=names, confirm=lambda r: sum(counted(r)) == number
-        )
+        return d.exercise(8, answer, wrong=near, choices=names, confirm=lambda r: sum(counted(r)) == number)
     if kind == "number":
         d.ask("the atomic number", "原子序数")
         d.steps.append(f"{total} = {number}")
         return d.exercise(
-            "chemistry",
             8,
             number,
             wrong=[number - 2, number + 1, shells[-1], len(shells)],
@@ -268,7 +262,6 @@ def electron_shells(d: Draft) -> Exercise:
             f"共{len(shells)}个电子层，最外层有{shells[-1]}个电子。",
         )
         return d.exercise(
-            "chemistry",
             8,
             shells[-1],
             wrong=[number, len(shells), 8 - shells[-1] or 3, shells[0] + 1],
@@ -277,7 +270,6 @@ def electron_shells(d: Draft) -> Exercise:
     d.ask("the period of the periodic table in which the element stands", "该元素所在的周期数")
     d.step(f"The number of shells is the period: {len(shells)}.", f"电子层数即周期数：{len(shells)}。")
     return d.exercise(
-        "chemistry",
         8,
         len(shells),
         wrong=[shells[-1], len(shells) + 1, len(shells) - 1, number],

@@ -26,7 +26,10 @@ _EQUATIONS = (
 )  # fmt: skip
 
 
-def _atoms(formula: str) -> Counter[str]:
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def atoms_of(formula: str) -> Counter[str]:
     """The atoms of a formula such as `Al2(SO4)3`."""
     stack: list[Counter[str]] = [Counter()]
     for symbol, number in re.findall(r"([A-Z][a-z]?|\)|\()(\d*)", formula):
@@ -44,9 +47,9 @@ def balance(d: Draft) -> Exercise:
     text = d.rng.choice(_EQUATIONS)
     left, right = ([f.strip() for f in side.split("+")] for side in text.split("->"))
     species = left + right
-    elements = sorted({e for f in species for e in _atoms(f)})
+    elements = sorted({e for f in species for e in atoms_of(f)})
     matrix = sympy.Matrix(
-        [[_atoms(f)[e] * (1 if i < len(left) else -1) for i, f in enumerate(species)] for e in elements]
+        [[atoms_of(f)[e] * (1 if i < len(left) else -1) for i, f in enumerate(species)] for e in elements]
     )
     kernel = matrix.nullspace()
     if len(kernel) != 1:
@@ -64,8 +67,7 @@ def balance(d: Draft) -> Exercise:
         elif with_coefficients:
             d.sketch.text(str(coefficients[i]), (x + 0.45, 0), over=True)
         x += 1.05
-        written = re.sub(r"\d", lambda m: "₀₁₂₃₄₅₆₇₈₉"[int(m[0])], formula)
-        d.sketch.text(written, (x, 0), align="left", over=True)
+        d.sketch.text(formula.translate(SUBSCRIPTS), (x, 0), align="left", over=True)
         x += 0.2 + 0.62 * sum(0.6 if c in "()" or c.isdigit() else 0.8 if c.islower() else 1.05 for c in formula)
         if i == len(species) - 1:
             break
@@ -87,10 +89,12 @@ def balance(d: Draft) -> Exercise:
         + " + ".join(f"{c if c > 1 else ''}{f}" for c, f in zip(coefficients[len(left) :], right, strict=True))
     )
     d.step(f"The balanced equation is {balanced}.", f"配平后为 {balanced}。")
-    element = max(elements, key=lambda e: sum(_atoms(f)[e] > 0 for f in species))
+    element = max(elements, key=lambda e: sum(atoms_of(f)[e] > 0 for f in species))
     d.step(f"Check {element}:", f"检查{element}：")
     sides = [
-        " + ".join(f"{c} × {_atoms(f)[element]}" for c, f in zip(part, formulas, strict=True) if _atoms(f)[element])
+        " + ".join(
+            f"{c} × {atoms_of(f)[element]}" for c, f in zip(part, formulas, strict=True) if atoms_of(f)[element]
+        )
         for part, formulas in ((coefficients[: len(left)], left), (coefficients[len(left) :], right))
     ]
     d.steps[-1] += f" {sides[0]} = {sides[1]}"
@@ -105,15 +109,13 @@ def balance(d: Draft) -> Exercise:
     def searched(r: Reading) -> float:
         """The smallest coefficients by trying them all."""
         for bound in range(1, 30):
-            solution = _search([_atoms(f) for f in species], len(left), bound, elements)
+            solution = _search([atoms_of(f) for f in species], len(left), bound, elements)
             if solution:
                 return float(sum(solution) if total else solution[target])
         raise ValueError("no coefficients were found")
 
     wrong = [answer + 1, answer - 1 or 3, answer * 2, answer + 2]
-    return d.exercise(
-        "chemistry", 9, answer, wrong=wrong, measure=searched, confirm=lambda r: len(r.names("box-")) == len(species)
-    )
+    return d.exercise(9, answer, wrong=wrong, measure=searched, confirm=lambda r: len(r.names("box-")) == len(species))
 
 
 def _search(atoms: list[Counter[str]], left: int, bound: int, elements: list[str]) -> list[int] | None:

@@ -5,41 +5,29 @@ be the one that RDKit computes from the SMILES.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from step3vl.data.optional import require
-from step3vl.pipelines.render.exercises.chemistry_compounds import COMPOUNDS, FRAGMENTS, GROUPS, HYDROCARBONS
+from step3vl.pipelines.render.exercises.chemistry_compounds import COMPOUNDS, FRAGMENTS, GROUPS, HYDROCARBONS, MASSES
+from step3vl.pipelines.render.exercises.chemistry_equations import SUBSCRIPTS, atoms_of
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuited
 from step3vl.pipelines.render.exercises.exercise_values import show
 from step3vl.pipelines.render.exercises.sketch import XY
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
 _WHOLE = 9.0  # extent of a molecule that takes all of the style's side; a bond is 1.5 long
-
-
-_MASSES = {"H": Fraction("1.008"), "C": Fraction("12.011"), "N": Fraction("14.007"), "O": Fraction("15.999"),
-           "F": Fraction("18.998"),
-           "S": Fraction("32.06"), "Cl": Fraction("35.45"), "Br": Fraction("79.904"),
-           "I": Fraction("126.904")}  # fmt: skip
-
-
 _VALENCES = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1}
-
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _chem() -> Any:
     return require("rdkit.Chem", "pipelines")
 
 
-def _layout(smiles: str) -> tuple[tuple[str, int, XY], ...]:
+def _layout(molecule: Any) -> tuple[tuple[str, int, XY], ...]:
     """Symbol, hydrogens and place of each atom."""
-    molecule = _molecule(smiles)
     require("rdkit.Chem.rdDepictor", "pipelines").Compute2DCoords(molecule)
     conformer = molecule.GetConformer()
     at = [conformer.GetAtomPosition(i) for i in range(molecule.GetNumAtoms())]
@@ -66,10 +54,16 @@ def _hill(counts: Counter[str]) -> str:
     return "".join(f"{s}{counts[s] if counts[s] > 1 else ''}" for s in order if counts[s])
 
 
-def render_molecule(d: Draft, smiles: str) -> None:
-    """Render a skeletal formula: bonds as strokes that name their atoms, hetero atoms as labels."""
+def render_molecule(d: Draft, smiles: str) -> list[str]:
+    """Render a skeletal formula: bonds as strokes that name their atoms, hetero atoms as labels.
+
+    Strokes of no length, which are not visible, tell where the hetero atoms are.
+
+    Returns:
+        The symbols of the hetero atoms, in the order of these strokes.
+    """
     molecule = _molecule(smiles)
-    atoms = _layout(smiles)
+    atoms = _layout(molecule)
     turn = math.radians(d.rng.choice((0, 0, 30, -30, 180)))
     cos, sin = math.cos(turn), math.sin(turn)
     at = [(x * cos - y * sin, x * sin + y * cos) for _, _, (x, y) in atoms]
@@ -83,7 +77,7 @@ def render_molecule(d: Draft, smiles: str) -> None:
             labelled.append(False)
             continue
         labelled.append(True)
-        hs = "" if not hydrogens else "H" + (str(hydrogens).translate(_SUBSCRIPTS) if hydrogens > 1 else "")
+        hs = "" if not hydrogens else "H" + (str(hydrogens).translate(SUBSCRIPTS) if hydrogens > 1 else "")
         left = bool(hs) and all(at[n][0] > at[i][0] + 0.1 for n in neighbours)
         text = hs + symbol if left else symbol + hs
         d.sketch.text(text, at[i], (-0.3 * (len(hs) > 0) if left else 0.3 * (len(hs) > 0), 0), over=True)
@@ -103,6 +97,10 @@ def render_molecule(d: Draft, smiles: str) -> None:
             end = b[0] + v[0] * shift - (b[0] - a[0]) * trim, b[1] + v[1] * shift - (b[1] - a[1]) * trim
             d.sketch.line(f"bond-{k}-{m}", [start, end], "body")
     d.sketch.points.update({f"atom{i}": p for i, p in enumerate(at)})
+    hetero = [(symbol, place) for (symbol, _, _), place in zip(atoms, at, strict=True) if symbol != "C"]
+    for k, (_, (x, y)) in enumerate(hetero):
+        d.sketch.line(f"label-{k}", [(x - 0.001, y), (x + 0.001, y)], "grid")
+    return [symbol for symbol, _ in hetero]
 
 
 def _shortened(a: XY, b: XY, at_a: bool, at_b: bool) -> tuple[XY, XY]:
@@ -146,14 +144,14 @@ def read_formula(r: Reading, hetero: list[str]) -> str:
     counts: Counter[str] = Counter(hetero)
     labels = _label_places(r)
     total_h = 0
+    near = 0.75 * unit * 0.42 / 0.58  # from a label to the ends of the bonds before it
     for place, order in atoms:
-        near = [k for k, at in enumerate(labels) if math.dist(at, place) < 0.75 * unit * 0.42 / 0.58]
-        if near:
+        if any(math.dist(at, place) < near for at in labels):
             continue
         counts["C"] += 1
         total_h += _VALENCES["C"] - order
     for k, at in enumerate(labels):
-        used = sum(order for place, order in atoms if math.dist(at, place) < 0.75 * unit * 0.42 / 0.58)
+        used = sum(order for place, order in atoms if math.dist(at, place) < near)
         total_h += _VALENCES[hetero[k]] - used
     counts["H"] = total_h
     return _hill(counts)
@@ -161,17 +159,6 @@ def read_formula(r: Reading, hetero: list[str]) -> str:
 
 def _label_places(r: Reading) -> list[tuple[float, float]]:
     return [r.centre(name) for name in r.names("label-")]
-
-
-def _hetero_marks(d: Draft, smiles: str) -> list[str]:
-    """Invisible strokes of no length where hetero atoms are, so that the figure tells their places."""
-    symbols: list[str] = []
-    for i, (symbol, _, _) in enumerate(_layout(smiles)):
-        if symbol != "C":
-            x, y = d.sketch.points[f"atom{i}"]
-            d.sketch.line(f"label-{len(symbols)}", [(x - 0.001, y), (x + 0.001, y)], "grid")
-            symbols.append(symbol)
-    return symbols
 
 
 def _random_smiles(d: Draft) -> str:
@@ -193,21 +180,19 @@ def _random_smiles(d: Draft) -> str:
     raise Unsuited
 
 
-def _subscripted(formula: str) -> str:
-    return formula.translate(_SUBSCRIPTS)
-
-
 def structure(d: Draft) -> Exercise:
     """What a skeletal formula says: formula, hydrogens, molar mass, unsaturation."""
     known = d.rng.random() < 0.5
     smiles = d.rng.choice(COMPOUNDS).smiles if known else _random_smiles(d)
     formula = _formula(smiles)
-    counts = Counter({s: int(n or 1) for s, n in re.findall(r"([A-Z][a-z]?)(\d*)", formula)})
-    render_molecule(d, smiles)
-    hetero = _hetero_marks(d, smiles)
+    counts = atoms_of(formula)
+    hetero = render_molecule(d, smiles)
     d.setting("the skeletal formula of an organic compound", "某有机化合物的键线式")
     d.note(f"Its molecular formula is {formula}.", f"其分子式为{formula}。")
-    confirm = lambda r: read_formula(r, hetero) == formula  # noqa: E731
+
+    def confirm(r: Reading) -> bool:
+        return read_formula(r, hetero) == formula
+
     parts = ", ".join(f"{s}: {counts[s]}" for s in counts)
     kind = d.rng.choice(("formula", "hydrogens", "carbons", "mass", "unsaturation"))
     if kind == "formula":
@@ -222,9 +207,9 @@ def structure(d: Draft) -> Exercise:
             _hill(counts + Counter({"C": 1})),
             _hill(counts + Counter({"C": 1, "H": 2})),
         ]
-        return d.exercise("chemistry", 11, formula, wrong=[w for w in wrong if w != formula], confirm=confirm)
+        return d.exercise(11, formula, wrong=[w for w in wrong if w != formula], confirm=confirm)
     if kind == "mass":
-        mass = sum((_MASSES[s] * n for s, n in counts.items()), Fraction(0))
+        mass = sum((MASSES[s] * n for s, n in counts.items()), Fraction(0))
         exact = float(require("rdkit.Chem.Descriptors", "pipelines").MolWt(_molecule(smiles)))
         d.sentence(
             "Use H 1.008, C 12.011, N 14.007, O 15.999, S 32.06, Cl 35.45, Br 79.904, I 126.904.",
@@ -232,15 +217,14 @@ def structure(d: Draft) -> Exercise:
         )
         d.ask("the molar mass in g/mol", "摩尔质量（g/mol）")
         d.step(f"The molecular formula is {formula}.", f"分子式为{formula}。")
-        terms = " + ".join(f"{n} × {show(_MASSES[s])}" for s, n in counts.items())
+        terms = " + ".join(f"{n} × {show(MASSES[s])}" for s, n in counts.items())
         d.steps.append(f"{terms} = {show(mass)}")
         return d.exercise(
-            "chemistry",
             11,
             mass,
             "g/mol",
             digits=1,
-            wrong=[mass - 2 * _MASSES["H"], mass - _MASSES["C"], mass + _MASSES["C"], mass + 2 * _MASSES["H"]],
+            wrong=[mass - 2 * MASSES["H"], mass - MASSES["C"], mass + MASSES["C"], mass + 2 * MASSES["H"]],
             measure=lambda r: exact,
             confirm=confirm,
             tolerance=0.001,
@@ -255,7 +239,6 @@ def structure(d: Draft) -> Exercise:
         d.step(f"Rings: {rings}; pi bonds: {pi}.", f"环：{rings}个；π键：{pi}个。")
         d.steps.append(f"{rings} + {pi} = {show(value)}")
         return d.exercise(
-            "chemistry",
             12,
             value,
             wrong=[value + 1, abs(value - 1), value + 2, Fraction(pi)],
@@ -269,14 +252,11 @@ def structure(d: Draft) -> Exercise:
         f"The molecular formula is {formula}, so there are {show(value)}.", f"分子式为{formula}，故有{show(value)}个。"
     )
     return d.exercise(
-        "chemistry",
         11,
         value,
         wrong=[value + 1, value - 1, value + 2, abs(value - 2)],
         confirm=confirm,
-        measure=lambda r: float(
-            Counter({s: int(n or 1) for s, n in re.findall(r"([A-Z][a-z]?)(\d*)", read_formula(r, hetero))})[symbol]
-        ),
+        measure=lambda r: float(atoms_of(read_formula(r, hetero))[symbol]),
     )
 
 
@@ -292,8 +272,7 @@ def functional_group(d: Draft) -> Exercise:
     if compound.group not in matching:
         raise ValueError(f"{compound.smiles} is no {compound.group}")
     formula = _formula(compound.smiles)
-    render_molecule(d, compound.smiles)
-    hetero = _hetero_marks(d, compound.smiles)
+    hetero = render_molecule(d, compound.smiles)
     answer = names[compound.group]
     others = [names[key] for key in names if key not in matching]
     d.setting("the skeletal formula of an organic compound", "某有机化合物的键线式")
@@ -310,12 +289,7 @@ def functional_group(d: Draft) -> Exercise:
     d.step(f"The functional group is that of: {answer}.", f"其官能团对应的类别为{answer}。")
     choices = (answer, *d.rng.sample(others, 5))
     return d.exercise(
-        "chemistry",
-        11,
-        answer,
-        wrong=list(choices[1:]),
-        choices=choices,
-        confirm=lambda r: read_formula(r, hetero) == formula,
+        11, answer, wrong=list(choices[1:]), choices=choices, confirm=lambda r: read_formula(r, hetero) == formula
     )
 
 
@@ -326,8 +300,7 @@ def compound_name(d: Draft) -> Exercise:
     chem = _chem()
     formula = _formula(smiles)
     size = chem.MolFromSmiles(smiles).GetNumAtoms()
-    render_molecule(d, smiles)
-    hetero = _hetero_marks(d, smiles)
+    hetero = render_molecule(d, smiles)
     index = 2 if d.language == "zh" else 1
     near = [row for row in rows if row[0] != smiles and abs(chem.MolFromSmiles(row[0]).GetNumAtoms() - size) <= 1]
     isomers = [row for row in near if _formula(row[0]) == formula]
@@ -350,12 +323,7 @@ def compound_name(d: Draft) -> Exercise:
         f"分子式为{formula}，碳架与官能团对应{zh}。",
     )
     return d.exercise(
-        "chemistry",
-        11,
-        answer,
-        wrong=wrong,
-        choices=(answer, *wrong),
-        confirm=lambda r: read_formula(r, hetero) == formula,
+        11, answer, wrong=wrong, choices=(answer, *wrong), confirm=lambda r: read_formula(r, hetero) == formula
     )
 
 

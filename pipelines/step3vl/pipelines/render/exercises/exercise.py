@@ -11,7 +11,7 @@ from typing import Literal
 
 import sympy
 
-from step3vl.pipelines.core.phrasings import Language
+from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.render.exercises.exercise_values import Value, fallback_values, same_value, show, to_number
 from step3vl.pipelines.render.exercises.sketch import XY, Sketch
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
@@ -31,7 +31,6 @@ class Exercise:
     """A problem.
 
     Attributes:
-        subject: Of the school.
         grade: School year in which it is taught: 1-12, 13 and above for university.
         sketch: The figure.
         question: What is given in words, and what is asked.
@@ -48,7 +47,6 @@ class Exercise:
         distorted_sketch: A figure that is not to scale, shown in place of `sketch`.
     """
 
-    subject: Subject
     grade: int
     sketch: Sketch
     question: str
@@ -154,11 +152,9 @@ class Draft:
             label: Renders it; without one it is stated in words.
         """
         place = self.rng.choice(("figure", "text")) if self._placing == "mixed" else self._placing
-        in_figure = label is not None and place != "text"
-        if in_figure and label is not None:
-            label()
-            self.caption.append(self._sentence(text))
-        if not in_figure or place == "both":
+        if label is not None and place != "text":
+            self.shown_fact(text, label)
+        if label is None or place != "figure":
             self.facts.append(text)
 
     def shown_fact(self, text: str, label: Callable[[], None]) -> None:
@@ -265,7 +261,6 @@ class Draft:
 
     def exercise(
         self,
-        subject: Subject,
         grade: int,
         answer: Value,
         unit: str = "",
@@ -284,7 +279,7 @@ class Draft:
         if loose and self.rng.random() < 0.2:
             widening = self.rng.uniform(0.8, 1.25)
             distorted_sketch = self.sketch.mapped(widening, self.rng.uniform(-0.25, 0.25), 0.0, 1 / widening)
-            note = [say(self.language, self.rng, *_NOT_TO_SCALE)]
+            note = [self.say(*_NOT_TO_SCALE)]
         facts = []
         if self.facts:
             joined = _joined(self.facts, self.language)
@@ -292,12 +287,10 @@ class Draft:
             if template.startswith("{"):
                 joined = joined[:1].upper() + joined[1:]
             facts = [template.format(facts=joined)]
-        parts = [*self._settings, *facts, self._asked, *note]
         return Exercise(
-            subject=subject,
             grade=grade,
             sketch=self.sketch,
-            question=(" " if self.language == "en" else "").join(parts),
+            question=paragraph(self.language, *self._settings, *facts, self._asked, *note),
             caption=tuple(self.caption),
             steps=tuple(self.steps),
             answer=answer,

@@ -4,12 +4,13 @@ import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.exercises.chemistry_curves import CURVES
 from step3vl.pipelines.render.exercises.chemistry_elements import ELEMENTS
 from step3vl.pipelines.render.exercises.chemistry_equations import EQUATIONS
 from step3vl.pipelines.render.exercises.chemistry_structures import STRUCTURES
-from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Language, Subject, Unsuited
+from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Subject, Unsuited
 from step3vl.pipelines.render.exercises.functions_analysis import ANALYSIS
 from step3vl.pipelines.render.exercises.functions_graphs import GRAPHS
 from step3vl.pipelines.render.exercises.geometry_angles import ANGLES

@@ -63,6 +63,17 @@ def show(value: Value, unit: str = "", digits: int | None = None) -> str:
     return text + (unit if unit in ("°", "%") else " " + unit)
 
 
+def show_root(square: int) -> str:
+    """The root of a square, and what it is where that is simpler: `√25 = 5`, `√8 = 2√2`, `√7`."""
+    root, simplest = f"√{square}", show(sympy.sqrt(square))
+    return root if simplest == root else f"{root} = {simplest}"
+
+
+def bracket(number: int) -> str:
+    """A whole number between signs of a calculation, a negative one in brackets."""
+    return f"(−{-number})" if number < 0 else str(number)
+
+
 def _plain(expr: sympy.Expr, digits: int | None = None) -> str:
     if expr.is_Rational:
         fraction = Fraction(int(expr.p), int(expr.q))

@@ -8,11 +8,10 @@ import sympy
 
 from step3vl.pipelines.render.exercises.axes import Plane, PlaneReading, render_plane
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuited
-from step3vl.pipelines.render.exercises.exercise_values import show
+from step3vl.pipelines.render.exercises.exercise_values import bracket, show
 from step3vl.pipelines.render.exercises.functions_curves import (
     PLANE,
     X,
-    bracket,
     render_curve,
     roots,
     show_plane,
@@ -46,11 +45,12 @@ def one_sided_limit(d: Draft) -> Exercise:
         d.step("The filled dot belongs to the graph, the ring does not.", "实心点在图象上，空心点不在图象上。")
     else:
         answer = left if kind == "left" else right
-        side_en = f"the {kind}"
         side_zh = "左" if kind == "left" else "右"
-        d.ask(f"the limit of {f}(x) as x approaches {place} from {side_en}", f"{f}(x)在 x = {place} 处的{side_zh}极限")
+        d.ask(
+            f"the limit of {f}(x) as x approaches {place} from the {kind}", f"{f}(x)在 x = {place} 处的{side_zh}极限"
+        )
         d.read(
-            f"Coming from the {'left' if kind == 'left' else 'right'}, the graph approaches y = {show(answer)}.",
+            f"Coming from the {kind}, the graph approaches y = {show(answer)}.",
             f"从{side_zh}侧趋近时，图象趋于 y = {show(answer)}。",
         )
     stroke = "left" if answer == left else "right"
@@ -60,7 +60,6 @@ def one_sided_limit(d: Draft) -> Exercise:
         return points[-1 if stroke == "left" else 0][1]
 
     return d.exercise(
-        "functions",
         12,
         answer,
         wrong=[right if answer == left else left, at, Fraction(left + right, 2), start],
@@ -82,8 +81,8 @@ def definite_integral(d: Draft) -> Exercise:
     i, j = sorted(d.rng.sample(range(len(xs)), 2))
     if j - i < 2 and j < len(xs) - 1:
         j += 1
-    total = sum(Fraction((ys[k] + ys[k + 1]) * (xs[k + 1] - xs[k]), 2) for k in range(i, j))
-    absolute = sum(abs(Fraction((ys[k] + ys[k + 1]) * (xs[k + 1] - xs[k]), 2)) for k in range(i, j))
+    areas = [Fraction((ys[k] + ys[k + 1]) * (xs[k + 1] - xs[k]), 2) for k in range(i, j)]
+    total, absolute = sum(areas), sum(map(abs, areas))
     d.setting(f"the graph of the function {f}, which consists of straight pieces", f"由线段组成的函数{f}的图象")
     d.ask(f"the integral of {f}(x) from {xs[i]} to {xs[j]}", f"{f}(x)从{xs[i]}到{xs[j]}的定积分")
     d.step("Add the signed areas of the trapezia between graph and x-axis.", "把图象与x轴之间各梯形的有向面积相加。")
@@ -95,9 +94,7 @@ def definite_integral(d: Draft) -> Exercise:
         width = (xs[j] - xs[i]) / 4000
         return sum(value_at(points, xs[i] + (k + 0.5) * width) * width for k in range(4000))
 
-    return d.exercise(
-        "functions", 12, total, wrong=[absolute, -total, total + 1, 2 * total], measure=measured, tolerance=0.01
-    )
+    return d.exercise(12, total, wrong=[absolute, -total, total + 1, 2 * total], measure=measured, tolerance=0.01)
 
 
 def sine(d: Draft) -> Exercise:
@@ -131,7 +128,6 @@ def sine(d: Draft) -> Exercise:
         d.ask(f"the period of {f}", f"函数{f}的最小正周期")
         d.step(f"From one maximum to the next it is {period} units.", f"相邻两个最大值点相距{period}个单位。")
         return d.exercise(
-            "functions",
             11,
             period,
             wrong=[Fraction(period, 2), 2 * period, amplitude, Fraction(period, 4)],
@@ -143,7 +139,6 @@ def sine(d: Draft) -> Exercise:
         d.ask(f"the amplitude of {f}", f"函数{f}的振幅")
         d.steps.append(f"({bracket(top)} − {bracket(bottom)}) ÷ 2 = {amplitude}")
         return d.exercise(
-            "functions",
             11,
             amplitude,
             wrong=[2 * amplitude, top, period, amplitude + 1],
@@ -153,7 +148,6 @@ def sine(d: Draft) -> Exercise:
     d.ask(f"the mean of the greatest and the least value of {f}", f"函数{f}最大值与最小值的平均数")
     d.steps.append(f"({bracket(top)} + {bracket(bottom)}) ÷ 2 = {show(shift)}")
     return d.exercise(
-        "functions",
         11,
         shift,
         wrong=[top, bottom, amplitude, shift + 1],
@@ -164,7 +158,6 @@ def sine(d: Draft) -> Exercise:
 
 def crossing_graphs(d: Draft) -> Exercise:
     """Where a line and a parabola meet."""
-    plane = PLANE
     first, second = sorted(d.rng.sample(range(-3, 4), 2))
     gradient, start = d.rng.choice((-1, 1)), d.rng.choice((-1, 0, 1))
     line = gradient * X + start
@@ -173,17 +166,16 @@ def crossing_graphs(d: Draft) -> Exercise:
     values = [line.subs(X, first), line.subs(X, second)]
     if any(not -5 <= v <= 6 for v in values):
         raise Unsuited("outside of the plane")
-    show_plane(d, plane)
-    render_curve(d, sympy.lambdify(X, line), plane, "line", 0)
+    show_plane(d, PLANE)
+    render_curve(d, sympy.lambdify(X, line), PLANE, "line", 0)
     middle = (first + second) / 2
     top = float(parabola.subs(X, middle))
     if not -5 <= top <= 6:
         raise Unsuited("outside of the plane")
     exact = sympy.lambdify(X, parabola)
     points = [(x, exact(x)) for x in (-5 + i / 40 for i in range(401)) if -5 <= exact(x) <= 6]
-    near = [p for p in points if abs(p[0] - middle) < 20]
-    d.sketch.line("parabola", near, "curve", colour=1)
-    for text, curve in (("g", [(x, gradient * x + start) for x in (-4.6, 4.6)]), ("f", near)):
+    d.sketch.line("parabola", points, "curve", colour=1)
+    for text, curve in (("g", [(x, gradient * x + start) for x in (-4.6, 4.6)]), ("f", points)):
         d.sketch.labels.append(Label(text, curve[-1] if -5 <= curve[-1][1] <= 6 else curve[0], away=(0, 0)))
     d.setting("the parabola f and the line g", "抛物线f与直线g")
     greater = d.rng.random() < 0.5
@@ -198,14 +190,13 @@ def crossing_graphs(d: Draft) -> Exercise:
     )
 
     def measured(r: Reading) -> float:
-        reading = PlaneReading(r, plane)
+        reading = PlaneReading(r, PLANE)
         (x1, y1), (x2, y2) = reading.path("line")[0], reading.path("line")[-1]
         rise = (y2 - y1) / (x2 - x1)
         gaps = [(x, y - (y1 + rise * (x - x1))) for x, y in reading.path("parabola")]
         return (max if greater else min)(roots(gaps))
 
     return d.exercise(
-        "functions",
         10,
         answer,
         wrong=[first + second - answer, values[0], values[1], -answer if answer else 1],

@@ -35,9 +35,9 @@ def render_curve(
     d.sketch.line(name, points, "curve", colour=colour)
 
 
-def show_plane(d: Draft, plane: Plane, f: str = "") -> None:
+def show_plane(d: Draft, plane: Plane) -> None:
     d.sketch.equal = plane.x[1] - plane.x[0] < 14
-    render_plane(d.sketch, plane, ("x", "y"))
+    render_plane(d.sketch, plane)
 
 
 def value_at(points: Sequence[XY], x: float) -> float:
@@ -79,7 +79,3 @@ def smooth(knots: Sequence[tuple[int, int]]) -> list[XY]:
                 (x1 + width * t, h[0] * y1 + h[1] * width * slopes[i] + h[2] * y2 + h[3] * width * slopes[i + 1])
             )
     return points
-
-
-def bracket(number: int) -> str:
-    return f"(−{-number})" if number < 0 else str(number)

@@ -58,12 +58,7 @@ def read_value(d: Draft) -> Exercise:
     )
     others = [*(b for _, b in knots if b != y), -y, y + 1, y - 1]
     return d.exercise(
-        "functions",
-        8,
-        y,
-        wrong=others,
-        measure=lambda r: value_at(PlaneReading(r, PLANE).path("curve"), x),
-        tolerance=0.05,
+        8, y, wrong=others, measure=lambda r: value_at(PlaneReading(r, PLANE).path("curve"), x), tolerance=0.05
     )
 
 
@@ -98,7 +93,6 @@ def parabola_features(d: Draft) -> Exercise:
             f"图象与x轴相交于 x = {show(first)} 和 x = {show(second)}。",
         )
         return d.exercise(
-            "functions",
             9,
             zero,
             wrong=[first + second - zero, -zero if zero else 2, vertex[1], expr.subs(X, 0)],
@@ -115,7 +109,6 @@ def parabola_features(d: Draft) -> Exercise:
             f"顶点为 ({show(vertex[0])}, {show(vertex[1])})，故所求为 {show(vertex[1])}。",
         )
         return d.exercise(
-            "functions",
             9,
             vertex[1],
             wrong=[vertex[0], -vertex[1], first, second],
@@ -152,7 +145,7 @@ def parabola_features(d: Draft) -> Exercise:
                 if min(abs(x - first), abs(x - second)) > 0.1
             )
 
-        return d.exercise("functions", 9, answer, wrong=wrong, choices=(str(answer), *map(str, wrong)), confirm=above)
+        return d.exercise(9, answer, wrong=wrong, choices=(str(answer), *map(str, wrong)), confirm=above)
     forms = [
         expr,
         sympy.expand(-expr),
@@ -179,7 +172,6 @@ def parabola_features(d: Draft) -> Exercise:
     d.step(f"This gives {answer}.", f"由此得 {answer}。")
     exact = sympy.lambdify(X, expr)
     return d.exercise(
-        "functions",
         9,
         answer,
         wrong=texts[1:],
@@ -210,7 +202,7 @@ def count_features(d: Draft) -> Exercise:
     if kind == "zeros":
         d.ask(f"the number of zeros of {f} in this interval", f"函数{f}在该区间内零点的个数")
         d.step("Each crossing of the x-axis is a zero.", "图象每与x轴相交一次就有一个零点。")
-        return d.exercise("functions", 9, zeros, wrong=[zeros + 1, abs(zeros - 1), zeros + 2], measure=crossings(0))
+        return d.exercise(9, zeros, wrong=[zeros + 1, abs(zeros - 1), zeros + 2], measure=crossings(0))
     if kind == "line":
         level = d.rng.choice((-1, 1))
         count = sum((a - level) * (b - level) < 0 for a, b in itertools.pairwise(ys))
@@ -222,9 +214,7 @@ def count_features(d: Draft) -> Exercise:
             f"The line y = {show(level)} meets the graph {count} times.",
             f"直线 y = {show(level)} 与图象有{count}个交点。",
         )
-        return d.exercise(
-            "functions", 10, count, wrong=[count + 1, abs(count - 1), count + 2], measure=crossings(level)
-        )
+        return d.exercise(10, count, wrong=[count + 1, abs(count - 1), count + 2], measure=crossings(level))
     peaks = sum(turn and b > a for turn, a, b in zip(turns, ys, ys[1:], strict=False))
     count = peaks if kind == "maxima" else sum(turns)
     if kind == "maxima":
@@ -239,7 +229,7 @@ def count_features(d: Draft) -> Exercise:
         moves = [b - a for a, b in itertools.pairwise(ys) if abs(b - a) > 1e-4]
         return float(sum(a > 0 > b or (kind == "extrema" and a < 0 < b) for a, b in itertools.pairwise(moves)))
 
-    return d.exercise("functions", 11, count, wrong=[count + 1, abs(count - 1), count + 2], measure=extrema)
+    return d.exercise(11, count, wrong=[count + 1, abs(count - 1), count + 2], measure=extrema)
 
 
 def derivative_sign(d: Draft) -> Exercise:
@@ -253,8 +243,6 @@ def derivative_sign(d: Draft) -> Exercise:
     top, bottom = d.rng.choice((3, 4)), d.rng.choice((-3, -2))
     ys = (bottom + 1, top, bottom, top - 1) if ends > 0 else (top - 1, bottom, top, bottom + 1)
     knots = list(zip((-5, low, high, 5), ys, strict=True))
-    if low == -5:
-        raise Unsuited("no room")
     d.sketch.line("curve", smooth(knots), "curve")
     d.setting(f"the graph of the function {f} on [−5, 5]", f"函数{f}在区间[−5, 5]上的图象")
 
@@ -285,17 +273,11 @@ def derivative_sign(d: Draft) -> Exercise:
             f"在 x = {place} 处图象{'上升' if rises else '下降'}。",
         )
         return d.exercise(
-            "functions",
-            11,
-            answer,
-            wrong=[w for w in words if w != answer],
-            choices=words,
-            confirm=lambda r: growth(r)(x) == rises,
+            11, answer, wrong=[w for w in words if w != answer], choices=words, confirm=lambda r: growth(r)(x) == rises
         )
     names = [f"−5 < x < {show(low)}", f"{show(low)} < x < {show(high)}", f"{show(high)} < x < 5"]
-    index = 1
     falls = ends > 0
-    answer = names[index]
+    answer = names[1]
     d.ask_sentence(
         (
             f"On which interval is {f} {'decreasing' if falls else 'increasing'}?",
@@ -315,7 +297,6 @@ def derivative_sign(d: Draft) -> Exercise:
     )
     wrong = [names[0], names[2], f"−5 < x < {show(high)}"]
     return d.exercise(
-        "functions",
         11,
         answer,
         wrong=wrong,

@@ -39,7 +39,6 @@ def triangle_sum(d: Draft) -> Exercise:
     d.step("The angles of a triangle add up to 180°.", "三角形的内角和为180°。")
     d.steps.append(f"180° − {first}° − {second}° = {third}°")
     return d.exercise(
-        "geometry",
         7,
         third,
         "°",
@@ -62,21 +61,17 @@ def isosceles(d: Draft) -> Exercise:
         d.step("Equal sides have equal angles opposite.", "等边对等角，两底角相等。")
         d.steps.append(f"(180° − {apex}°) ÷ 2 = {base}°")
         return d.exercise(
-            "geometry",
             8,
             base,
             "°",
             wrong=[180 - apex, apex, (180 - apex) // 2 + 10, 90 - base],
             measure=lambda r: r.angle(b, a, c),
-            loose=False,
         )
     d.given_angle(b, a, c, base)
     d.ask_angle(a, c, b)
     d.step("The base angles are equal.", "两个底角相等。")
     d.steps.append(f"180° − 2 × {base}° = {apex}°")
-    return d.exercise(
-        "geometry", 8, apex, "°", wrong=[base, 180 - base, 90 - base, 2 * base], measure=lambda r: r.angle(a, c, b)
-    )
+    return d.exercise(8, apex, "°", wrong=[base, 180 - base, 90 - base, 2 * base], measure=lambda r: r.angle(a, c, b))
 
 
 def exterior(d: Draft) -> Exercise:
@@ -100,7 +95,6 @@ def exterior(d: Draft) -> Exercise:
         )
         d.steps.append(f"{first}° + {third}° = {outer}°")
         return d.exercise(
-            "geometry",
             7,
             outer,
             "°",
@@ -117,13 +111,7 @@ def exterior(d: Draft) -> Exercise:
     )
     d.steps.append(f"{outer}° − {first}° = {third}°")
     return d.exercise(
-        "geometry",
-        7,
-        third,
-        "°",
-        wrong=[second, 180 - outer, 180 - first, outer],
-        measure=lambda r: r.angle(a, c, b),
-        loose=True,
+        7, third, "°", wrong=[second, 180 - outer, 180 - first, outer], measure=lambda r: r.angle(a, c, b), loose=True
     )
 
 
@@ -139,10 +127,9 @@ def parallel_lines(d: Draft) -> Exercise:
     names = d.rng.choice((("A", "B", "C", "D", "E", "F", "P", "Q"), ("P", "Q", "R", "S", "T", "U", "M", "N")))
     a, b, c, e, g, h, p, q = names
     reach = 1.3
-    middle = 0.0
     for name, at in (
-        (a, (middle - reach, top)), (b, (middle + reach, top)), (c, (middle - reach, bottom)),
-        (e, (middle + reach, bottom)), (g, (shift * 1.0, 1.0)), (h, (shift * -1.0, -1.0)),
+        (a, (-reach, top)), (b, (reach, top)), (c, (-reach, bottom)), (e, (reach, bottom)),
+        (g, (shift, 1.0)), (h, (-shift, -1.0)),
         (p, crossing[top]), (q, crossing[bottom]),
     ):  # fmt: skip
         d.sketch.point(name, turned(at, turn))
@@ -165,20 +152,14 @@ def parallel_lines(d: Draft) -> Exercise:
     if d.rng.random() < 0.5:  # the mirrored pair, on the other side of the transversal
         flip = {a: b, b: a, c: e, e: c}
         first, last, third, fourth = (flip.get(name, name) for name in (first, last, third, fourth))
-    first_line = (first, last)
-    angle_at_p = round(_angle(d, *first_line, p))
-    size, answer = angle_at_p, angle_at_p if equal else 180 - angle_at_p
+    size = round(_angle(d, first, last, p))
+    answer = size if equal else 180 - size
     d.given_angle(first, p, last, size)
     d.ask_angle(third, q, fourth)
     d.step(en, zh)
     d.steps.append(f"∠{third}{q}{fourth} = " + (f"{size}°" if equal else f"180° − {size}° = {answer}°"))
     return d.exercise(
-        "geometry",
-        7,
-        answer,
-        "°",
-        wrong=[180 - answer, 90 - answer, 360 - 2 * size],
-        measure=lambda r: r.angle(third, q, fourth),
+        7, answer, "°", wrong=[180 - answer, 90 - answer, 360 - 2 * size], measure=lambda r: r.angle(third, q, fourth)
     )
 
 
@@ -221,7 +202,6 @@ def quadrilateral_sum(d: Draft) -> Exercise:
     )
     d.steps.append(f"{whole}° − " + " − ".join(f"{angle}°" for angle in angles) + f" = {last}°")
     return d.exercise(
-        "geometry",
         8,
         last,
         "°",
@@ -282,7 +262,6 @@ def regular_polygon(d: Draft) -> Exercise:
         )
         d.steps.append(f"{(count - 2) * 180}° ÷ {count} = {answer}°")
         return d.exercise(
-            "geometry",
             8,
             answer,
             "°",
@@ -298,7 +277,6 @@ def regular_polygon(d: Draft) -> Exercise:
     d.step(f"The {count} equal angles at the centre make a full turn.", f"{count}个相等的中心角合成一个周角。")
     d.steps.append(f"360° ÷ {count} = {answer}°")
     return d.exercise(
-        "geometry",
         9,
         answer,
         "°",
@@ -337,7 +315,6 @@ def straight_line(d: Draft) -> Exercise:
     d.step("The angles on a straight line add up to 180°.", "直线上的各角之和为180°。")
     d.steps.append("180° − " + " − ".join(f"{part}°" for part in parts) + f" = {last}°")
     return d.exercise(
-        "geometry",
         5,
         last,
         "°",
@@ -362,13 +339,13 @@ def crossing_lines(d: Draft) -> Exercise:
         d.step("Vertical angles are equal.", "对顶角相等。")
         d.steps.append(f"∠BOD = ∠AOC = {size}°")
         return d.exercise(
-            "geometry", 7, size, "°", wrong=[180 - size, 90 - size, 2 * size], measure=lambda r: r.angle("B", "O", "D")
+            7, size, "°", wrong=[180 - size, 90 - size, 2 * size], measure=lambda r: r.angle("B", "O", "D")
         )
     d.ask_angle("B", "O", "C")
     d.step("∠AOC and ∠BOC form a straight angle.", "∠AOC与∠BOC互为邻补角。")
     d.steps.append(f"180° − {size}° = {180 - size}°")
     return d.exercise(
-        "geometry", 7, 180 - size, "°", wrong=[size, 90 - size, 360 - size], measure=lambda r: r.angle("B", "O", "C")
+        7, 180 - size, "°", wrong=[size, 90 - size, 360 - size], measure=lambda r: r.angle("B", "O", "C")
     )
 
 
@@ -400,7 +377,6 @@ def bisector(d: Draft) -> Exercise:
         f"在三角形{a}{b}{e}中：180° − {half}° − {second}° = {answer}°",
     )
     return d.exercise(
-        "geometry",
         8,
         answer,
         "°",

@@ -7,7 +7,7 @@ from fractions import Fraction
 import sympy
 
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise
-from step3vl.pipelines.render.exercises.exercise_values import Value, show
+from step3vl.pipelines.render.exercises.exercise_values import Value, show, show_root
 from step3vl.pipelines.render.exercises.geometry_lengths import name_points, some_unit, square_unit
 from step3vl.pipelines.render.exercises.sketch import BLANK, turned
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
@@ -19,8 +19,7 @@ def triangle_area(d: Draft) -> Exercise:
     base, height = d.rng.randint(4, 20), d.rng.randint(3, 14)
     foot = base * d.rng.choice((0.25, 0.35, 0.6, 0.7, -0.2))
     a, b, c, h = name_points(d, (0, 0), (base, 0), (foot, height), (foot, 0))
-    for start, end in ((a, b), (b, c), (c, a)):
-        d.sketch.segment(start, end)
+    d.sketch.polygon(a, b, c)
     d.sketch.segment(c, h, "aid", dashed=True)
     if foot < 0:
         d.sketch.segment(h, a, "aid", dashed=True)
@@ -33,7 +32,6 @@ def triangle_area(d: Draft) -> Exercise:
     d.steps.append(d.say("Area = base × height ÷ 2", "面积 = 底 × 高 ÷ 2"))
     d.steps.append(f"{base} × {height} ÷ 2 = {show(area)}")
     return d.exercise(
-        "geometry",
         5,
         area,
         square_unit(unit),
@@ -49,8 +47,7 @@ def quadrilateral_area(d: Draft) -> Exercise:
     shift = d.rng.randint(1, 4)
     top = base if d.rng.random() < 0.4 else d.rng.randint(2, base - 2)
     a, b, c, e, h = name_points(d, (0, 0), (base, 0), (shift + top, height), (shift, height), (shift, 0))
-    for start, end in ((a, b), (b, c), (c, e), (e, a)):
-        d.sketch.segment(start, end)
+    d.sketch.polygon(a, b, c, e)
     d.sketch.segment(e, h, "aid", dashed=True)
     flat = top == base
     kind = ("parallelogram", "平行四边形") if flat else ("trapezium", "梯形")
@@ -74,12 +71,7 @@ def quadrilateral_area(d: Draft) -> Exercise:
         d.steps.append(f"({base} + {top}) × {height} ÷ 2 = {show(area)}")
         wrong = [(base + top) * height, base * height, Fraction(base * top * height, 2), base + top + height]
     return d.exercise(
-        "geometry",
-        6,
-        area,
-        square_unit(unit),
-        wrong=wrong,
-        measure=lambda r: r.area(a, b, c, e) / r.distance(a, b) ** 2 * base**2,
+        6, area, square_unit(unit), wrong=wrong, measure=lambda r: r.area(a, b, c, e) / r.distance(a, b) ** 2 * base**2
     )
 
 
@@ -115,7 +107,6 @@ def composite(d: Draft) -> Exercise:
         d.step("Take the missing corner from the whole rectangle.", "用大长方形的面积减去缺角的面积。")
         d.steps.append(f"{width} × {height} − {cut_x} × {cut_y} = {area}")
         return d.exercise(
-            "geometry",
             4,
             area,
             square_unit(unit),
@@ -130,7 +121,6 @@ def composite(d: Draft) -> Exercise:
     )
     d.steps.append(f"2 × ({width} + {height}) = {perimeter}")
     return d.exercise(
-        "geometry",
         4,
         perimeter,
         unit,
@@ -169,7 +159,6 @@ def cuboid(d: Draft) -> Exercise:
         d.ask("its volume", "它的体积")
         d.steps.append(f"{width} × {depth} × {height} = {answer}")
         return d.exercise(
-            "geometry",
             5,
             answer,
             f"{unit}³",
@@ -181,7 +170,6 @@ def cuboid(d: Draft) -> Exercise:
         d.ask("its surface area", "它的表面积")
         d.steps.append(f"2 × ({width} × {depth} + {depth} × {height} + {width} × {height}) = {answer}")
         return d.exercise(
-            "geometry",
             6,
             answer,
             f"{unit}²",
@@ -192,12 +180,8 @@ def cuboid(d: Draft) -> Exercise:
     answer = sympy.sqrt(square)
     d.ask("the length of the space diagonal AG", "体对角线AG的长")
     d.step("AG² = AB² + BC² + CG², as the edges are perpendicular.", "三条棱互相垂直，AG² = AB² + BC² + CG²。")
-    plain = show(answer)
-    d.steps.append(
-        f"AG = √({width}² + {depth}² + {height}²) = √{square}" + (f" = {plain}" if plain != f"√{square}" else "")
-    )
+    d.steps.append(f"AG = √({width}² + {depth}² + {height}²) = {show_root(square)}")
     return d.exercise(
-        "geometry",
         9,
         answer,
         unit,
@@ -216,8 +200,7 @@ def rhombus(d: Draft) -> Exercise:
     for name, at in (("A", (-half_a, 0)), ("B", (0, -half_b)), ("C", (half_a, 0)), ("D", (0, half_b))):
         d.sketch.point(name, turned(at, turn), away=(0, 0))
     d.sketch.point("O", (0, 0))
-    for start, end in ("AB", "BC", "CD", "DA"):
-        d.sketch.segment(start, end)
+    d.sketch.polygon(*"ABCD")
     for name in "ABCD":
         d.sketch.segment("O", name, "aid")
     d.setting("the rhombus ABCD, whose diagonals cross at O", "菱形ABCD，对角线交于点O")
@@ -229,22 +212,18 @@ def rhombus(d: Draft) -> Exercise:
         d.step("The area is half the product of the diagonals.", "菱形面积等于对角线乘积的一半。")
         d.steps.append(f"{2 * half_a} × {2 * half_b} ÷ 2 = {area}")
         return d.exercise(
-            "geometry",
             8,
             area,
             square_unit(unit),
             wrong=[2 * area, half_a * half_b, 2 * (half_a + half_b)],
             measure=lambda r: r.area("A", "B", "C", "D") / r.distance("A", "O") ** 2 * half_a**2,
         )
-    side = sympy.sqrt(half_a**2 + half_b**2)
+    square = half_a**2 + half_b**2
+    side = sympy.sqrt(square)
     d.ask_length("A", "B")
     d.step("The diagonals of a rhombus bisect each other at right angles.", "菱形的对角线互相垂直平分。")
-    square = half_a**2 + half_b**2
-    d.steps.append(
-        f"AB = √({half_a}² + {half_b}²) = √{square}" + (f" = {show(side)}" if show(side) != f"√{square}" else "")
-    )
+    d.steps.append(f"AB = √({half_a}² + {half_b}²) = {show_root(square)}")
     return d.exercise(
-        "geometry",
         8,
         side,
         unit,
@@ -264,8 +243,8 @@ def path_area(d: Draft) -> Exercise:
     d.sketch.line("inner", inner, "grid", closed=True, fill=BLANK)
     for name, at in zip("PQRS", inner, strict=True):
         d.sketch.point(name, at, away=(0, 0) if name == "R" else (width / 2, height / 2), label=False)
-    for start, end in ("AB", "BC", "CD", "DA", "PQ", "QR", "RS", "SP"):
-        d.sketch.segment(start, end)
+    d.sketch.polygon(*"ABCD")
+    d.sketch.polygon(*"PQRS")
     d.setting(
         "a rectangular lawn with a path of the same width all around inside its border ABCD",
         "长方形草地ABCD，四周边界内侧有一条等宽的小路",
@@ -281,7 +260,6 @@ def path_area(d: Draft) -> Exercise:
     )
     d.steps.append(f"{width * height} − {(width - 2 * border) * (height - 2 * border)} = {area}")
     return d.exercise(
-        "geometry",
         5,
         area,
         square_unit(unit),

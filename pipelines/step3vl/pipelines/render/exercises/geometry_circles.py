@@ -8,7 +8,8 @@ import sympy
 
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise
 from step3vl.pipelines.render.exercises.exercise_values import Value, show
-from step3vl.pipelines.render.exercises.sketch import BLANK, on_circle, turned
+from step3vl.pipelines.render.exercises.geometry_lengths import square_unit
+from step3vl.pipelines.render.exercises.sketch import BLANK, XY, on_circle, turned
 
 _UNITS = ("cm", "cm", "m", "mm", "")
 
@@ -37,24 +38,14 @@ def inscribed_angle(d: Draft) -> Exercise:
         d.step("An inscribed angle is half the central angle over the same arc.", "同弧所对的圆周角等于圆心角的一半。")
         d.steps.append(f"∠ACB = {2 * rim}° ÷ 2 = {rim}°")
         return d.exercise(
-            "geometry",
-            9,
-            rim,
-            "°",
-            wrong=[2 * rim, 180 - 2 * rim, 90 - rim, 180 - rim],
-            measure=lambda r: r.angle("A", "C", "B"),
+            9, rim, "°", wrong=[2 * rim, 180 - 2 * rim, 90 - rim, 180 - rim], measure=lambda r: r.angle("A", "C", "B")
         )
     d.given_angle("A", "C", "B", rim)
     d.ask_angle("A", "O", "B")
     d.step("The central angle is twice the inscribed angle over the same arc.", "圆心角等于同弧所对圆周角的两倍。")
     d.steps.append(f"∠AOB = 2 × {rim}° = {2 * rim}°")
     return d.exercise(
-        "geometry",
-        9,
-        2 * rim,
-        "°",
-        wrong=[rim, 180 - rim, 180 - 2 * rim, 90 + rim],
-        measure=lambda r: r.angle("A", "O", "B"),
+        9, 2 * rim, "°", wrong=[rim, 180 - rim, 180 - 2 * rim, 90 + rim], measure=lambda r: r.angle("A", "O", "B")
     )
 
 
@@ -70,7 +61,6 @@ def thales(d: Draft) -> Exercise:
     d.step("C lies on the circle over the diameter AB, so ∠ACB = 90°.", "直径所对的圆周角是直角，∠ACB = 90°。")
     d.steps.append(f"∠ABC = 90° − {angle}° = {90 - angle}°")
     return d.exercise(
-        "geometry",
         9,
         90 - angle,
         "°",
@@ -95,7 +85,6 @@ def cyclic_quadrilateral(d: Draft) -> Exercise:
     d.step("Opposite angles of a cyclic quadrilateral add up to 180°.", "圆内接四边形的对角互补。")
     d.steps.append(f"∠BCD = 180° − {angle}° = {180 - angle}°")
     return d.exercise(
-        "geometry",
         9,
         180 - angle,
         "°",
@@ -128,7 +117,6 @@ def tangent_length(d: Draft) -> Exercise:
         d.step("A tangent is perpendicular to the radius at the point of contact.", "切线垂直于过切点的半径。")
         d.steps.append(f"PT = √({whole}² − {radius}²) = √{whole**2 - radius**2} = {tangent}")
         return d.exercise(
-            "geometry",
             9,
             tangent,
             unit,
@@ -141,7 +129,6 @@ def tangent_length(d: Draft) -> Exercise:
     d.step("OT is perpendicular to PT.", "OT垂直于PT。")
     d.steps.append(f"OT = √({whole}² − {tangent}²) = √{whole**2 - tangent**2} = {radius}")
     return d.exercise(
-        "geometry",
         9,
         radius,
         unit,
@@ -174,7 +161,6 @@ def chord_distance(d: Draft) -> Exercise:
         d.steps.append(f"AM = √({radius}² − {away}²) = {half}")
         d.step(f"OM bisects the chord: AB = 2 × {half} = {2 * half}", f"OM平分弦AB：AB = 2 × {half} = {2 * half}")
         return d.exercise(
-            "geometry",
             9,
             2 * half,
             unit,
@@ -186,7 +172,6 @@ def chord_distance(d: Draft) -> Exercise:
     d.steps.append(f"AM = {2 * half} ÷ 2 = {half}")
     d.steps.append(f"OM = √({radius}² − {half}²) = {away}")
     return d.exercise(
-        "geometry",
         9,
         away,
         unit,
@@ -217,7 +202,6 @@ def sector(d: Draft) -> Exercise:
         d.steps.append(d.say("Arc = (angle ÷ 360°) × 2πr", "弧长 = (圆心角 ÷ 360°) × 2πr"))
         d.steps.append(f"({degrees} ÷ 360) × 2 × π × {radius} = {show(length)}")
         return d.exercise(
-            "geometry",
             9,
             length,
             unit,
@@ -229,10 +213,9 @@ def sector(d: Draft) -> Exercise:
     d.steps.append(d.say("Area = (angle ÷ 360°) × πr²", "面积 = (圆心角 ÷ 360°) × πr²"))
     d.steps.append(f"({degrees} ÷ 360) × π × {radius}² = {show(area)}")
     return d.exercise(
-        "geometry",
         9,
         area,
-        unit and f"{unit}²",
+        square_unit(unit),
         wrong=[area * 2, area * 2 / radius, sympy.pi * radius**2],
         measure=lambda r: r.enclosed("sector") / r.distance("O", "A") ** 2 * radius**2,
     )
@@ -262,7 +245,6 @@ def ring(d: Draft) -> Exercise:
         d.ask("the area of the ring in terms of π", "圆环的面积（结果保留π）")
         d.steps.append(f"π × {outer}² − π × {inner}² = {show(area)}")
         return d.exercise(
-            "geometry",
             9,
             area,
             f"{unit}²",
@@ -291,7 +273,6 @@ def ring(d: Draft) -> Exercise:
         d.step(f"The radius is {2 * outer} ÷ 2 = {outer}", f"圆的半径为 {2 * outer} ÷ 2 = {outer}")
         d.steps.append(f"{2 * outer}² − π × {outer}² = {show(area)}")
         return d.exercise(
-            "geometry",
             9,
             area,
             f"{unit}²",
@@ -312,7 +293,6 @@ def ring(d: Draft) -> Exercise:
     )
     d.steps.append(f"π × {outer}² − {2 * outer**2} = {show(area)}")
     return d.exercise(
-        "geometry",
         9,
         area,
         f"{unit}²",
@@ -325,9 +305,7 @@ def crossing_chords(d: Draft) -> Exercise:
     """The products of the parts of two chords that cross."""
     unit = d.rng.choice(_UNITS)
     a, b = d.rng.randint(2, 9), d.rng.randint(3, 12)
-    divisors = [
-        n for n in range(2, a * b) if (a * b) % n == 0 and abs(n - a * b // n) <= 14 and n not in (a, b) and n * a * b
-    ]
+    divisors = [n for n in range(2, a * b) if (a * b) % n == 0 and abs(n - a * b // n) <= 14 and n not in (a, b)]
     if not divisors:
         a, b, divisors = 4, 6, [3, 8]
     c = d.rng.choice(divisors)
@@ -358,7 +336,6 @@ def crossing_chords(d: Draft) -> Exercise:
     d.step("By the theorem of crossing chords, PA × PB = PC × PD.", "由相交弦定理，PA × PB = PC × PD。")
     d.steps.append(f"PD = {a} × {b} ÷ {c} = {show(answer)}")
     return d.exercise(
-        "geometry",
         10,
         answer,
         unit,
@@ -368,7 +345,7 @@ def crossing_chords(d: Draft) -> Exercise:
     )
 
 
-def _circumcentre(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> tuple[float, float]:
+def _circumcentre(a: XY, b: XY, c: XY) -> XY:
     (ax, ay), (bx, by), (cx, cy) = a, b, c
     double = 2 * (ax * (by - cy) + bx * (cy - ay) + cx * (ay - by))
     sa, sb, sc = ax**2 + ay**2, bx**2 + by**2, cx**2 + cy**2
@@ -403,7 +380,6 @@ def tangent_angle(d: Draft) -> Exercise:
     d.step("The radii to A and B are perpendicular to the tangents.", "过切点的半径垂直于切线，故∠OAP与∠OBP都是直角。")
     d.steps.append(f"360° − 90° − 90° − {value}° = {answer}°")
     return d.exercise(
-        "geometry",
         9,
         answer,
         "°",

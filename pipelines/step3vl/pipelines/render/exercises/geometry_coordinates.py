@@ -8,16 +8,11 @@ import sympy
 
 from step3vl.pipelines.render.exercises.axes import Plane, PlaneReading, render_plane
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuited
-from step3vl.pipelines.render.exercises.exercise_values import Value, show
-from step3vl.pipelines.render.exercises.sketch import XY, Label, Stroke
+from step3vl.pipelines.render.exercises.exercise_values import Value, bracket, show, show_root
+from step3vl.pipelines.render.exercises.sketch import XY, Label
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
 _PLANE = Plane((-6, 6), (-5, 6))
-
-
-def _plane(d: Draft, plane: Plane = _PLANE) -> Plane:
-    render_plane(d.sketch, plane)
-    return plane
 
 
 def _points(d: Draft, count: int, apart: float = 2.5) -> list[tuple[int, int]]:
@@ -45,13 +40,9 @@ def _xy(d: Draft, name: str) -> tuple[int, int]:
     return round(x), round(y)
 
 
-def _signed(number: int) -> str:
-    return f"(−{-number})" if number < 0 else str(number)
-
-
 def distance(d: Draft) -> Exercise:
     """The distance of two grid points."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     for name, at in zip("AB", _points(d, 2, 3), strict=True):
         d.sketch.point(name, at, dot=True)
     d.sketch.segment("A", "B")
@@ -61,23 +52,20 @@ def distance(d: Draft) -> Exercise:
     square = (x2 - x1) ** 2 + (y2 - y1) ** 2
     answer = sympy.sqrt(square)
     _read(d, "A", "B")
-    plain = show(answer)
     d.steps.append(
-        f"AB = √(({_signed(x2)} − {_signed(x1)})² + ({_signed(y2)} − {_signed(y1)})²) = √{square}"
-        + (f" = {plain}" if plain != f"√{square}" else "")
+        f"AB = √(({bracket(x2)} − {bracket(x1)})² + ({bracket(y2)} − {bracket(y1)})²) = {show_root(square)}"
     )
     return d.exercise(
-        "geometry",
         8,
         answer,
         wrong=[abs(x2 - x1) + abs(y2 - y1), sympy.sqrt((x1 + x2) ** 2 + (y1 + y2) ** 2), square],
-        measure=lambda r: math.dist(PlaneReading(r, plane).point("A"), PlaneReading(r, plane).point("B")),
+        measure=lambda r: math.dist(PlaneReading(r, _PLANE).point("A"), PlaneReading(r, _PLANE).point("B")),
     )
 
 
 def midpoint(d: Draft) -> Exercise:
     """A coordinate of the midpoint."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     for name, at in zip("AB", _points(d, 2, 3), strict=True):
         d.sketch.point(name, at, dot=True)
     d.sketch.segment("A", "B")
@@ -88,19 +76,19 @@ def midpoint(d: Draft) -> Exercise:
     first, second = _xy(d, "A")[index], _xy(d, "B")[index]
     answer = Fraction(first + second, 2)
     _read(d, "A", "B")
-    d.steps.append(f"({_signed(first)} + {_signed(second)}) ÷ 2 = {show(answer)}")
+    d.steps.append(f"({bracket(first)} + {bracket(second)}) ÷ 2 = {show(answer)}")
     other = [Fraction(_xy(d, "A")[1 - index] + _xy(d, "B")[1 - index], 2), Fraction(second - first, 2), first + second]
 
     def measured(r: Reading) -> float:
-        reading = PlaneReading(r, plane)
+        reading = PlaneReading(r, _PLANE)
         return (reading.point("A")[index] + reading.point("B")[index]) / 2
 
-    return d.exercise("geometry", 8, answer, wrong=other, measure=measured)
+    return d.exercise(8, answer, wrong=other, measure=measured)
 
 
 def slope(d: Draft) -> Exercise:
     """The slope of a line, or where it crosses the y axis."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     run, rise = d.rng.choice((1, 1, 2, 3)), d.rng.choice((-3, -2, -1, 1, 2, 3))
     gradient = Fraction(rise, run)
     start = d.rng.randint(-2, 3)
@@ -110,32 +98,29 @@ def slope(d: Draft) -> Exercise:
     if high == low:
         raise Unsuited("a line without two grid points")
     ends = [(x, float(start + gradient * x)) for x in _clip(gradient, start)]
-    d.sketch.strokes.append(_line("line", ends))
+    d.sketch.line("line", ends, "curve")
     chosen = sorted(d.rng.sample(grid, 2))
     for name, x in zip("AB", chosen, strict=True):
         d.sketch.point(name, (x, float(start + gradient * x)), dot=True)
     d.setting("a line through the points A and B", "过点A、B的直线")
     (x1, y1), (x2, y2) = _xy(d, "A"), _xy(d, "B")
     _read(d, "A", "B")
-    quotient = f"({_signed(y2)} − {_signed(y1)}) ÷ ({_signed(x2)} − {_signed(x1)})"
+    quotient = f"({bracket(y2)} − {bracket(y1)}) ÷ ({bracket(x2)} − {bracket(x1)})"
 
     def read(r: Reading) -> tuple[float, float]:
-        (u1, v1), (u2, v2) = PlaneReading(r, plane).path("line")
+        (u1, v1), (u2, v2) = PlaneReading(r, _PLANE).path("line")
         gradient = (v2 - v1) / (u2 - u1)
         return gradient, v1 - gradient * u1
 
     if d.rng.random() < 0.6:
         d.ask("the slope of the line", "直线的斜率")
         d.steps.append(f"{quotient} = {show(gradient)}")
-        return d.exercise(
-            "geometry", 8, gradient, wrong=[-gradient, 1 / gradient, -1 / gradient], measure=lambda r: read(r)[0]
-        )
+        return d.exercise(8, gradient, wrong=[-gradient, 1 / gradient, -1 / gradient], measure=lambda r: read(r)[0])
     d.ask("the value of b if the line has the equation y = kx + b", "直线方程 y = kx + b 中 b 的值")
     d.steps.append(f"k = {quotient} = {show(gradient)}")
     factor = f"({show(gradient)})" if gradient < 0 or gradient.denominator > 1 else show(gradient)
-    d.steps.append(f"b = {_signed(y1)} − {factor} × {_signed(x1)} = {show(start)}")
+    d.steps.append(f"b = {bracket(y1)} − {factor} × {bracket(x1)} = {show(start)}")
     return d.exercise(
-        "geometry",
         8,
         start,
         wrong=[gradient, -start if start else 2, -start / gradient if start else 1, start + 1],
@@ -150,13 +135,9 @@ def _clip(gradient: Fraction, start: int) -> tuple[float, float]:
     return float(max(low, Fraction(-6))), float(min(high, Fraction(6)))
 
 
-def _line(name: str, ends: list[XY]) -> Stroke:
-    return Stroke(name, tuple(ends), "curve")
-
-
 def polygon_area(d: Draft) -> Exercise:
     """The area of a triangle or quadrilateral on a grid."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     for _ in range(200):
         count = d.rng.choice((3, 3, 4))
         points = _points(d, count, 2.5)
@@ -178,17 +159,17 @@ def polygon_area(d: Draft) -> Exercise:
     area = Fraction(double, 2)
     _read(d, *names)
     terms = " + ".join(
-        f"({_signed(x1)} × {_signed(y2)} − {_signed(x2)} × {_signed(y1)})" for (x1, y1), (x2, y2) in pairs
+        f"({bracket(x1)} × {bracket(y2)} − {bracket(x2)} × {bracket(y1)})" for (x1, y1), (x2, y2) in pairs
     )
     d.step(f"Shoelace formula: |{terms}| ÷ 2 = {show(area)}", f"用鞋带公式：|{terms}| ÷ 2 = {show(area)}")
 
     def measured(r: Reading) -> float:
-        at = [PlaneReading(r, plane).point(name) for name in names]
+        at = [PlaneReading(r, _PLANE).point(name) for name in names]
         # Triangles by Heron's formula, which has nothing in common with the shoelace.
         return sum(_heron(at[0], at[i], at[i + 1]) for i in range(1, count - 1))
 
     return d.exercise(
-        "geometry", 9, area, wrong=[double, area + 1, area - Fraction(1, 2), area + Fraction(3, 2)], measure=measured
+        9, area, wrong=[double, area + 1, area - Fraction(1, 2), area + Fraction(3, 2)], measure=measured
     )
 
 
@@ -209,7 +190,7 @@ def _is_convex(points: list[tuple[int, int]]) -> bool:
 
 def circle_equation(d: Draft) -> Exercise:
     """The equation of a circle on a grid, or its radius."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     a, b, radius = d.rng.randint(-2, 2), d.rng.randint(-1, 2), d.rng.randint(2, 3)
     d.sketch.circle("circle", (a, b), radius, "curve")
     d.sketch.point("M", (a, b), dot=True)
@@ -234,7 +215,7 @@ def circle_equation(d: Draft) -> Exercise:
             "Find the circle's equation.",
             "Write the equation of this circle.",
         ),
-        ("圆的方程是什么？", "求该圆的方程。", "写出圆的标准方程。", "下列哪个是该圆的方程？")[:3],
+        ("圆的方程是什么？", "求该圆的方程。", "写出圆的标准方程。"),
     )
     wrong = [
         equation(-a, -b, radius**2),
@@ -247,17 +228,15 @@ def circle_equation(d: Draft) -> Exercise:
 
     def confirmed(r: Reading) -> bool:
         return all(
-            abs((x - a) ** 2 + (y - b) ** 2 - radius**2) < 0.1 for x, y in PlaneReading(r, plane).path("circle")
+            abs((x - a) ** 2 + (y - b) ** 2 - radius**2) < 0.1 for x, y in PlaneReading(r, _PLANE).path("circle")
         )
 
-    return d.exercise(
-        "geometry", 10, answer, wrong=[w for w in wrong if w != answer], choices=choices, confirm=confirmed
-    )
+    return d.exercise(10, answer, wrong=[w for w in wrong if w != answer], choices=choices, confirm=confirmed)
 
 
 def reflection(d: Draft) -> Exercise:
     """The image of a point under a reflection, a translation or a rotation."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     at = _points(d, 1)[0]
     x, y = at
     d.sketch.point("P", at, dot=True)
@@ -266,21 +245,22 @@ def reflection(d: Draft) -> Exercise:
     d.sketch.segment("P", "X", "aid", dashed=True)
     d.sketch.segment("P", "Y", "aid", dashed=True)
     h, v = d.rng.choice((-3, -2, 2, 3, 4)), d.rng.choice((-4, -3, -2, 2, 3))
-    moves: list[tuple[str, str, tuple[int, int]]] = [
-        ("reflected in the x-axis", "关于x轴对称", (x, -y)),
-        ("reflected in the y-axis", "关于y轴对称", (-x, y)),
-        ("reflected in the origin", "关于原点对称", (-x, -y)),
-        ("rotated by 90° counter-clockwise about the origin", "绕原点逆时针旋转90°", (-y, x)),
+    # The image, and the move as a complex map, which is applied to what is read in the figure.
+    moves: list[tuple[str, str, tuple[int, int], Callable[[complex], complex]]] = [
+        ("reflected in the x-axis", "关于x轴对称的点", (x, -y), lambda z: z.conjugate()),
+        ("reflected in the y-axis", "关于y轴对称的点", (-x, y), lambda z: -z.conjugate()),
+        ("reflected in the origin", "关于原点对称的点", (-x, -y), lambda z: -z),
+        ("rotated by 90° counter-clockwise about the origin", "绕原点逆时针旋转90°后", (-y, x), lambda z: z * 1j),
         (
             f"moved {abs(h)} units {'right' if h > 0 else 'left'} and {abs(v)} units {'up' if v > 0 else 'down'}",
-            f"向{'右' if h > 0 else '左'}平移{abs(h)}个单位，再向{'上' if v > 0 else '下'}平移{abs(v)}个单位",
+            f"向{'右' if h > 0 else '左'}平移{abs(h)}个单位，再向{'上' if v > 0 else '下'}平移{abs(v)}个单位后",
             (x + h, y + v),
+            lambda z: z + complex(h, v),
         ),
-    ]  # fmt: skip
-    en, zh, image = d.rng.choice(moves)
+    ]
+    en, zh, image, move = d.rng.choice(moves)
     d.setting("the point P in a coordinate plane", "坐标平面内的点P")
-    verb = "后" if "平移" in zh or "旋转" in zh else "的点"
-    d.ask(f"the coordinates of P after it is {en}", f"点P{zh}{verb}的坐标" if verb == "后" else f"点P{zh}的点的坐标")
+    d.ask(f"the coordinates of P after it is {en}", f"点P{zh}的坐标")
     answer = _text(image)
     _read(d, "P")
     d.step(f"The point {_text(at)} goes to {answer}.", f"点 {_text(at)} 变为 {answer}。")
@@ -291,31 +271,14 @@ def reflection(d: Draft) -> Exercise:
     wrong = [other for other in dict.fromkeys(others) if other not in (answer, _text(at))]
 
     def confirmed(r: Reading) -> bool:
-        u, w = PlaneReading(r, plane).point("P")
-        return _moved(en, (u, w), (h, v), image)
+        return abs(move(complex(*PlaneReading(r, _PLANE).point("P"))) - complex(*image)) < 0.05
 
-    return d.exercise("geometry", 7, answer, wrong=wrong, choices=(answer, *wrong), confirm=confirmed)
-
-
-def _moved(en: str, at: XY, shift: tuple[int, int], image: tuple[int, int]) -> bool:
-    """The move as a complex map of what was read in the figure."""
-    z = complex(*at)
-    if "x-axis" in en:
-        w = z.conjugate()
-    elif "y-axis" in en:
-        w = -z.conjugate()
-    elif "reflected in the origin" in en:
-        w = -z
-    elif "rotated" in en:
-        w = z * 1j
-    else:
-        w = z + complex(*shift)
-    return abs(w - complex(*image)) < 0.05
+    return d.exercise(7, answer, wrong=wrong, choices=(answer, *wrong), confirm=confirmed)
 
 
 def vectors(d: Draft) -> Exercise:
     """The scalar product, or the length of the sum, of two vectors shown on a grid."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     first, second = _points(d, 2, 3)
     for name, at in (("A", first), ("B", second)):
         d.sketch.point(name, at)
@@ -326,21 +289,20 @@ def vectors(d: Draft) -> Exercise:
     (x1, y1), (x2, y2) = first, second
 
     def read(r: Reading) -> tuple[XY, XY]:
-        reading = PlaneReading(r, plane)
+        reading = PlaneReading(r, _PLANE)
         return reading.point("A"), reading.point("B")
 
     d.read(f"OA = {_text(first)} and OB = {_text(second)}.", f"OA = {_text(first)}，OB = {_text(second)}。")
     if d.rng.random() < 0.5:
         answer = x1 * x2 + y1 * y2
         d.ask("the scalar product of OA and OB", "向量OA与OB的数量积")
-        d.steps.append(f"{_signed(x1)} × {_signed(x2)} + {_signed(y1)} × {_signed(y2)} = {show(answer)}")
+        d.steps.append(f"{bracket(x1)} × {bracket(x2)} + {bracket(y1)} × {bracket(y2)} = {show(answer)}")
 
         def product(r: Reading) -> float:
             (a, b), (c, e) = read(r)
             return math.hypot(a, b) * math.hypot(c, e) * math.cos(math.atan2(b, a) - math.atan2(e, c))
 
         return d.exercise(
-            "geometry",
             11,
             answer,
             wrong=[x1 * x2 - y1 * y2, x1 * y2 - x2 * y1, x1 * y2 + x2 * y1, -answer],
@@ -352,13 +314,8 @@ def vectors(d: Draft) -> Exercise:
         raise Unsuited("the vectors cancel")
     answer_length = sympy.sqrt(square)
     d.ask("the length of the vector OA + OB", "向量 OA + OB 的模")
-    plain = show(answer_length)
-    d.steps.append(
-        f"√(({_signed(x1)} + {_signed(x2)})² + ({_signed(y1)} + {_signed(y2)})²) = √{square}"
-        + (f" = {plain}" if plain != f"√{square}" else "")
-    )
+    d.steps.append(f"√(({bracket(x1)} + {bracket(x2)})² + ({bracket(y1)} + {bracket(y2)})²) = {show_root(square)}")
     return d.exercise(
-        "geometry",
         11,
         answer_length,
         wrong=[sympy.sqrt((x1 - x2) ** 2 + (y1 - y2) ** 2), square, abs(x1 + x2 + y1 + y2) or 3],
@@ -369,7 +326,7 @@ def vectors(d: Draft) -> Exercise:
 
 def ellipse(d: Draft) -> Exercise:
     """The distance of the foci, the eccentricity, or the equation of an ellipse."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     a, b = d.rng.choice(((5, 3), (5, 4), (4, 2), (4, 3), (3, 2), (5, 2)))
     points = [(a * math.cos(t * math.pi / 90), b * math.sin(t * math.pi / 90)) for t in range(180)]
     d.sketch.line("ellipse", points, "curve", closed=True)
@@ -379,17 +336,16 @@ def ellipse(d: Draft) -> Exercise:
     square = a**2 - b**2
     half = sympy.sqrt(square)
     d.read(f"The semi-axes are a = {a}, b = {b}.", f"半轴长为 a = {a}，b = {b}。")
-    d.steps.append(f"c = √({a}² − {b}²) = √{square}" + (f" = {show(half)}" if show(half) != f"√{square}" else ""))
+    d.steps.append(f"c = √({a}² − {b}²) = {show_root(square)}")
 
     def axes(r: Reading) -> tuple[float, float]:
-        xs, ys = zip(*PlaneReading(r, plane).path("ellipse"), strict=True)
+        xs, ys = zip(*PlaneReading(r, _PLANE).path("ellipse"), strict=True)
         return (max(xs) - min(xs)) / 2, (max(ys) - min(ys)) / 2
 
     if d.rng.random() < 0.5:
         d.ask("the distance between the foci", "椭圆的焦距")
         d.steps.append(f"2c = {show(2 * half)}")
         return d.exercise(
-            "geometry",
             11,
             2 * half,
             wrong=[half, 2 * sympy.sqrt(a**2 + b**2), 2 * a, 2 * (a - b)],
@@ -398,7 +354,6 @@ def ellipse(d: Draft) -> Exercise:
     d.ask("the eccentricity of the ellipse", "椭圆的离心率")
     d.steps.append(f"e = c/a = {show(half / a)}")
     return d.exercise(
-        "geometry",
         11,
         half / a,
         wrong=[sympy.Rational(b, a), half / b, sympy.sqrt(a**2 + b**2) / a],
@@ -408,15 +363,15 @@ def ellipse(d: Draft) -> Exercise:
 
 def line_crossing(d: Draft) -> Exercise:
     """Where two lines cross, as a system of equations."""
-    plane = _plane(d)
+    render_plane(d.sketch, _PLANE)
     x0, y0 = d.rng.choice([x for x in range(-3, 4) if x]), d.rng.choice([y for y in range(-2, 4) if y])
     first, second = d.rng.sample([-2, -1, 1, 2], 2)
     starts = y0 - first * x0, y0 - second * x0
     for name, gradient, start in (("g", first, starts[0]), ("h", second, starts[1])):
         ends = [(x, float(start + gradient * x)) for x in _clip(Fraction(gradient), start)]
-        d.sketch.strokes.append(_line(name, ends))
+        d.sketch.line(name, ends, "curve")
         tip = ends[1] if d.rng.random() < 0.5 else ends[0]
-        d.sketch.labels.append(_beside(name, tip))
+        d.sketch.labels.append(Label(name, tip, away=(0, 0)))
     d.setting("the lines g and h in a coordinate plane", "坐标平面内的直线g与h")
     answer = _text((x0, y0))
     d.ask("the point where the two lines meet", "两直线交点的坐标")
@@ -425,17 +380,13 @@ def line_crossing(d: Draft) -> Exercise:
     wrong = [other for other in dict.fromkeys(others) if other != answer]
 
     def confirmed(r: Reading) -> bool:
-        reading = PlaneReading(r, plane)
+        reading = PlaneReading(r, _PLANE)
         (a, b), (c, e) = reading.path("g")
         (p, q), (s, t) = reading.path("h")
         solution = sympy.Matrix([[b - e, c - a], [q - t, s - p]]).LUsolve(sympy.Matrix([c * b - a * e, s * q - p * t]))
         return math.dist((float(solution[0]), float(solution[1])), (x0, y0)) < 0.05
 
-    return d.exercise("geometry", 8, answer, wrong=wrong, choices=(answer, *wrong), confirm=confirmed)
-
-
-def _beside(text: str, at: XY) -> Label:
-    return Label(text, at, away=(0, 0))
+    return d.exercise(8, answer, wrong=wrong, choices=(answer, *wrong), confirm=confirmed)
 
 
 COORDINATES: dict[str, Callable[[Draft], Exercise]] = {

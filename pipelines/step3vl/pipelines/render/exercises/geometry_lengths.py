@@ -7,13 +7,11 @@ from fractions import Fraction
 import sympy
 
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise
-from step3vl.pipelines.render.exercises.exercise_values import Value, decimal, show
+from step3vl.pipelines.render.exercises.exercise_values import Value, decimal, show, show_root
 from step3vl.pipelines.render.exercises.geometry_angles import triangle_from_angles
 from step3vl.pipelines.render.exercises.sketch import XY, between, turned
 
 _UNITS = ("cm", "m", "mm", "km", "dm", "")
-
-
 _TRIPLES = ((3, 4, 5), (5, 12, 13), (8, 15, 17), (7, 24, 25), (20, 21, 29))
 
 
@@ -61,13 +59,8 @@ def pythagoras(d: Draft) -> Exercise:
             f"By Pythagoras: {a}{b}² = {legs[0]}² + {legs[1]}² = {squares}",
             f"由勾股定理：{a}{b}² = {legs[0]}² + {legs[1]}² = {squares}",
         )
-        d.steps.append(
-            f"{a}{b} = √{squares} = {show(hypotenuse)}"
-            if show(hypotenuse) != f"√{squares}"
-            else f"{a}{b} = √{squares}"
-        )
+        d.steps.append(f"{a}{b} = {show_root(squares)}")
         return d.exercise(
-            "geometry",
             8,
             hypotenuse,
             unit,
@@ -84,7 +77,6 @@ def pythagoras(d: Draft) -> Exercise:
     )
     d.steps.append(f"{c}{b} = √{legs[1] ** 2} = {legs[1]}")
     return d.exercise(
-        "geometry",
         8,
         legs[1],
         unit,
@@ -126,7 +118,6 @@ def right_triangle_trig(d: Draft) -> Exercise:
     sign = "=" if exact else "≈"
     d.steps.append(f"{''.join(asked)} = {side} × {name} {degrees}° {sign} {show(answer, unit, digits)}")
     return d.exercise(
-        "geometry",
         9,
         answer,
         unit,
@@ -181,9 +172,7 @@ def parallel_in_triangle(d: Draft) -> Exercise:
         d.steps.append(f"{pb}{pc} = ({show(inner)}) × {part + rest} ÷ {part} = {show(base)}")
         answer, wrong = base, [inner * Fraction(rest, part), inner * Fraction(part + rest, rest), inner + rest]
         asked = (pb, pc)
-    return d.exercise(
-        "geometry", 9, answer, unit, wrong=wrong, measure=lambda r: r.distance(*asked) / r.distance(pa, pd) * part
-    )
+    return d.exercise(9, answer, unit, wrong=wrong, measure=lambda r: r.distance(*asked) / r.distance(pa, pd) * part)
 
 
 def midline(d: Draft) -> Exercise:
@@ -207,7 +196,6 @@ def midline(d: Draft) -> Exercise:
         d.step("The midline of a triangle is half as long as the third side.", "三角形的中位线等于第三边的一半。")
         d.steps.append(f"{m}{n} = {base} ÷ 2 = {show(half)}")
         return d.exercise(
-            "geometry",
             8,
             half,
             unit,
@@ -219,7 +207,6 @@ def midline(d: Draft) -> Exercise:
     d.step("The third side is twice as long as the midline.", "第三边是中位线的两倍。")
     d.steps.append(f"{b}{c} = 2 × {show(half)} = {base}")
     return d.exercise(
-        "geometry",
         8,
         base,
         unit,
@@ -247,15 +234,13 @@ def law_of_cosines(d: Draft) -> Exercise:
     answer: Value = sympy.sqrt(squared.numerator) if exact else decimal(math.sqrt(squared))
     digits = None if exact else 1
     d.step("Use the law of cosines.", "使用余弦定理。")
-    square = first**2 + second**2 - first * second * (1 if degrees == 60 else -1)
     expression = f"{first}² + {second}² − 2 × {first} × {second} × cos {degrees}°"
     if exact:
-        d.steps.append(f"{a}{b}² = {expression} = {square}")
-        d.steps.append(f"{a}{b} = √{square}" + (f" = {show(answer)}" if show(answer) != f"√{square}" else ""))
+        d.steps.append(f"{a}{b}² = {expression} = {squared}")
+        d.steps.append(f"{a}{b} = {show_root(squared.numerator)}")
     else:
         d.steps.append(f"{a}{b} = √({expression}) ≈ {show(answer, unit, 1)}")
     return d.exercise(
-        "geometry",
         10,
         answer,
         unit,
@@ -291,7 +276,6 @@ def law_of_sines(d: Draft) -> Exercise:
     d.step("Use the law of sines.", "使用正弦定理。")
     d.steps.append(f"{a}{c} = {side} × sin {second}° ÷ sin {first}° ≈ {show(answer, unit, 1)}")
     return d.exercise(
-        "geometry",
         10,
         answer,
         unit,

@@ -211,7 +211,6 @@ def circuit(d: Draft) -> Exercise:
     if kind == "resistance":
         d.ask("the total resistance between the poles of the cell", "电路的总电阻")
         return d.exercise(
-            "physics",
             9,
             total,
             "Ω",
@@ -234,9 +233,7 @@ def circuit(d: Draft) -> Exercise:
             Fraction(volts) / shared,
             Fraction(total, volts),
         ]
-        return d.exercise(
-            "physics", 9, current, "A", wrong=wrong, measure=lambda r: volts / _read_network(r, parts)[0]
-        )
+        return d.exercise(9, current, "A", wrong=wrong, measure=lambda r: volts / _read_network(r, parts)[0])
     if not series:
         raise Unsuited
     name, value = parts[0]
@@ -247,7 +244,6 @@ def circuit(d: Draft) -> Exercise:
     d.ask(f"the voltage across {which}", f"{which}两端的电压")
     d.steps.append(f"U = {show(current)} × {value} = {show(answer)} V")
     return d.exercise(
-        "physics",
         9,
         answer,
         "V",

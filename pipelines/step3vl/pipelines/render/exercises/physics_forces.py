@@ -7,7 +7,7 @@ from fractions import Fraction
 import sympy
 
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuited
-from step3vl.pipelines.render.exercises.exercise_values import decimal, show
+from step3vl.pipelines.render.exercises.exercise_values import decimal, show, show_root
 from step3vl.pipelines.render.exercises.sketch import XY, Label, on_circle
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
@@ -16,11 +16,7 @@ def _arrow(d: Draft, name: str, start: XY, direction: float, length: float, labe
     """A force as an arrow between points that can be read back."""
     d.sketch.points[f"{name}0"], d.sketch.points[f"{name}1"] = start, on_circle(start, length, direction)
     d.sketch.segment(f"{name}0", f"{name}1", arrow=True, colour=0)
-    d.sketch.labels.append(_tip(label, d.sketch.points[f"{name}1"], start))
-
-
-def _tip(text: str, at: XY, away: XY) -> Label:
-    return Label(text, at, away=away, upright=len(text) > 1)
+    d.sketch.labels.append(Label(label, d.sketch.points[f"{name}1"], away=start, upright=len(label) > 1))
 
 
 def inclined_plane(d: Draft) -> Exercise:
@@ -61,7 +57,6 @@ def inclined_plane(d: Draft) -> Exercise:
         d.steps.append(f"a = g · sin {degrees}°")
         d.steps.append(f"10 × sin {degrees}° {sign} {show(answer, 'm/s²', digits)}")
         return d.exercise(
-            "physics",
             10,
             answer,
             "m/s²",
@@ -87,14 +82,7 @@ def inclined_plane(d: Draft) -> Exercise:
         d.steps.append(f"{weight} × cos {degrees}° {sign} {show(answer, 'N', digits)}")
         wrong, part = [weight * sine, weight / cosine, weight], 1
     return d.exercise(
-        "physics",
-        10,
-        answer,
-        "N",
-        wrong=wrong,
-        digits=digits,
-        measure=lambda r: weight * _gradient(r)[part],
-        tolerance=0.01,
+        10, answer, "N", wrong=wrong, digits=digits, measure=lambda r: weight * _gradient(r)[part], tolerance=0.01
     )
 
 
@@ -134,16 +122,15 @@ def net_force(d: Draft) -> Exercise:
                 forces += math.copysign(value, x1 - x0)
         return forces
 
+    text = f"{right} + {third} − {left}" if third else f"{right} − {left}"
+    d.steps.append(f"{text} = {show(total)}" if total > 0 else f"|{text}| = {abs(total)}")
     if d.rng.random() < 0.45:
         mass = d.rng.choice((2, 4, 5, 10))
         acceleration = Fraction(abs(total), mass)
         d.facts.append(d.say(f"the box has a mass of {mass} kg", f"木箱的质量为{mass} kg"))
         d.ask("the magnitude of its acceleration", "木箱加速度的大小")
-        text = f"{right} + {third} − {left}" if third else f"{right} − {left}"
-        d.steps.append(f"{text} = {show(total)}" if total > 0 else f"|{text}| = {abs(total)}")
         d.steps.append(f"{abs(total)} ÷ {mass} = {show(acceleration)}")
         return d.exercise(
-            "physics",
             9,
             acceleration,
             "m/s²",
@@ -151,10 +138,7 @@ def net_force(d: Draft) -> Exercise:
             measure=lambda r: abs(resultant(r)) / mass,
         )
     d.ask("the magnitude of the net force", "合力的大小")
-    text = f"{right} + {third} − {left}" if third else f"{right} − {left}"
-    d.steps.append(f"{text} = {show(total)}" if total > 0 else f"|{text}| = {abs(total)}")
     return d.exercise(
-        "physics",
         8,
         abs(total),
         "N",
@@ -182,9 +166,7 @@ def perpendicular_forces(d: Draft) -> Exercise:
         f"The forces are {x * unit} N and {y * unit} N, at right angles.",
         f"两力分别为{x * unit} N和{y * unit} N，互相垂直。",
     )
-    plain = show(answer)
-    root = f"√{square * unit**2}"
-    d.steps.append(f"√({x * unit}² + {y * unit}²) = {root}" + (f" = {plain}" if plain != root else ""))
+    d.steps.append(f"√({x * unit}² + {y * unit}²) = {show_root(square * unit**2)}")
 
     def measured(r: Reading) -> float:
         pitch = float(r.path("v1")[0][0] - r.path("v0")[0][0])
@@ -192,7 +174,7 @@ def perpendicular_forces(d: Draft) -> Exercise:
         return math.hypot(x1 + x2 - 2 * o[0], y1 + y2 - 2 * o[1]) / pitch * unit
 
     return d.exercise(
-        "physics", 10, answer, "N", wrong=[(x + y) * unit, abs(x - y) * unit or unit, unit * square], measure=measured
+        10, answer, "N", wrong=[(x + y) * unit, abs(x - y) * unit or unit, unit * square], measure=measured
     )
 
 
@@ -230,7 +212,6 @@ def lever(d: Draft) -> Exercise:
         return force * abs(r.point("P0")[0] - pivot) / abs(r.point("Q0")[0] - pivot)
 
     return d.exercise(
-        "physics",
         8,
         answer,
         "N",
@@ -302,7 +283,7 @@ def atwood(d: Draft) -> Exercise:
             Fraction(5 * (heavy + light)),
         ]
     unit = "m/s²" if kind == "acceleration" else "N"
-    return d.exercise("physics", 11, answer, unit, wrong=wrong, measure=lambda r: proof)
+    return d.exercise(11, answer, unit, wrong=wrong, measure=lambda r: proof)
 
 
 def pulley_block(d: Draft) -> Exercise:
@@ -361,7 +342,6 @@ def pulley_block(d: Draft) -> Exercise:
         return load / len(carrying)
 
     return d.exercise(
-        "physics",
         8,
         pull,
         "N",

@@ -51,12 +51,7 @@ def mirror(d: Draft) -> Exercise:
         if grazing:
             d.steps.append(f"90° − {90 - angle}° = {angle}°")
         return d.exercise(
-            "physics",
-            8,
-            answer,
-            "°",
-            wrong=[90 - angle, 2 * angle, 180 - angle],
-            measure=lambda r: r.angle("B", "O", "L"),
+            8, answer, "°", wrong=[90 - angle, 2 * angle, 180 - angle], measure=lambda r: r.angle("B", "O", "L")
         )
     answer = 2 * angle
     d.ask("the angle between the incident and the reflected ray", "入射光线与反射光线的夹角")
@@ -67,12 +62,7 @@ def mirror(d: Draft) -> Exercise:
         f"两光线与法线夹角相等：2 × {angle}° = {answer}°",
     )
     return d.exercise(
-        "physics",
-        8,
-        answer,
-        "°",
-        wrong=[angle, 90 - angle, 180 - answer, 180 - angle],
-        measure=lambda r: r.angle("A", "O", "B"),
+        8, answer, "°", wrong=[angle, 90 - angle, 180 - answer, 180 - angle], measure=lambda r: r.angle("A", "O", "B")
     )
 
 
@@ -130,7 +120,6 @@ def refraction(d: Draft) -> Exercise:
 
     exact = sympy.Float(inner)
     return d.exercise(
-        "physics",
         10,
         exact,
         "°",
@@ -225,7 +214,6 @@ def lens(d: Draft) -> Exercise:
             return float(x2 + (x3 - x2) * (axis - y2) / (y3 - y2) - x2) / pitch(r) * unit
 
         return d.exercise(
-            "physics",
             11,
             f,
             "cm",
@@ -238,7 +226,6 @@ def lens(d: Draft) -> Exercise:
         d.steps.append(f"1/b = 1/{f} − 1/{g}")
         d.steps.append(f"b = {f} × {g} ÷ ({g} − {f}) = {show(b)}")
         return d.exercise(
-            "physics",
             11,
             b,
             "cm",
@@ -257,7 +244,6 @@ def lens(d: Draft) -> Exercise:
         ]
     d.steps.append(f"{show(b)} ÷ {g} = {show(magnification)}")
     return d.exercise(
-        "physics",
         11,
         magnification,
         "",
@@ -289,16 +275,14 @@ def wave(d: Draft) -> Exercise:
 
     def period(r: Reading) -> float:
         points = PlaneReading(r, plane).path("curve")
-        up = [
-            x1 - y1 * (x2 - x1) / (y2 - y1)
-            for (x1, y1), (x2, y2) in itertools.pairwise(points)
-            if y1 < -1e-3 and y2 >= -1e-3 and y2 > y1
-        ]
-        down = [
-            x1 - y1 * (x2 - x1) / (y2 - y1)
-            for (x1, y1), (x2, y2) in itertools.pairwise(points)
-            if y1 > 1e-3 and y2 <= 1e-3 and y2 < y1
-        ]
+        up, down = (
+            [
+                x1 - y1 * (x2 - x1) / (y2 - y1)
+                for (x1, y1), (x2, y2) in itertools.pairwise(points)
+                if sign * y1 < -1e-3 <= sign * y2
+            ]
+            for sign in (1, -1)
+        )
         for crossings in (up, down):
             if len(crossings) > 1:
                 return (crossings[-1] - crossings[0]) / (len(crossings) - 1)
@@ -313,7 +297,6 @@ def wave(d: Draft) -> Exercise:
         d.steps = [d.say(f"The greatest displacement is {amplitude} cm.", f"最大位移为{amplitude} cm。")]
         d.ask("the amplitude", "振幅")
         return d.exercise(
-            "physics",
             9,
             amplitude,
             "cm",
@@ -324,7 +307,6 @@ def wave(d: Draft) -> Exercise:
     if kind == "length":
         d.ask("the period" if time else "the wavelength", "周期" if time else "波长")
         return d.exercise(
-            "physics",
             9,
             length,
             "s" if time else "m",
@@ -337,7 +319,6 @@ def wave(d: Draft) -> Exercise:
         d.ask("the frequency", "频率")
         d.steps.append(f"1 ÷ {length} = {show(answer)}")
         return d.exercise(
-            "physics",
             9,
             answer,
             "Hz",
@@ -350,7 +331,6 @@ def wave(d: Draft) -> Exercise:
     d.ask("the speed of the wave", "波速")
     d.steps.append(f"{length} × {frequency} = {length * frequency}")
     return d.exercise(
-        "physics",
         9,
         length * frequency,
         "m/s",

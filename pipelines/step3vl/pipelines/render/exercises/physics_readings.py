@@ -8,6 +8,7 @@ from fractions import Fraction
 from step3vl.pipelines.render.exercises.axes import Plane, PlaneReading, render_plane
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuited
 from step3vl.pipelines.render.exercises.exercise_values import show
+from step3vl.pipelines.render.exercises.functions_curves import value_at
 from step3vl.pipelines.render.exercises.sketch import XY, on_circle
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
@@ -36,12 +37,13 @@ def motion_graph(d: Draft) -> Exercise:
     i = d.rng.randrange(3)
     x1, x2, y1, y2 = xs[i], xs[i + 1], ys[i], ys[i + 1]
 
-    def value(r: Reading, x: float) -> float:
+    def area(r: Reading) -> float:
         points = PlaneReading(r, plane).path("curve")
-        for (a, b), (c, e) in itertools.pairwise(points):
-            if a - 1e-6 <= x <= c + 1e-6:
-                return b + (e - b) * (x - a) / (c - a)
-        raise ValueError("outside of the graph")
+        return sum(value_at(points, 0.005 + k / 100) / 100 for k in range(1000))
+
+    def slope(r: Reading) -> float:
+        points = PlaneReading(r, plane).path("curve")
+        return (value_at(points, x2 - 0.1) - value_at(points, x1 + 0.1)) / (x2 - x1 - 0.2)
 
     if velocity and d.rng.random() < 0.5:
         answer = sum(Fraction((ys[k] + ys[k + 1]) * (xs[k + 1] - xs[k]), 2) for k in range(3))
@@ -51,12 +53,11 @@ def motion_graph(d: Draft) -> Exercise:
             " + ".join(f"({ys[k]} + {ys[k + 1]}) × {xs[k + 1] - xs[k]} ÷ 2" for k in range(3)) + f" = {show(answer)}"
         )
         return d.exercise(
-            "physics",
             10,
             answer,
             "m",
             wrong=[ys[-1] * 10, Fraction(sum(ys) * 10, 4), answer / 2, max(ys) * 10],
-            measure=lambda r: sum(value(r, 0.005 + k / 100) / 100 for k in range(1000)),
+            measure=area,
             tolerance=0.01,
         )
     rate = Fraction(y2 - y1, x2 - x1)
@@ -73,12 +74,11 @@ def motion_graph(d: Draft) -> Exercise:
         unit, grade = "m/s", 8
     d.steps.append(sign)
     return d.exercise(
-        "physics",
         grade,
         rate,
         unit,
         wrong=[Fraction(y2, x2), Fraction(y1 + y2, 2), y2 - y1, -rate if velocity else rate + 1],
-        measure=lambda r: (value(r, x2 - 0.1) - value(r, x1 + 0.1)) / (x2 - x1 - 0.2),
+        measure=slope,
         tolerance=0.02,
     )
 
@@ -127,7 +127,6 @@ def spring(d: Draft) -> Exercise:
         d.ask("the spring constant in N/cm", "弹簧的劲度系数（N/cm）")
         d.steps.append(f"{show(force)} ÷ {extension} = {constant}")
         return d.exercise(
-            "physics",
             10,
             constant,
             "N/cm",
@@ -139,7 +138,6 @@ def spring(d: Draft) -> Exercise:
     d.ask("the weight of the load", "重物的重力")
     d.steps.append(f"{constant} × {extension} = {show(force)}")
     return d.exercise(
-        "physics",
         10,
         force,
         "N",
@@ -198,7 +196,7 @@ def instrument(d: Draft) -> Exercise:
         return float(major * count) * turn / ((directions[0] - directions[1]) % 360)
 
     near = [answer + minor, answer - minor, major * (reading // parts) + Fraction(reading % parts, 10), answer + major]
-    return d.exercise("physics", 7, answer, unit, wrong=near, measure=measured, tolerance=min(0.004, float(minor) / 5))
+    return d.exercise(7, answer, unit, wrong=near, measure=measured, tolerance=min(0.004, float(minor) / 5))
 
 
 def _degrees(centre: XY, at: Sequence[float]) -> float:

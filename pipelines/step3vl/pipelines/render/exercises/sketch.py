@@ -12,7 +12,7 @@ from typing import Literal
 XY = tuple[float, float]
 Role = Literal["line", "aid", "mark", "axis", "grid", "curve", "body"]
 """`line` of the figure, `aid` (thin), `mark` of an angle, `axis`, `grid`, `curve` of a plot, `body` of a thing."""
-Placing = Literal["point", "side", "angle", "fixed"]
+Placing = Literal["point", "side", "fixed"]
 
 BLANK = -1
 """As a filling: the colour of the background, to cut a hole."""

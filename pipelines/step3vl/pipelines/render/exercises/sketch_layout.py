@@ -97,19 +97,18 @@ class _Layouter:
             for (x, y), _, _ in dots
         ]
         self._ink = np.concatenate(ink) if ink else np.zeros((0, 2))
-        order = {"fixed": 0, "side": 1, "point": 2}
-        fixed = [label for label in sketch.labels if label.placing == "fixed"]
-        for label in fixed:
-            self._place_fixed(label)
+        for label in sketch.labels:
+            if label.placing == "fixed":
+                self._place_fixed(label)
         for mark in angles:
             if mark.label:
                 self._place(Label(mark.label, mark.vertex), self._angle_spots(mark))
-        others = sorted(
-            (label for label in sketch.labels if label.placing != "fixed"), key=lambda label: order[label.placing]
-        )
-        for label in others:
-            spots = self._side_spots(label) if label.placing == "side" else self._point_spots(label, strokes)
-            self._place(label, spots)
+        for label in sketch.labels:
+            if label.placing == "side":
+                self._place(label, self._side_spots(label))
+        for label in sketch.labels:
+            if label.placing == "point":
+                self._place(label, self._point_spots(label, strokes))
         return self._finish(strokes, dots)
 
     def _finish(self, strokes: list[Stroke], dots: list[tuple[XY, bool, int | None]]) -> Layout:
@@ -120,6 +119,7 @@ class _Layouter:
         margin = self._style.font_size * self._rng.uniform(0.7, 1.6)
         dx, dy = margin - min(xs), margin - min(ys)
         size = math.ceil(max(xs) + dx + margin), math.ceil(max(ys) + dy + margin)
+        strokes = [self._by_hand(stroke) for stroke in strokes]
         labels = [
             replace(
                 label, x=label.x + dx, y=label.y + dy,
@@ -129,15 +129,12 @@ class _Layouter:
         ]  # fmt: skip
         return Layout(
             size,
-            tuple(
-                replace(self._shown(stroke), points=tuple((x + dx, y + dy) for x, y in self._shown(stroke).points))
-                for stroke in strokes
-            ),
+            tuple(replace(stroke, points=tuple((x + dx, y + dy) for x, y in stroke.points)) for stroke in strokes),
             tuple(((x + dx, y + dy), filled, colour) for (x, y), filled, colour in dots),
             tuple(labels),
         )
 
-    def _shown(self, stroke: Stroke) -> Stroke:
+    def _by_hand(self, stroke: Stroke) -> Stroke:
         """A straight stroke with the strokes of an unsteady hand; its ends stay."""
         if not self._style.wobble or not stroke.straight or len(stroke.points) != 2:
             return stroke
@@ -195,13 +192,16 @@ class _Layouter:
             strokes.append(Stroke(f"tick-{number}-{i}", points, "mark"))
         return strokes
 
-    # Where a label may stand: pairs of its centre and nothing else, the best first.
+    # Where a label may stand: a point and the direction from it in which the label lies, the best first.
 
     def _outline(self, label: Label) -> Outline:
         outlines = self._lettering.outlines(self._style.family.name, label.text, label.bold)
         if outlines is None:
             raise Dropped("no_font_has_all_characters")
         return outlines.outline(label.text, self._style.font_size * label.size)
+
+    def _slants(self, label: Label) -> bool:
+        return self._style.slant and not label.upright and len(label.text) == 1 and label.text.isalpha()
 
     def _angle_spots(self, mark: AngleMark) -> Iterator[tuple[XY, XY]]:
         start, end = _direction(mark.vertex, mark.first), _direction(mark.vertex, mark.second)
@@ -257,7 +257,7 @@ class _Layouter:
         outline = self._outline(label)
         left, top, right, bottom = outline.box
         half = (right - left) / 2, (bottom - top) / 2
-        slant = self._style.slant and not label.upright and len(label.text) == 1 and label.text.isalpha()
+        slant = self._slants(label)
         half = (half[0] + (0.08 * self._style.font_size if slant else 0), half[1])
         for anchor, (u, v) in spots:
             # The centre lies so far out that the box just clears the line through the anchor across the direction.
@@ -283,7 +283,7 @@ class _Layouter:
             raise Dropped("no_room_for_label")
         if any(_touch(box, other, 0.0) for other in self._boxes):
             raise Dropped("no_room_for_label")
-        slant = self._style.slant and not label.upright and len(label.text) == 1 and label.text.isalpha()
+        slant = self._slants(label)
         self._add(PlacedLabel(label.text, outline, x, y, box, slant))
 
     def _add(self, label: PlacedLabel) -> None:
@@ -305,7 +305,8 @@ def arrow_head(stroke: Stroke, line_width: float) -> tuple[XY, XY, XY]:
     direction = math.atan2(y2 - y1, x2 - x1)
     length = max(7.0, _ARROW * line_width)
     tip = x2, y2
-    return tip, *(_step(tip, direction + math.pi + turn, length) for turn in (0.38, -0.38))  # type: ignore[return-value]
+    left, right = (_step(tip, direction + math.pi + turn, length) for turn in (0.38, -0.38))
+    return tip, left, right
 
 
 def _extent(sketch: Sketch) -> list[XY]:

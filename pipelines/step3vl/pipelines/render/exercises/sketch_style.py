@@ -59,6 +59,10 @@ class SketchStyle:
     paper: Paper
     accent: bool
 
+    def colour(self, number: int) -> str:
+        """A colour of the palette, which begins again after its last one."""
+        return self.palette[number % len(self.palette)]
+
 
 def pick_sketch_style(
     families: Sequence[FontFamily],

@@ -39,7 +39,7 @@ def to_svg(layout: Layout, style: SketchStyle) -> str:
     for role in _ORDER:
         lines += [_stroke(stroke, style) for stroke in layout.strokes if stroke.role == role]
     for (x, y), filled, colour in layout.dots:
-        ink = style.ink if colour is None else style.palette[colour % len(style.palette)]
+        ink = style.ink if colour is None else style.colour(colour)
         fill = ink if filled else style.background
         radius = max(2.6, 1.7 * style.line_width)
         lines.append(
@@ -67,10 +67,10 @@ def _paper(size: tuple[int, int], style: SketchStyle) -> list[str]:
 def _stroke(stroke: Stroke, style: SketchStyle) -> str:
     colour = style.ink
     if stroke.colour is not None:
-        colour = style.palette[stroke.colour % len(style.palette)]
+        colour = style.colour(stroke.colour)
     elif stroke.role == "curve" and style.accent:
-        colour = style.palette[1 % len(style.palette)]
-    fill = "none" if stroke.fill is None else style.palette[stroke.fill % len(style.palette)]
+        colour = style.colour(1)
+    fill = "none" if stroke.fill is None else style.colour(stroke.fill)
     if stroke.fill == BLANK:
         fill = style.background
     outline = "none" if stroke.role == "grid" and stroke.fill is not None else colour
@@ -188,9 +188,6 @@ class Reading:
         x, y = self.path(name).T
         return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
-    def length(self, name: str, closed: bool = False) -> float:
+    def length(self, name: str) -> float:
         """Of a stroke."""
-        points = self.path(name)
-        if closed:
-            points = np.vstack([points, points[:1]])
-        return float(np.hypot(*np.diff(points, axis=0).T).sum())
+        return float(np.hypot(*np.diff(self.path(name), axis=0).T).sum())

@@ -69,7 +69,6 @@ def scatter(d: Draft) -> Exercise:
     d.step(f"From left to right the points {tendency[0]}.", f"从左到右，这些点{tendency[1]}。")
     answer = words[kind]
     return d.exercise(
-        "statistics",
         8,
         answer,
         wrong=[w for w in words.values() if w != answer],
@@ -86,11 +85,13 @@ def probability_tree(d: Draft) -> Exercise:
     total = reds + blues
     replaced = d.rng.random() < 0.5
     left = total if replaced else total - 1
-    first = {"R": Fraction(reds, total), "B": Fraction(blues, total)}
+    first = {"R": (reds, total), "B": (blues, total)}  # balls that count, out of how many
     second = {
-        "RR": Fraction(reds - (not replaced), left), "RB": Fraction(blues, left),
-        "BR": Fraction(reds, left), "BB": Fraction(blues - (not replaced), left),
+        "RR": (reds - (not replaced), left), "RB": (blues, left),
+        "BR": (reds, left), "BB": (blues - (not replaced), left),
     }  # fmt: skip
+    chances = {name: Fraction(*share) for name, share in (first | second).items()}
+    labels = {name: f"{count}/{whole}" for name, (count, whole) in (first | second).items()}
     at = {
         "": (0.0, 0.0),
         "R": (2.0, 1.2),
@@ -101,15 +102,6 @@ def probability_tree(d: Draft) -> Exercise:
         "BB": (4.2, -1.8),
     }
     hidden = d.rng.choice(list(second))
-
-    def written(numerator: int, denominator: int) -> str:
-        return f"{numerator}/{denominator}"
-
-    labels = {
-        "R": written(reds, total), "B": written(blues, total),
-        "RR": written(reds - (not replaced), left), "RB": written(blues, left),
-        "BR": written(reds, left), "BB": written(blues - (not replaced), left),
-    }  # fmt: skip
     for name, xy in at.items():
         if not name:
             continue
@@ -131,7 +123,7 @@ def probability_tree(d: Draft) -> Exercise:
         f"The bag holds {reds} red and {blues} blue balls; the first is {'put back' if replaced else 'not put back'}.",
         f"袋中有{reds}个红球、{blues}个蓝球，第一个球摸出后{'放回' if replaced else '不放回'}。",
     )
-    ways = {name: first[name[0]] * second[name] for name in second}
+    ways = {name: chances[name[0]] * chances[name] for name in second}
     cases: list[tuple[str, str, list[str]]] = [
         ("both balls are red", "两球都是红球", ["RR"]),
         ("both balls are blue", "两球都是蓝球", ["BB"]),
@@ -150,10 +142,9 @@ def probability_tree(d: Draft) -> Exercise:
     outcomes = set(paths)
     counted = Fraction(sum(balls[a] + balls[b] in outcomes for a, b in pairs), len(pairs))
     return d.exercise(
-        "statistics",
         9,
         answer,
-        wrong=[1 - answer, ways[paths[0]] / 2, first["R"] * Fraction(reds, total), first["B"] + second["BB"]],
+        wrong=[1 - answer, ways[paths[0]] / 2, chances["R"] ** 2, chances["B"] + chances["BB"]],
         measure=lambda r: float(counted),
         confirm=lambda r: len(r.names("branch-")) == 6,
     )
@@ -170,12 +161,12 @@ def venn(d: Draft) -> Exercise:
         d.sketch.circle(f"{name}-rim", (x, 0), 1.45)
     d.sketch.text(a, (-1.9, 1.5), over=True, upright=False)
     d.sketch.text(b, (1.9, 1.5), over=True, upright=False)
-    for value, x, y in ((only_a, -1.4, 0), (both, 0, 0), (only_b, 1.4, 0), (neither, 2.8, -1.7)):
-        d.sketch.text(str(value), (x, y), over=True)
+    regions: list[tuple[int, XY]] = [(only_a, (-1.4, 0)), (both, (0, 0)), (only_b, (1.4, 0)), (neither, (2.8, -1.7))]
+    for value, at in regions:
+        d.sketch.text(str(value), at, over=True)
     d.setting(
         f"a Venn diagram with the number of pupils in the sets {a} and {b}", f"集合{a}与{b}的韦恩图，数字表示学生人数"
     )
-    regions = [(only_a, (-1.4, 0.0)), (both, (0.0, 0.0)), (only_b, (1.4, 0.0)), (neither, (2.8, -1.7))]
 
     # By the circles that each number lies in, as they are shown.
     def counted(r: Reading, accepts: Callable[[bool, bool], bool]) -> int:
@@ -217,20 +208,16 @@ def venn(d: Draft) -> Exercise:
         d.ask(en, zh)
         d.steps.append(f"{sum_text} = {number}")
         return d.exercise(
-            "statistics",
             7,
             number,
             wrong=[number - both, number + both, both, total - number, total],
             measure=lambda r: float(counted(r, accepts)),
         )
     answer = Fraction(number, total)
-    chance_en = (
-        en.replace("the number of pupils", "the probability that a pupil chosen at random is")
-        .replace(" who are not", " not")
-        .replace(" is in ", " is in ")
-    )
     d.ask(
-        chance_en,
+        en.replace("the number of pupils", "the probability that a pupil chosen at random is").replace(
+            " who are not", " not"
+        ),
         zh.replace("中的人数", "")
         .replace("的人数", "")
         .join(("随机选一名学生，该生", "的概率"))
@@ -239,7 +226,6 @@ def venn(d: Draft) -> Exercise:
     d.steps.append(f"{only_a} + {both} + {only_b} + {neither} = {total}")
     d.steps.append(f"({sum_text}) ÷ {total} = {show(answer)}")
     return d.exercise(
-        "statistics",
         9,
         answer,
         wrong=[1 - answer, Fraction(number, total - neither), Fraction(both, total), Fraction(only_b, total)],
@@ -276,7 +262,6 @@ def spinner(d: Draft) -> Exercise:
     )
     values = [f for f in range(1, 5) if (f % 2 == 0 if even else f == target)]
     return d.exercise(
-        "statistics",
         6,
         answer,
         wrong=[1 - answer, Fraction(1, len(set(faces))), Fraction(1, count), Fraction(hits + 1, count)],

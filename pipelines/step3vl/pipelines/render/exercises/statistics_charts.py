@@ -10,39 +10,15 @@ from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Unsuite
 from step3vl.pipelines.render.exercises.exercise_values import show
 from step3vl.pipelines.render.exercises.sketch_svg import Reading
 
-# What is counted, for whom: the noun of the values and the categories, in English and in Chinese.
+# What is counted, and for whom: the noun of the values and the categories, in English and in Chinese.
 _TOPICS = (
-    (
-        ("books read", "读书本数"),
-        ("Ann", "Ben", "Cem", "Dan", "Eva", "Fay", "Gus"),
-        ("安", "本", "陈", "丹", "伊", "方", "高"),
-    ),
-    (
-        ("cups sold", "售出杯数"),
-        ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
-        ("一", "二", "三", "四", "五", "六", "日"),
-    ),
-    (("goals scored", "进球数"), ("A", "B", "C", "D", "E", "F", "G"), ("A", "B", "C", "D", "E", "F", "G")),
-    (
-        ("days of rain", "雨天数"),
-        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul"),
-        ("1", "2", "3", "4", "5", "6", "7"),
-    ),
-    (
-        ("visitors in hundreds", "访客数（百人）"),
-        ("P", "Q", "R", "S", "T", "U", "V"),
-        ("P", "Q", "R", "S", "T", "U", "V"),
-    ),
-    (
-        ("trees planted", "植树棵数"),
-        ("1a", "1b", "2a", "2b", "3a", "3b", "4a"),
-        ("1班", "2班", "3班", "4班", "5班", "6班", "7班"),
-    ),
-    (
-        ("emails sent", "发送邮件数"),
-        ("Lea", "Max", "Noa", "Oli", "Pia", "Rui", "Sam"),
-        ("甲", "乙", "丙", "丁", "戊", "己", "庚"),
-    ),
+    ("books read", "读书本数", "Ann Ben Cem Dan Eva Fay Gus", "安 本 陈 丹 伊 方 高"),
+    ("cups sold", "售出杯数", "Mon Tue Wed Thu Fri Sat Sun", "一 二 三 四 五 六 日"),
+    ("goals scored", "进球数", "A B C D E F G", "A B C D E F G"),
+    ("days of rain", "雨天数", "Jan Feb Mar Apr May Jun Jul", "1 2 3 4 5 6 7"),
+    ("visitors in hundreds", "访客数（百人）", "P Q R S T U V", "P Q R S T U V"),
+    ("trees planted", "植树棵数", "1a 1b 2a 2b 3a 3b 4a", "1班 2班 3班 4班 5班 6班 7班"),
+    ("emails sent", "发送邮件数", "Lea Max Noa Oli Pia Rui Sam", "甲 乙 丙 丁 戊 己 庚"),
 )
 
 
@@ -77,14 +53,14 @@ def _joined(values: Sequence[int | Fraction], sign: str = " + ") -> str:
 
 def bar_chart(d: Draft) -> Exercise:
     """Mean, median, range, total or a share from a bar chart whose values lie on grid lines."""
-    (en, zh), names_en, names_zh = d.rng.choice(_TOPICS)
+    en, zh, names_en, names_zh = d.rng.choice(_TOPICS)
     count = d.rng.randint(4, 7)
     step = d.rng.choice((1, 1, 2, 5))
     values = [step * d.rng.randint(1, 9) for _ in range(count)]
     if len(set(values)) < 3:
         raise Unsuited
-    zh_names = d.language == "zh" and all(map(d.covers, names_zh))
-    names = names_zh if zh_names else names_en
+    zh_names = d.language == "zh" and all(map(d.covers, names_zh.split()))
+    names = (names_zh if zh_names else names_en).split()
     d.sketch.aspect = d.rng.uniform(1.2, 1.7)
     _scale(d, max(values), count, step)
     lines = d.rng.random() < 0.25
@@ -105,64 +81,95 @@ def bar_chart(d: Draft) -> Exercise:
     total = sum(values)
     d.read(f"The values are {_joined(values, ', ')}.", f"数据为{_joined(values, '、')}。")
     kind = d.rng.choice(("mean", "median", "range", "total", "difference", "above"))
-    grade = 6
+
+    def bars(r: Reading) -> list[float]:
+        return _bars(r, step, count)
+
     if kind == "mean":
-        answer: Fraction = Fraction(total, count)
+        answer = Fraction(total, count)
         if (answer * 100).denominator != 1:
             raise Unsuited
         d.ask("the mean of the values", "这组数据的平均数")
         d.steps.append(f"({_joined(values)}) ÷ {count} = {show(answer)}")
-        measure: Callable[[Reading], float] = lambda r: statistics.fmean(_bars(r, step, count))  # noqa: E731
-        wrong = [
-            Fraction(total, count - 1),
-            statistics.median(map(Fraction, values)),
-            Fraction(max(values) + min(values), 2),
-        ]
-    elif kind == "median":
+        return d.exercise(
+            6,
+            answer,
+            wrong=[
+                Fraction(total, count - 1),
+                statistics.median(map(Fraction, values)),
+                Fraction(max(values) + min(values), 2),
+            ],
+            measure=lambda r: statistics.fmean(bars(r)),
+            tolerance=0.01,
+        )
+    if kind == "median":
         answer = Fraction(statistics.median(map(Fraction, values)))
         d.ask("the median of the values", "这组数据的中位数")
         d.step(
             f"In order: {_joined(order, ', ')}; the middle is {show(answer)}.",
             f"从小到大：{_joined(order, '、')}，中位数为{show(answer)}。",
         )
-        measure = lambda r: statistics.median(_bars(r, step, count))  # noqa: E731
-        wrong = [
-            Fraction(total, count),
-            Fraction(values[count // 2]),
-            Fraction(order[count // 2 - 1]),
-            Fraction(max(values) - min(values)),
-        ]
-    elif kind == "range":
+        return d.exercise(
+            6,
+            answer,
+            wrong=[
+                Fraction(total, count),
+                Fraction(values[count // 2]),
+                Fraction(order[count // 2 - 1]),
+                Fraction(max(values) - min(values)),
+            ],
+            measure=lambda r: statistics.median(bars(r)),
+            tolerance=0.01,
+        )
+    if kind == "range":
         answer = Fraction(order[-1] - order[0])
         d.ask("the range of the values", "这组数据的极差")
         d.steps.append(f"{order[-1]} − {order[0]} = {show(answer)}")
-        measure = lambda r: max(_bars(r, step, count)) - min(_bars(r, step, count))  # noqa: E731
-        wrong = [Fraction(order[-1]), Fraction(order[-1] + order[0]), answer + step]
-    elif kind == "total":
-        answer, grade = Fraction(total), 3
+        return d.exercise(
+            6,
+            answer,
+            wrong=[Fraction(order[-1]), Fraction(order[-1] + order[0]), answer + step],
+            measure=lambda r: max(bars(r)) - min(bars(r)),
+            tolerance=0.01,
+        )
+    if kind == "total":
+        answer = Fraction(total)
         d.ask("the sum of all values", "所有数据的总和")
         d.steps.append(f"{_joined(values)} = {total}")
-        measure = lambda r: sum(_bars(r, step, count))  # noqa: E731
-        wrong = [answer + step, answer - step, answer + 2 * step, answer - order[0]]
-    elif kind == "difference":
+        return d.exercise(
+            3,
+            answer,
+            wrong=[answer + step, answer - step, answer + 2 * step, answer - order[0]],
+            measure=lambda r: sum(bars(r)),
+            tolerance=0.01,
+        )
+    if kind == "difference":
         i, j = d.rng.sample(range(count), 2)
         if values[i] <= values[j]:
             raise Unsuited
-        answer, grade = Fraction(values[i] - values[j]), 3
+        answer = Fraction(values[i] - values[j])
         d.ask(
             f"how much greater the value of {names[i]} is than that of {names[j]}", f"{names[i]}比{names[j]}多的数量"
         )
         d.steps.append(f"{values[i]} − {values[j]} = {show(answer)}")
-        measure = lambda r: _bars(r, step, count)[i] - _bars(r, step, count)[j]  # noqa: E731
-        wrong = [Fraction(values[i] + values[j]), answer + step, Fraction(values[i])]
-    else:
-        level = Fraction(2 * step * d.rng.randint(2, 6) + step, 2)
-        answer, grade = Fraction(sum(v > level for v in values)), 3
-        d.ask(f"the number of values that are greater than {show(level)}", f"大于{show(level)}的数据个数")
-        d.step(f"Compare each value with {show(level)}.", f"将每个数据与{show(level)}比较。")
-        measure = lambda r: float(sum(v > level for v in _bars(r, step, count)))  # noqa: E731
-        wrong = [answer + 1, count - answer, answer + 2]
-    return d.exercise("statistics", grade, answer, wrong=wrong, measure=measure, tolerance=0.01)
+        return d.exercise(
+            3,
+            answer,
+            wrong=[Fraction(values[i] + values[j]), answer + step, Fraction(values[i])],
+            measure=lambda r: bars(r)[i] - bars(r)[j],
+            tolerance=0.01,
+        )
+    level = Fraction(2 * step * d.rng.randint(2, 6) + step, 2)
+    answer = Fraction(sum(v > level for v in values))
+    d.ask(f"the number of values that are greater than {show(level)}", f"大于{show(level)}的数据个数")
+    d.step(f"Compare each value with {show(level)}.", f"将每个数据与{show(level)}比较。")
+    return d.exercise(
+        3,
+        answer,
+        wrong=[answer + 1, count - answer, answer + 2],
+        measure=lambda r: float(sum(v > level for v in bars(r))),
+        tolerance=0.01,
+    )
 
 
 def dot_plot(d: Draft) -> Exercise:
@@ -199,7 +206,6 @@ def dot_plot(d: Draft) -> Exercise:
             f"{modes[0]}出现{counts[modes[0] - low]}次，次数最多。",
         )
         return d.exercise(
-            "statistics",
             6,
             modes[0],
             wrong=[counts[modes[0] - low], int(statistics.median_low(values)), max(values)],
@@ -213,7 +219,6 @@ def dot_plot(d: Draft) -> Exercise:
             f"{len(values)}个得分排序后，中位数为{show(answer)}。",
         )
         return d.exercise(
-            "statistics",
             6,
             answer,
             wrong=[low + Fraction(span, 2), Fraction(sum(values), len(values)), statistics.mode(values)],
@@ -227,7 +232,6 @@ def dot_plot(d: Draft) -> Exercise:
         d.ask("the mean score", "平均分")
         d.steps.append(f"({_joined(order)}) ÷ {len(values)} = {show(answer)}")
         return d.exercise(
-            "statistics",
             6,
             answer,
             wrong=[
@@ -243,7 +247,6 @@ def dot_plot(d: Draft) -> Exercise:
     d.ask(f"the number of pupils who scored at least {level}", f"得分不低于{level}的学生人数")
     d.step("Count the dots from there on.", "数出该分数及以上的点。")
     return d.exercise(
-        "statistics",
         4,
         count,
         wrong=[sum(v > level for v in values), len(values) - count, count + 1],
@@ -291,7 +294,6 @@ def box_plot(d: Draft) -> Exercise:
         d.ask("the interquartile range", "四分位距")
         d.steps.append(f"{third} − {first} = {third - first}")
         return d.exercise(
-            "statistics",
             8,
             third - first,
             wrong=[high - low, middle - first, third - middle, third + first],
@@ -302,7 +304,6 @@ def box_plot(d: Draft) -> Exercise:
         d.ask("the range of the data", "数据的极差")
         d.steps.append(f"{high} − {low} = {high - low}")
         return d.exercise(
-            "statistics",
             8,
             high - low,
             wrong=[third - first, high, high - middle],
@@ -319,7 +320,6 @@ def box_plot(d: Draft) -> Exercise:
     d.ask(en, zh)
     answer = (low, first, middle, third, high)[index]
     return d.exercise(
-        "statistics",
         8,
         answer,
         wrong=[v for v in (low, first, middle, third, high) if v != answer],
@@ -349,7 +349,6 @@ def histogram(d: Draft) -> Exercise:
         d.ask("the number of measurements", "测量的总次数")
         d.steps.append(f"{_joined(values)} = {total}")
         return d.exercise(
-            "statistics",
             7,
             total,
             wrong=[total + step, total - step, count, max(values)],
@@ -361,7 +360,6 @@ def histogram(d: Draft) -> Exercise:
         d.ask(f"the number of measurements below {edge} seconds", f"小于{edge}秒的次数")
         d.steps.append(f"{_joined(values[:cut])} = {answer}")
         return d.exercise(
-            "statistics",
             7,
             answer,
             wrong=[total - answer, values[cut - 1], answer + values[cut], total],
@@ -376,7 +374,6 @@ def histogram(d: Draft) -> Exercise:
         )
         d.steps.append(f"({_joined(values[cut:])}) ÷ {total} = {show(answer_share)}")
         return d.exercise(
-            "statistics",
             8,
             answer_share,
             wrong=[1 - answer_share, Fraction(count - cut, count), Fraction(values[cut], total)],
@@ -391,7 +388,6 @@ def histogram(d: Draft) -> Exercise:
     d.ask("the modal class", "频数最大的一组（众数组）")
     d.step(f"The highest bar stands over {answer_name}.", f"最高的长方形对应 {answer_name}。")
     return d.exercise(
-        "statistics",
         7,
         answer_name,
         wrong=[n for n in names if n != answer_name],

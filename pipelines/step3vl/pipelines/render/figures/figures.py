@@ -194,9 +194,14 @@ def _part(table: Table, series: int, rng: random.Random) -> Table:
     )
 
 
+def has_chinese(text: str) -> bool:
+    """Whether a text has a Chinese character."""
+    return any("一" <= character <= "鿿" for character in text)
+
+
 def style_traits(style: ChartStyle, texts: str) -> dict[str, str]:
     """What a style chose, and the language of the texts."""
-    language = "zh" if any("一" <= character <= "鿿" for character in texts) else "en"
+    language = "zh" if has_chinese(texts) else "en"
     return {"font": style.font.name, "background": style.background, "language of the figure": language}
 
 

@@ -11,8 +11,8 @@ from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast, rgb
-from step3vl.pipelines.render.figures.figure import Element, Figure, check_texts, encode_png, is_inside
-from step3vl.pipelines.render.figures.figures import MadeFigure, Supply, style_traits
+from step3vl.pipelines.render.figures.figure import Element, Figure, check_texts, encode_png, is_inside, scaled
+from step3vl.pipelines.render.figures.figures import MadeFigure, Supply, has_chinese, style_traits
 from step3vl.pipelines.render.figures.infographic_parts import (
     Bar,
     Bars,
@@ -157,7 +157,7 @@ class InfographicMaker:
             for bar in bars:
                 error = max(error, abs(_measured(pixels, bar, zoom) - bar.length * zoom))
                 box = (bar.x, bar.y - 4, bar.x + bar.length, bar.y + 4)
-                elements.append(Element("mark", value_text(bar.value, ""), tuple(v * zoom for v in box)))  # type: ignore[arg-type]
+                elements.append(Element("mark", value_text(bar.value, ""), scaled(box, zoom)))
         if error > _BAR_ERROR:
             raise Dropped("bar_differs_from_value")
         if not all(is_inside(element.box, pixels.size) for element in elements):
@@ -184,7 +184,7 @@ def _measured(pixels: PILImage.Image, bar: Bar, zoom: float) -> float:
 
 
 def _is_chinese(table: Table) -> bool:
-    return any("一" <= character <= "鿿" for character in table.title + "".join(table.labels))
+    return has_chinese(table.title + "".join(table.labels))
 
 
 def _markdown(title: str, blocks: list[InfographicBlock], footer: str) -> str:

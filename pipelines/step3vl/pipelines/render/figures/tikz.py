@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.figures.figure import Element, Figure, PixelBox, encode_png
+from step3vl.pipelines.render.figures.figure import Element, Figure, PixelBox, encode_png, scaled
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply
 from step3vl.pipelines.render.figures.tikz_kinds import DRAWINGS, Drawing
 from step3vl.pipelines.render.web.latex import find_pdflatex
@@ -110,7 +110,7 @@ class TikzMaker:
             raise Dropped("texts_differ")
         offset = _offset(drawing, words)
         scale = resolution / 72
-        elements = [Element("node_label", text, tuple(v * scale for v in box)) for text, box in words]  # type: ignore[arg-type]
+        elements = [Element("node_label", text, scaled(box, scale)) for text, box in words]
         if offset is not None:
             _check_ink(drawing, offset, np.asarray(pixels.convert("L")), scale)
         return Figure(encode_png(pixels), pixels.size, tuple(elements), 0.0)

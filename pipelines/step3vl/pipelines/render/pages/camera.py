@@ -64,11 +64,11 @@ def shoot(sheet: Sheet, capture: Capture, smallest: int, photos: PhotoBackground
         photos: Grounds beside the computed ones.
         rng: Chooses.
     """
-    page = np.asarray(sheet.rendered())
+    page = sheet.rendered()
     ink = np.asarray(sheet.ink())
     if capture == "screenshot":
-        return Shot(sheet.rendered(), ink, _upright(sheet.size), rng.randint(80, 95))
-    printed = _printed(page, ink, smallest, rng)
+        return Shot(page, ink, _upright(sheet.size), rng.randint(80, 95))
+    printed = _printed(np.asarray(page), ink, smallest, rng)
     if capture == "scan":
         return _scan(printed, ink, smallest, rng)
     return _photograph(printed, ink, smallest, photos, rng)

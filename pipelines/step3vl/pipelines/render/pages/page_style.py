@@ -189,12 +189,7 @@ class PageStyle:
         """A coloured page with text that contrasts with it."""
         colour = (rng.randint(0, 255), rng.randint(0, 255), rng.randint(0, 255))
         dark = luminance(colour) < 0.45
-        self.paper = (
-            tuple(round(value * 0.7) for value in colour)
-            if dark
-            else tuple(  # type: ignore[assignment]
-                round(255 - (255 - value) * 0.6) for value in colour
-            )
-        )
+        red, green, blue = (round(value * 0.7 if dark else 255 - (255 - value) * 0.6) for value in colour)
+        self.paper = (red, green, blue)
         self.ink = rng.choice(((255, 255, 255), (255, 250, 200), (250, 240, 235))) if dark else rng.choice(INKS)
         self.accent = self.ink

@@ -12,7 +12,7 @@ def _sheet(size: Size, copy: Copy, style: PageStyle) -> Sheet:
     return Sheet(size, style.paper, copy.right_to_left)
 
 
-def _heading(sheet: Sheet, copy: Copy, style: PageStyle, rng: random.Random, x: float, y: float, width: float,
+def _heading(sheet: Sheet, copy: Copy, style: PageStyle, x: float, y: float, width: float,
              scale: float, kind: str = "title", align: Align = "left") -> float:  # fmt: skip
     """A few words of the text as a heading; gives where the text below begins."""
     text = copy.phrase(max(4, round(1.6 * width / (style.size * scale * (1.0 if copy.script == "LATIN" else 1.6)))))
@@ -63,7 +63,7 @@ def _columns(sheet: Sheet, copy: Copy, style: PageStyle, rng: random.Random, x: 
             y = _illustration(sheet, copy, style, rng, left, y, column, bottom)
         while not copy.is_empty and y + style.size * style.leading <= bottom:
             if rng.random() < 0.12 and copy.length > 200 and bottom - y > 6 * style.size:
-                y = _heading(sheet, copy, style, rng, left, y + 0.3 * style.size, column, rng.uniform(1.05, 1.3))
+                y = _heading(sheet, copy, style, left, y + 0.3 * style.size, column, rng.uniform(1.05, 1.3))
             text = copy.paragraph()
             if not text:
                 break
@@ -110,7 +110,7 @@ def article(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> She
     room = width - 2 * margin
     if rng.random() < 0.7 and copy.length > 60:
         side: Align = rng.choice(("left", "centre"))
-        y = _heading(sheet, copy, style, rng, margin, y, room, rng.uniform(1.5, 2.2), align=side)
+        y = _heading(sheet, copy, style, margin, y, room, rng.uniform(1.5, 2.2), align=side)
         if rng.random() < 0.3:
             text = f"{copy.phrase(20)}, {copy.value('date')}".strip(", ")
             sheet.write(sheet.block("prose"), text, style.pen(text), margin, y + style.size, room, side)
@@ -138,7 +138,7 @@ def newspaper(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> S
     width, height = size
     margin = width * 0.05
     room = width - 2 * margin
-    y = _heading(sheet, copy, style, rng, margin, margin, room, rng.uniform(2.4, 3.4), "title", "centre")
+    y = _heading(sheet, copy, style, margin, margin, room, rng.uniform(2.4, 3.4), "title", "centre")
     sheet.rule(margin, y, width - margin, y, style.ink, 2)
     line = copy.value("date")
     pen = style.pen(line, 0.9)
@@ -150,7 +150,7 @@ def newspaper(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> S
     sheet.rule(margin, y, width - margin, y, style.ink)
     y += style.size
     while not copy.is_empty and y < height - 8 * style.size:
-        y = _heading(sheet, copy, style, rng, margin, y, room, rng.uniform(1.5, 2.4))
+        y = _heading(sheet, copy, style, margin, y, room, rng.uniform(1.5, 2.4))
         count = rng.randint(2, max(2, min(4, int(room / (style.size * 11)))))
         area = copy.length * style.size**2 * style.leading * (0.6 if copy.script == "LATIN" else 1.1)
         share = rng.choice((1.0, 0.5, 0.6))
@@ -214,7 +214,7 @@ def itemised(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> Sh
     sheet = _sheet(size, copy, style)
     width, height = size
     margin = width * rng.uniform(0.07, 0.14)
-    y = _heading(sheet, copy, style, rng, margin, margin, width - 2 * margin, rng.uniform(1.3, 1.9))
+    y = _heading(sheet, copy, style, margin, margin, width - 2 * margin, rng.uniform(1.3, 1.9))
     mark = rng.choice(("ornament", "number", "letter", "box", "bracket"))
     ornament = rng.choice(style.ornaments)
     inset = 2.2 * style.size

@@ -293,7 +293,8 @@ def card(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> Sheet:
     if title := copy.phrase(22):
         pen = style.pen(title, 1.3, style.heading, style.accent, 1.2)
         title = _shortened(title, pen, width - 2 * margin)
-        sheet.write(sheet.block("title"), title, pen, margin, y + pen.size) if title else None
+        if title:
+            sheet.write(sheet.block("title"), title, pen, margin, y + pen.size)
         y += pen.size * 1.9
     x = margin
     if rng.random() < 0.6:

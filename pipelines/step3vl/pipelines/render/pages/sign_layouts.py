@@ -23,17 +23,16 @@ def sign(size: Size, copy: Copy, style: PageStyle, rng: random.Random) -> Sheet:
         )
     text = copy.phrase(rng.choice((8, 16, 30, 48)))
     side: Align = rng.choice(("centre", "centre", "left"))
-    scale = _largest(sheet, style, text, width - 2 * margin, height - 2 * margin, rng)
+    scale = _largest(style, text, width - 2 * margin, height - 2 * margin, rng)
     pen = style.pen(text, scale, style.heading, leading=1.2 * style.leading / 1.35)
-    lines = sheet.paragraph
     block = sheet.block("part")
     trial = Sheet(sheet.size, style.paper, copy.right_to_left)
     used, _ = trial.paragraph(trial.block("part"), text, pen, margin, 0, width - 2 * margin, 10.0 * height, side)
-    lines(block, text, pen, margin, max(margin, (height - used) / 2), width - 2 * margin, height, side)
+    sheet.paragraph(block, text, pen, margin, max(margin, (height - used) / 2), width - 2 * margin, height, side)
     return sheet
 
 
-def _largest(sheet: Sheet, style: PageStyle, text: str, width: float, height: float, rng: random.Random) -> float:
+def _largest(style: PageStyle, text: str, width: float, height: float, rng: random.Random) -> float:
     """A size at which a text fits into a room, relative to the running text."""
     for scale in (6.0, 5.0, 4.0, 3.2, 2.6, 2.1, 1.7, 1.4, 1.2):
         pen = style.pen(text, scale, style.heading)

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import ImageOps
@@ -167,12 +167,12 @@ class LatexRenderer:
         finally:
             document.close()
 
-    def _image(self, page: "object", font: str, rng: random.Random) -> LatexImage | str:
+    def _image(self, page: Any, font: str, rng: random.Random) -> LatexImage | str:
         resolution, margin = rng.choice((96, 110, 120, 144)), rng.randint(4, 28)
         paper, ink = rng.choice(_COLOURS)
         scale = resolution / 72
-        pixels = page.render(scale=scale, grayscale=True).to_pil()  # type: ignore[attr-defined]
-        text: str = page.get_textpage().get_text_range()  # type: ignore[attr-defined]
+        pixels = page.render(scale=scale, grayscale=True).to_pil()
+        text: str = page.get_textpage().get_text_range()
         dark = np.asarray(pixels) < _INK
         rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
         if not len(rows):

@@ -111,7 +111,7 @@ def pick_web_style(
         fonts: As `pick_fonts` returns them.
         has_code: Whether the last font is that of code.
         merged: Whether cells of tables are merged, so that lines must be between cells.
-        is_table: Whether the document is a single table.
+        fit: Whether the document is a single table, whose page is made as narrow as it.
         rng: Random numbers.
     """
     text_fonts = list(fonts[:-1] if has_code else fonts)
