@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from step3vl.inference.server import ServerConfig, image_fetching
+from step3vl.data import public_network
+from step3vl.data.public_addresses import is_public
+from step3vl.inference.server import ServerConfig
 from step3vl.inference.server.chat_messages import ImageUrl
 from step3vl.inference.server.errors import ApiError
-from step3vl.inference.server.image_fetching import ImageFetcher, is_public
+from step3vl.inference.server.image_fetching import ImageFetcher
 from step3vl.inference.server.request_images import RequestImageLoader, decode_image
 
 
@@ -137,10 +139,10 @@ def get(host, monkeypatch):
             raise OSError(f"{name}: unknown host")
         return addresses[name]
 
-    monkeypatch.setattr(image_fetching, "resolve", resolve)
+    monkeypatch.setattr(public_network, "resolve", resolve)
 
     def run(url, public=("127.0.0.1",), limit=100_000, seconds=5.0, hosts=None):
-        monkeypatch.setattr(image_fetching, "is_public", lambda address: address in public)
+        monkeypatch.setattr(public_network, "is_public", lambda address: address in public)
 
         async def go():
             fetcher = ImageFetcher(hosts or [f"images.test:{host.port}"], limit, seconds, host.trust)

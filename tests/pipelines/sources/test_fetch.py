@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
+from step3vl.data import public_network
 from step3vl.data.errors import InfrastructureError
+from step3vl.data.public_network import PrivateAddressError, PublicNetwork
 from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.sources.web import fetch as fetch_module
-from step3vl.pipelines.sources.web import fetch_network
 from step3vl.pipelines.sources.web.fetch import FetchConfig, Fetched, Fetcher
 from step3vl.pipelines.sources.web.fetch_cache import FetchCache
-from step3vl.pipelines.sources.web.fetch_network import FetchError, PublicNetwork
 
 
 def png(value: int = 0) -> bytes:
@@ -229,8 +229,8 @@ def test_this_machine_is_private_unless_a_test_says_otherwise(server: Server) ->
     ("addresses", "expected"),
     [
         (["93.184.216.34"], "connected to 93.184.216.34"),
-        (["93.184.216.34", "10.0.0.1"], "private_address"),
-        (["2606:4700::1111", "::1"], "private_address"),
+        (["93.184.216.34", "10.0.0.1"], "the host a.example has an address that is not public"),
+        (["2606:4700::1111", "::1"], "the host a.example has an address that is not public"),
     ],
 )
 def test_the_address_that_was_checked_is_connected_to_and_never_the_name(
@@ -240,11 +240,11 @@ def test_the_address_that_was_checked_is_connected_to_and_never_the_name(
         return addresses
 
     async def connect(self: object, host: str, *arguments: object) -> None:
-        raise FetchError(f"connected to {host}")
+        raise PrivateAddressError(f"connected to {host}")
 
-    monkeypatch.setattr(fetch_network, "resolve", resolve)
-    monkeypatch.setattr(fetch_network.httpcore.AnyIOBackend, "connect_tcp", connect)
-    with pytest.raises(FetchError, match=expected):
+    monkeypatch.setattr(public_network, "resolve", resolve)
+    monkeypatch.setattr(public_network.httpcore.AnyIOBackend, "connect_tcp", connect)
+    with pytest.raises(PrivateAddressError, match=expected):
         asyncio.run(PublicNetwork().connect_tcp("a.example", 443))
 
 
@@ -343,7 +343,7 @@ def test_a_machine_that_is_offline_ends_the_step(monkeypatch: pytest.MonkeyPatch
     async def resolve(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(fetch_network, "resolve", resolve)
+    monkeypatch.setattr(public_network, "resolve", resolve)
     urls = [f"http://host{n}.example/a.png" for n in range(5)]
     assert [got.reason for got in fetch(*urls[:4])] == ["dns"] * 4
     with pytest.raises(InfrastructureError, match="none of 5 hosts"):

@@ -5,15 +5,13 @@ an address that was checked, so that DNS rebinding gains nothing. A redirect is 
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterable
-from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
-from step3vl.data.public_addresses import is_public
+from step3vl.data.public_network import PrivateAddressError, PublicNetwork
 from step3vl.inference.server.errors import ApiError
 
 MAX_REDIRECTS = 3
@@ -61,6 +59,8 @@ class ImageFetcher:
                     if isinstance(result, bytes):
                         return result
                     url = urljoin(url, result)
+        except PrivateAddressError as error:
+            raise ApiError(400, str(error), param="messages") from None
         except TimeoutError:
             raise _failed(url, f"took longer than {self.timeout:g} s") from None
         except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
@@ -102,35 +102,6 @@ class ImageFetcher:
                         413, f"image_url {shorten_url(url)} holds more than {self.max_bytes} bytes", param="messages"
                     )
             return bytes(body)
-
-
-class PublicNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only. TLS still verifies the host name: only the TCP connection is made here."""
-
-    def __init__(self) -> None:
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        addresses = await resolve(host, port)
-        if not all(is_public(address) for address in addresses):
-            raise ApiError(400, f"the host {host} has an address that is not public", param="messages")
-        for address in addresses[:-1]:
-            with suppress(httpcore.ConnectError):  # an IPv6 address where this machine has no way to it, say
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, in the system's order. Raises OSError when it has none."""
-    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in entries]
 
 
 def shorten_url(url: str) -> str:

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.errors import InfrastructureError
-from step3vl.pipelines.sources.web.fetch_network import FetchError, PublicNetwork
-from step3vl.pipelines.sources.web.html import join_url, opts_out
+from step3vl.data.public_network import PrivateAddressError, PublicNetwork, UnknownHostError
+from step3vl.pipelines.sources.web.html import image_opts_out, join_url
 from step3vl.pipelines.sources.web.robots import MAX_ROBOTS, Rules, RulesCache, rules_of
 
 T = TypeVar("T")
@@ -73,9 +73,26 @@ class Fetched(NamedTuple):
     url: str
 
     @property
+    def missing_reason(self) -> str:
+        """Why an image that a page or a table names is missing, as the ledger counts it; empty for one that came."""
+        return self.reason if self.reason in ("", "opted_out") else f"fetch_{self.reason}"
+
+    @property
     def is_transient(self) -> bool:
         """Whether another attempt may succeed."""
         return self.reason in TRANSIENT or self.reason == "http_429" or self.reason.startswith("http_5")
+
+
+class FetchError(Exception):
+    """An address that gives no image.
+
+    Args:
+        reason: A short word that the ledger counts by.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Response(NamedTuple):
@@ -233,9 +250,11 @@ class _Budget:
         try:
             async with asyncio.timeout(max(self._left, 0.0)):
                 return await request()
-        except TimeoutError:
-            raise FetchError("timeout") from None
-        except (httpcore.ConnectTimeout, httpcore.PoolTimeout):
+        except PrivateAddressError:
+            raise FetchError("private_address") from None
+        except UnknownHostError:
+            raise FetchError("dns") from None
+        except (TimeoutError, httpcore.ConnectTimeout, httpcore.PoolTimeout):
             raise FetchError("timeout") from None
         except httpcore.ConnectError as error:
             raise (
@@ -269,8 +288,7 @@ def _checked(url: str) -> tuple[str, str]:
 
 def _require_wanted(headers: Mapping[str, str], limit: int) -> None:
     """Raises FetchError for an image whose header says enough."""
-    directives = headers.get("x-robots-tag", "")
-    if opts_out(directives) or "noimageindex" in directives.lower() or headers.get("tdm-reservation") == "1":
+    if image_opts_out(headers.get("x-robots-tag", "")) or headers.get("tdm-reservation") == "1":
         raise FetchError("opted_out")
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise FetchError("encoded")  # though nothing but the plain image was asked for

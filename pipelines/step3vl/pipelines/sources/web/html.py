@@ -155,6 +155,11 @@ def opts_out(directives: str) -> bool:
     return bool(words & _OPT_OUTS)
 
 
+def image_opts_out(directives: str) -> bool:
+    """Whether an X-Robots-Tag header excludes training on the image that it comes with."""
+    return opts_out(directives) or "noimageindex" in directives.lower()
+
+
 def _opts_out(tree: lxml.html.HtmlElement, headers: dict[str, str]) -> bool:
     if opts_out(headers.get("x-robots-tag", "")) or headers.get("tdm-reservation", "").strip() == "1":
         return True

@@ -90,13 +90,8 @@ Node = TextNode | ImageNode
 
 def main_element(page: HtmlPage) -> tuple[lxml.html.HtmlElement, Callable[[lxml.html.HtmlElement], bool]]:
     """The element that holds a page's main body, and what tells which elements in it belong to the body."""
-    body = page.tree.find("body")
-    if body is None:
-        body = page.tree
-    masses = _masses(body)
-    root = _main_element(body, masses)
-    reader = _Reader(page.base, masses, masses[root])
-    return root, lambda element: element in masses and not reader.is_small_noise(element)
+    root, reader = _reader_of(page)
+    return root, lambda element: element in reader.masses and not reader.is_small_noise(element)
 
 
 def read_main_body(page: HtmlPage) -> list[Node]:
@@ -105,12 +100,17 @@ def read_main_body(page: HtmlPage) -> list[Node]:
     An image amid the words of a paragraph follows the paragraph. Headings, items and listings are written as Markdown
     does, rows of tables with ` | ` between cells.
     """
+    root, reader = _reader_of(page)
+    return list(reader.read(root))
+
+
+def _reader_of(page: HtmlPage) -> "tuple[lxml.html.HtmlElement, _Reader]":
     body = page.tree.find("body")
     if body is None:
         body = page.tree
     masses = _masses(body)
     root = _main_element(body, masses)
-    return list(_Reader(page.base, masses, masses[root]).read(root))
+    return root, _Reader(page.base, masses, masses[root])
 
 
 def _masses(body: lxml.html.HtmlElement) -> dict[lxml.html.HtmlElement, int]:

@@ -7,9 +7,25 @@ from pathlib import Path
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Pointer
+from step3vl.data.storage import read_slices
 from step3vl.pipelines.core.inputs import InputFile
-from step3vl.pipelines.sources.web.html import decode_html, join_url, opts_out, referenced_images
-from step3vl.pipelines.sources.web.warc import WarcError, WarcSlice, WebResponse, parse_response, walk_records
+from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.sources.web.html import (
+    HtmlPage,
+    decode_html,
+    image_opts_out,
+    join_url,
+    parse_page,
+    referenced_images,
+)
+from step3vl.pipelines.sources.web.warc import (
+    WarcError,
+    WarcSlice,
+    WebResponse,
+    parse_response,
+    unpack_record,
+    walk_records,
+)
 from step3vl.pipelines.sources.web.web_images import address_key
 from step3vl.pipelines.sources.web.web_site import Site
 
@@ -118,6 +134,31 @@ def pages_of_archive(path: Path, file: InputFile, max_page: int) -> Iterator[Web
         yield WebPage(url="", at=_pointer(file, record), licence=file.licence, reason=reason)
 
 
+def parse_stored_page(page: WebPage, max_page: int) -> HtmlPage:
+    """A page as its archive or its folder has it.
+
+    Args:
+        page: The page.
+        max_page: Bytes of it that are read from an archive.
+
+    Raises:
+        Dropped: It is empty, or has a reason why it is not read.
+        InfrastructureError: What holds it cannot be read.
+    """
+    if page.reason:
+        raise Dropped(page.reason)
+    (data,) = read_slices([page.at])
+    headers: dict[str, str] = {}
+    charset = None
+    if page.site is None:
+        response = parse_response(unpack_record(data), max_page)
+        assert response is not None
+        data, headers, charset = response.body, response.headers, response.charset
+    if not data.strip():
+        raise Dropped("empty_page")
+    return parse_page(decode_html(data, charset), page.url, headers)
+
+
 def _remember(index: _Index, response: WebResponse, record: WarcSlice, max_page: int) -> None:
     address = join_url(response.url, "")
     if not address:
@@ -137,8 +178,7 @@ def _remember(index: _Index, response: WebResponse, record: WarcSlice, max_page:
             keys = list(dict.fromkeys(address_key(name) for name in names))[:_MAX_IMAGES]
             index.pages[key] = (address, record, keys, "")
     elif response.mime.startswith(("image/", "application/octet-stream", "binary/")) or not response.mime:
-        directives = response.headers.get("x-robots-tag", "")
-        index.images.setdefault(key, (record, opts_out(directives) or "noimageindex" in directives.lower()))
+        index.images.setdefault(key, (record, image_opts_out(response.headers.get("x-robots-tag", ""))))
 
 
 def _is_html(response: WebResponse) -> bool:

@@ -10,10 +10,9 @@ from step3vl.data.storage import StoreConfig, read_slices
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.sources.web.fetch import FetchConfig
 from step3vl.pipelines.sources.web.fetch_cache import BATCH, FetchCache
-from step3vl.pipelines.sources.web.html import decode_html, parse_page
 from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode, read_main_body
 from step3vl.pipelines.sources.web.warc import WarcError, parse_response, unpack_record
-from step3vl.pipelines.sources.web.web_archive import ListedNode, StoredImage, WebPage
+from step3vl.pipelines.sources.web.web_archive import ListedNode, StoredImage, WebPage, parse_stored_page
 from step3vl.pipelines.sources.web.web_images import address_key, decode_data_url, is_decoration, is_vector, load_image
 from step3vl.pipelines.sources.web.web_site import Site, stored_image
 
@@ -66,22 +65,11 @@ def read_page(page: WebPage, licences: Sequence[str]) -> PageText:
         Dropped: The page is not wanted.
         InfrastructureError: What holds the page cannot be read.
     """
-    if page.reason:
-        raise Dropped(page.reason)
-    if page.listed:
+    if page.listed and not page.reason:
         if licences and page.licence not in licences:
             raise Dropped("licence")
         return PageText(page.licence, "", [_node(part) for part in page.listed])
-    (data,) = read_slices([page.at])
-    headers: dict[str, str] = {}
-    charset = None
-    if page.site is None:
-        response = parse_response(unpack_record(data), MAX_PAGE)
-        assert response is not None
-        data, headers, charset = response.body, response.headers, response.charset
-    if not data.strip():
-        raise Dropped("empty_page")
-    parsed = parse_page(decode_html(data, charset), page.url, headers)
+    parsed = parse_stored_page(page, MAX_PAGE)
     if parsed.opts_out:
         raise Dropped("opted_out")
     licence = parsed.licence or page.licence
@@ -167,8 +155,7 @@ class PageImages:
         for first in range(0, len(places), BATCH):
             batch = places[first : first + BATCH]
             for place, got in zip(batch, self._fetcher.fetch([lookups[each].url for each in batch]), strict=True):
-                reason = got.reason if got.reason == "opted_out" else f"fetch_{got.reason}"
-                lookups[place] = _Lookup(got.data, reason=reason)
+                lookups[place] = _Lookup(got.data, reason=got.missing_reason)
         return lookups
 
 

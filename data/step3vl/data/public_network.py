@@ -2,6 +2,8 @@
 
 A name that resolves to another address a moment later gains nothing, because the address that was checked is the one
 that is connected to. Redirects make connections of their own, which are checked alike.
+
+This needs httpcore, which the extras `client` and `pipelines` install.
 """
 
 import asyncio
@@ -15,16 +17,12 @@ import httpcore
 from step3vl.data.public_addresses import is_public
 
 
-class FetchError(Exception):
-    """An address that gives no image.
+class PrivateAddressError(Exception):
+    """A host has an address that is not public."""
 
-    Args:
-        reason: A short word that the ledger counts by.
-    """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+class UnknownHostError(OSError):
+    """A host has no address."""
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
@@ -46,12 +44,19 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address of a host that answers.
+
+        Raises:
+            PrivateAddressError: One of its addresses is not public.
+            UnknownHostError: It has none.
+            httpcore.ConnectError: No address answers.
+        """
         try:
             addresses = await resolve(host, port)
-        except (OSError, UnicodeError):
-            raise FetchError("dns") from None
+        except (OSError, UnicodeError) as error:
+            raise UnknownHostError(str(error)) from None
         if not all(map(self._may_connect, addresses)):
-            raise FetchError("private_address")
+            raise PrivateAddressError(f"the host {host} has an address that is not public")
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError):  # an IPv6 address where this machine has no way to it, say
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
