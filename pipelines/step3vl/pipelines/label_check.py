@@ -1,6 +1,7 @@
 """How many labels of a finished dataset are wrong, by the independent checks that domains offer."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import is_infrastructure_error
 from step3vl.data.inspect import LabelReport, TaskChecks, WrongLabel, read_samples, sample_tasks
-from step3vl.data.sample import Sample, TextPart
+from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import LabelCheck, Unchecked
 from step3vl.pipelines.domains import DOMAINS
@@ -91,32 +92,25 @@ def check_task(samples: Iterable[Sample], check_of: Callable[[Sample], LabelChec
         check_of: The check of a sample; it raises Unchecked where there is none.
     """
     right = 0
-    wrong: dict[str, int] = {}
-    unchecked: dict[str, int] = {}
+    wrong = Counter[str]()
+    unchecked = Counter[str]()
     examples: list[WrongLabel] = []
     for sample in samples:
         try:
             reason = check_of(sample)(sample)
         except Unchecked as error:
-            unchecked[error.reason] = unchecked.get(error.reason, 0) + 1
+            unchecked[error.reason] += 1
             continue
         except Exception as error:  # whatever reading a label in another way may raise
             if is_infrastructure_error(error):
                 raise
-            name = type(error).__name__
-            unchecked[name] = unchecked.get(name, 0) + 1
+            unchecked[type(error).__name__] += 1
             _log.warning("the check of %s failed", sample.id, exc_info=True)
             continue
         if reason is None:
             right += 1
             continue
-        wrong[reason] = wrong.get(reason, 0) + 1
+        wrong[reason] += 1
         if len(examples) < _EXAMPLES:
-            examples.append(WrongLabel(id=sample.id, reason=reason, answer=_answer(sample)[:_SHOWN]))
+            examples.append(WrongLabel(id=sample.id, reason=reason, answer=sample.last_text()[:_SHOWN]))
     return TaskChecks(right=right, wrong=wrong, unchecked=unchecked, examples=tuple(examples))
-
-
-def _answer(sample: Sample) -> str:
-    if sample.messages is not None:
-        return sample.answer()
-    return next((part.text for part in reversed(sample.parts()) if isinstance(part, TextPart)), "")

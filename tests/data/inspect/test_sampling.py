@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from step3vl.data.dataset.dataset import Dataset
+import pytest
+
+from step3vl.data.dataset.dataset import DamagedSample, Dataset
 from step3vl.data.inspect.sampling import read_rows, read_samples, sample_tasks
 from step3vl.data.sample.sample import Sample
+from step3vl.data.storage.store_config import request_count
 
 
 def test_a_sample_has_its_size_and_depends_on_the_seed(dataset: Dataset) -> None:
@@ -19,6 +22,26 @@ def test_a_sample_has_its_size_and_depends_on_the_seed(dataset: Dataset) -> None
 def test_the_rows_of_a_sample_are_those_of_its_samples(dataset: Dataset) -> None:
     for located in sample_tasks(dataset, 7).values():
         assert [row["id"] for row in read_rows(dataset, located)] == [s.id for s in read_samples(dataset, located)]
+
+
+def test_the_rows_of_neighbouring_samples_are_read_together(dataset: Dataset) -> None:
+    (located,) = sample_tasks(dataset, 80, task="counting.*").values()
+    before = request_count()
+    assert len(list(read_rows(dataset, located))) == 80
+    assert request_count() - before <= 2 * len(dataset.manifest.shards)
+
+
+def test_a_truncated_shard_is_told_by_its_sample(
+    tmp_path: Path, build_dataset: Callable[..., Dataset], make_sample: Callable[..., Sample]
+) -> None:
+    built = build_dataset(tmp_path / "a", [make_sample(number) for number in range(20)], 1)
+    (located,) = sample_tasks(built, 20).values()
+    last = max(located, key=lambda sample: sample.offset)
+    for shard in built.manifest.shards:
+        path = Path(built.url) / shard.path
+        path.write_bytes(path.read_bytes()[: last.offset + 600])
+    with pytest.raises(DamagedSample, match=rf"at byte {last.offset}: "):
+        list(read_rows(built, located))
 
 
 def test_a_sample_is_the_same_however_the_dataset_is_read_or_sharded(

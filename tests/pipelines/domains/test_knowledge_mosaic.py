@@ -9,10 +9,11 @@ from step3vl.data.sample import Box, BoxTruth, PointTruth, Sample, TextPart, par
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import Unchecked
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Record, rng_for
 from step3vl.pipelines.domains.knowledge_mosaic import BuildMosaics, Captioned, CheckBoxes, Group, MosaicEntry
 from step3vl.pipelines.domains.knowledge_phrasings import caption_request, knowledge_request
-from step3vl.pipelines.domains.mosaic_questions import ask, places_of
+from step3vl.pipelines.domains.mosaic_questions import Task, ask, places_of
 from step3vl.pipelines.render.scenes.mosaic import LAYOUTS
 
 NAMES = (
@@ -127,13 +128,13 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, samples: list[Sample
     "task",
     ["knowledge.mosaic_captions", "knowledge.mosaic_region", "knowledge.mosaic_locate", "knowledge.mosaic_place"],
 )
-def test_each_task_has_fifty_wordings_in_each_language(task: str, language: str) -> None:
+def test_each_task_has_fifty_wordings_in_each_language(task: Task, language: Language) -> None:
     boxes = [Box(10 * n, 0, 10 * n + 10, 10, "pixels", (40, 10)) for n in range(4)]
     captions = ["C0", "C1", "C2", "C3"]
     wordings = set()
     for seed in range(3000):
-        asked = ask(task, "row", boxes, captions, language, random.Random(seed)).text  # type: ignore[arg-type]
-        for place in sorted(places_of("row", language), key=len, reverse=True):  # type: ignore[arg-type]
+        asked = ask(task, "row", boxes, captions, language, random.Random(seed)).text
+        for place in sorted(places_of("row", language), key=len, reverse=True):
             asked = asked.replace(place, "P")
         for caption in captions:
             asked = asked.replace(caption, "C")

@@ -13,6 +13,7 @@ from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import MissingProgram, Unchecked
 from step3vl.pipelines.core.inputs import list_pattern
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.document_to_code_check import DocumentCheck, code_text
@@ -34,6 +35,7 @@ needs_chromium = pytest.mark.skipif(
     not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
 )
 SMALL = {"page_scale": (0.8, 1.0), "max_side": 1200}
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
 class Build:
@@ -184,12 +186,12 @@ def test_what_the_machine_lacks_is_said_before_anything_runs(
 
 @pytest.mark.parametrize("asked", ["code", "region", "place"])
 def test_there_are_fifty_phrasings_and_each_fits(asked: Any) -> None:
-    for language in ("en", "zh"):
-        templates = phrasings(asked, language)  # type: ignore[arg-type]
+    for language in LANGUAGES:
+        templates = phrasings(asked, language)
         assert len(set(templates)) == len(templates) >= 50
         rng = rng_for(0)
         for _ in range(80):
-            question = ask(asked, language, rng, subject="table", code="html", box=(1, 2, 3, 4), text="word")  # type: ignore[arg-type]
+            question = ask(asked, language, rng, subject="table", code="html", box=(1, 2, 3, 4), text="word")
             assert "{" not in question
             assert {"code": "HTML", "region": "[1, 2, 3, 4]", "place": "word"}[asked] in question
 

@@ -7,9 +7,12 @@ import pytest
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.image_to_code_questions import NOTATIONS, ask, phrasings
 from step3vl.pipelines.domains.ocr_image_to_code import ImageToCodeEntry, LabelFigures, RenderedFigure, RenderFigures
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
 def run(context: StepContext, count: int, **fields: Any) -> Iterator[tuple[RenderedFigure, Sample]]:
@@ -81,8 +84,8 @@ def test_chinese_charts_with_the_fonts_of_the_package(context: StepContext) -> N
 @pytest.mark.parametrize("kind", ["code", "smiles", "transcribe", "data", "edges", "parts", "place"])
 def test_there_are_fifty_phrasings_and_each_fits(kind: str) -> None:
     values = {"notation": "dot", "format": "CSV", "text": "x"}
-    for language in ("en", "zh"):
-        templates = phrasings(kind, language)  # type: ignore[arg-type]
+    for language in LANGUAGES:
+        templates = phrasings(kind, language)
         assert len(set(templates)) == len(templates)
         assert all("{" not in template.format(subject="chart", **values) for template in templates)
     assert len(phrasings(kind, "en")) + len(phrasings(kind, "zh")) >= 90

@@ -14,7 +14,8 @@ from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.text import DOMAIN, BuildTexts, ReadRows, SplitFiles, TextEntry
+from step3vl.pipelines.domains.text import DOMAIN, BuildTexts, ReadRows, TextEntry
+from step3vl.pipelines.domains.text_parts import SplitFiles
 
 PROSE = (
     "It was a bright cold day in spring, and the clocks of the old town were striking eleven. Nobody looked up, for "

@@ -169,7 +169,6 @@ def test_the_two_ways_agree_on_any_table(seed: int, values: list[list[Decimal]])
         draft = make()  # raises where Decimal and SQL differ
         if draft is not None:
             word(draft, "table", "en", "choice", random.Random(seed))
-    asker.close()
 
 
 @pytest.mark.parametrize("answer", [Decimal(4), "1999"])

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.pipelines.sources.text import corpora
-from step3vl.pipelines.sources.text.corpora import CorpusError, Part, read_documents, split_file, text_format
+from step3vl.pipelines.sources.text.corpora import (
+    CorpusError,
+    Part,
+    read_documents,
+    read_rows,
+    split_file,
+    text_format,
+)
 
 POEM = "Two lines of a poem,\nnot one of them long.\n\nA second paragraph.\n"
 
@@ -127,6 +134,13 @@ def test_a_damaged_file_is_an_error_of_the_record(tmp_path: Path, name: str) -> 
     (tmp_path / name).write_bytes(b"this is not what the name says")
     with pytest.raises(CorpusError):
         _read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.gz", "a.jsonl.zst"])
+def test_rows_of_a_damaged_file_are_an_error_of_the_record_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"this is not what the name says")
+    with pytest.raises(CorpusError):
+        list(read_rows(tmp_path / name, name, Part(0, 1 if name.endswith("parquet") else 0)))
 
 
 def test_a_line_without_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

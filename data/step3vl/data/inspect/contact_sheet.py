@@ -3,7 +3,6 @@
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.inspect.sampling import read_samples
 from step3vl.data.inspect.summary import collections_of
 from step3vl.data.sample.answers import parse_boxes, parse_points
 from step3vl.data.sample.parts import TextPart
@@ -26,7 +26,6 @@ _COLUMNS = 6
 FONT = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSansSC.otf"  # has Chinese, too
 _MAX_ROWS = 48
 _MAX_SEARCHED = 1 << 19  # rows of the index, unless a task was not met yet
-_READERS = 8  # samples that are read at a time, from a remote store
 _RED, _GREEN = (220, 0, 0), (0, 170, 0)
 
 
@@ -38,7 +37,7 @@ def render_truth(sample: Sample) -> PILImage.Image:
     image = sample.images[-1 if isinstance(sample.truth, ActionTruth) else 0].open()
     canvas = ImageDraw.Draw(image)
     stroke = max(1, max(image.size) // 150)
-    answer = sample.answer() if sample.messages is not None else _last_text(sample)
+    answer = sample.last_text()
     if isinstance(sample.truth, PointTruth | PointsTruth | BoxTruth | ActionTruth):
         answered = [(box.x1, box.y1, box.x2, box.y2) for box in parse_boxes(answer)]
         for boxes, colour in ((sample.truth.boxes, _RED), (answered, _GREEN)):
@@ -56,10 +55,6 @@ def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, 
     """A box in 0..1000 as pixels of an image."""
     x1, y1, x2, y2 = box
     return x1 * size[0] / 1000, y1 * size[1] / 1000, x2 * size[0] / 1000, y2 * size[1] / 1000
-
-
-def _last_text(sample: Sample) -> str:
-    return next((part.text for part in reversed(sample.parts()) if isinstance(part, TextPart)), "")
 
 
 def contact_sheet(samples: Iterable[Sample]) -> PILImage.Image:
@@ -87,7 +82,7 @@ def _cell(sample: Sample) -> PILImage.Image:
     canvas = ImageDraw.Draw(cell)
     font = _caption_font()
     if sample.messages is None:
-        lines = _fit(_last_text(sample), font, 2)
+        lines = _fit(sample.last_text(), font, 2)
     else:
         question = [part.text for message in sample.prompt() for part in message.content if isinstance(part, TextPart)]
         lines = [*_fit(" ".join(question), font), *_fit("> " + sample.answer(), font)]
@@ -149,15 +144,7 @@ def _locations(dataset: Dataset) -> Iterator[_Location]:
 
 def sheet_png(dataset: Dataset) -> bytes:
     """The contact sheet of a dataset of any size, as PNG."""
-    with ThreadPoolExecutor(1 if dataset.files.local else _READERS) as pool:
-        sheet = contact_sheet(_read_ahead(dataset, pool))
+    sheet = contact_sheet(read_samples(dataset, list(_locations(dataset))))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _read_ahead(dataset: Dataset, pool: ThreadPoolExecutor) -> Iterator[Sample]:
-    """The chosen samples, a few of which are read at a time."""
-    locations = list(_locations(dataset))
-    for start in range(0, len(locations), _READERS):
-        yield from pool.map(lambda location: dataset.read(*location), locations[start : start + _READERS])

@@ -1,9 +1,9 @@
 """A seeded sample of each task of a dataset of any size, from one pass over its index."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +11,24 @@ import pyarrow.compute as pc
 
 from step3vl.data.dataset.dataset import DamagedSample, Dataset
 from step3vl.data.sample.sample import Sample
-from step3vl.data.storage.slices import ByteRange
+from step3vl.data.storage.slices import ByteRange, FileSlice
+from step3vl.data.storage.store_config import StoreError
+from step3vl.data.storage.tar import BLOCK
 
 _READERS = 8  # samples that are read at a time, from a remote store
-_HEADER = 512  # bytes before the JSON of a sample in its tar
+_ROWS = 256  # samples whose JSON is read at a time
 _COLUMNS = ["id", "task", "offset", "size", "json_size"]
 
-T = TypeVar("T")
+
+class Place(Protocol):
+    """Where a sample is, as `Dataset.read` takes it."""
+
+    @property
+    def shard(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def size(self) -> int: ...
 
 
 class Located(NamedTuple):
@@ -70,18 +81,23 @@ def _ranks(ids: pa.Array, seed: int) -> np.ndarray:
 
 
 def read_rows(dataset: Dataset, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
-    """The JSON rows of samples, without reading their images."""
-    yield from _read_ahead(dataset, located, lambda sample: _read_row(dataset, sample))
+    """The JSON rows of samples, without reading their images; those of neighbouring samples are read together."""
+    for start in range(0, len(located), _ROWS):
+        yield from _read_rows(dataset, located[start : start + _ROWS])
 
 
-def read_samples(dataset: Dataset, located: Sequence[Located]) -> Iterator[Sample]:
-    """Samples with their images' bytes."""
-    yield from _read_ahead(dataset, located, lambda sample: dataset.read(sample.shard, sample.offset, sample.size))
+def _read_rows(dataset: Dataset, located: Sequence[Located]) -> list[dict[str, Any]]:
+    shards = dataset.manifest.shards
+    slices = [FileSlice(shards[sample.shard].path, sample.offset + BLOCK, sample.json_size) for sample in located]
+    try:
+        return [json.loads(data) for data in dataset.files.read_many(slices)]
+    except (FileNotFoundError, ValueError, StoreError):
+        return [_read_row(dataset, sample) for sample in located]  # one by one, which tells the damaged sample
 
 
 def _read_row(dataset: Dataset, sample: Located) -> dict[str, Any]:
     shard = dataset.manifest.shards[sample.shard]
-    start = sample.offset + _HEADER
+    start = sample.offset + BLOCK
     span = ByteRange(shard.path, start, start + sample.json_size, file_size=shard.size, version=shard.blake3)
     try:
         row: dict[str, Any] = json.loads(dataset.files.read(span))
@@ -92,8 +108,9 @@ def _read_row(dataset: Dataset, sample: Located) -> dict[str, Any]:
     return row
 
 
-def _read_ahead(dataset: Dataset, located: Sequence[Located], read: Callable[[Located], T]) -> Iterator[T]:
-    """A few samples are read at a time, from a remote store."""
+def read_samples(dataset: Dataset, places: Sequence[Place]) -> Iterator[Sample]:
+    """Samples with their images' bytes, a few of which are read at a time from a remote store."""
     with ThreadPoolExecutor(1 if dataset.files.local else _READERS) as pool:
-        for start in range(0, len(located), _READERS):
-            yield from pool.map(read, located[start : start + _READERS])
+        for start in range(0, len(places), _READERS):
+            batch = places[start : start + _READERS]
+            yield from pool.map(lambda place: dataset.read(place.shard, place.offset, place.size), batch)

@@ -288,6 +288,12 @@ class Sample(Config):
             raise ValueError(f"sample {self.id} is a document and has no answer")
         return "".join(part.text for part in self.messages[-1].content if isinstance(part, TextPart))
 
+    def last_text(self) -> str:
+        """What the sample ends with: the answer of a conversation, or the last text of a document."""
+        if self.messages is not None:
+            return self.answer()
+        return next((part.text for part in reversed(self.parts()) if isinstance(part, TextPart)), "")
+
     def to_row(self) -> dict[str, Any]:
         """The sample as a JSON-able dict, with pointers to images and never their bytes."""
         return self.model_dump(mode="json", exclude_none=True)

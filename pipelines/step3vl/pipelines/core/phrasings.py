@@ -6,6 +6,14 @@ from typing import Literal
 
 Language = Literal["en", "zh"]
 
+STEP: dict[Language, str] = {"en": " Values are multiples of {step}.", "zh": "数值均为 {step} 的倍数。"}
+"""Follows a question about values that stand nowhere in the image and can only be read off an axis."""
+
+
+def joined(*parts: Sequence[str]) -> tuple[str, ...]:
+    """Every way to join one of each of the parts."""
+    return tuple("".join(chosen) for chosen in product(*parts))
+
 
 def combine(
     separator: str, verbs: Sequence[str], objects: Sequence[str], sentences: Sequence[str] = ()
@@ -18,4 +26,9 @@ def combine(
         objects: The rest of the sentence.
         sentences: Phrasings that are no combination.
     """
-    return (*(f"{verb}{separator}{rest}" for verb, rest in product(verbs, objects)), *sentences)
+    return (*joined(verbs, (separator,), objects), *sentences)
+
+
+def paragraph(language: Language, *sentences: str) -> str:
+    """Sentences one after the other, in English with spaces between them; empty ones are left out."""
+    return (" " if language == "en" else "").join(filter(None, sentences))

@@ -5,7 +5,7 @@ The order is that of the file's own text where that can be trusted, and of the l
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
@@ -15,10 +15,10 @@ from rapidfuzz.distance import Levenshtein
 
 from step3vl.data.sample import Box
 from step3vl.pipelines.documents.agreement import IDEOGRAPHS, has_ideographs, tokens
-from step3vl.pipelines.documents.lines import Line, glue, reading_sides, same_row
+from step3vl.pipelines.documents.lines import Line, is_centred_in, join, reading_sides, same_row
 from step3vl.pipelines.documents.reading_order import reading_order
 from step3vl.pipelines.documents.tables import Grid, table_grid
-from step3vl.pipelines.models.layout import LayoutRegion, RegionKind
+from step3vl.pipelines.models.layout import LayoutRegion, RegionKind, intersection
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.tables import TableCell
 from step3vl.pipelines.sources.documents.pdf_text import UNNAMED, PageWord
@@ -83,13 +83,12 @@ class WordIndex:
 
     def inside(self, box: Box) -> list[tuple[int, PageWord]]:
         """The words whose centres are in a box, with their places in the file."""
-        matches = []
-        for row in range(int(box.y1 / self._step), int(box.y2 / self._step) + 1):
-            for place, word in self._rows.get(row, ()):
-                centre = word.box.centre
-                if box.x1 <= centre.x <= box.x2 and box.y1 <= centre.y <= box.y2:
-                    matches.append((place, word))
-        return matches
+        return [
+            (place, word)
+            for row in range(int(box.y1 / self._step), int(box.y2 / self._step) + 1)
+            for place, word in self._rows.get(row, ())
+            if is_centred_in(word.box, box)
+        ]
 
 
 def spelled_by_file(line: OcrLine, words: WordIndex, vertical: bool) -> Line:
@@ -97,9 +96,7 @@ def spelled_by_file(line: OcrLine, words: WordIndex, vertical: bool) -> Line:
     inside = sorted(
         (word for _, word in words.inside(line.box)), key=lambda word: word.box.y1 if vertical else word.box.x1
     )
-    text = ""
-    for word in inside:
-        text += glue(text, word.text) + word.text
+    text = join(inside)
     return Line(text if _spells(text, line.text) else _widened(line.text), line.score, line.box)
 
 
@@ -149,10 +146,10 @@ def page_blocks(
     blocks = _ordered(_blocks(spelled, regions, height, vertical), height, vertical)
     body = [block for block in blocks if block.kind not in ("header", "footer", "margin")]
     if trusted:
-        edges = [at_edge(block.box) for block in body]
-        inner = _ordered_by_file([block for block, edge in zip(body, edges, strict=True) if not edge], index)
-        top = [block for block, edge in zip(body, edges, strict=True) if edge == "top"]
-        body = [*top, *inner, *(block for block, edge in zip(body, edges, strict=True) if edge == "bottom")]
+        top, inner, bottom = (
+            [block for block in body if at_edge(block.box) == edge] for edge in ("top", None, "bottom")
+        )
+        body = [*top, *_ordered_by_file(inner, index), *bottom]
     parts = {kind: [block for block in blocks if block.kind == kind] for kind in ("header", "footer", "margin")}
     ordered = (*parts["header"], *body, *parts["footer"], *parts["margin"])
     return PageBlocks(ordered, vertical, height)
@@ -177,26 +174,30 @@ def _runs_down(box: Box) -> bool:
 
 def _blocks(lines: Sequence[Line], regions: Sequence[PageRegion], height: float, vertical: bool) -> list[Block]:
     """The lines by region, then those without one, each alone."""
-    members: dict[int, list[Line]] = {number: [] for number in range(len(regions))}
+    members: list[list[Line]] = [[] for _ in regions]
     alone: list[Line] = []
     for line in lines:
-        shares = [(_share(line.box, region.box), -number) for number, region in enumerate(regions)]
-        share, number = max(shares, default=(0.0, 0))
-        if share < _INSIDE:
-            number = -next((place for place, region in enumerate(regions) if _adjoins(line, region)), len(regions))
-        (members[-number] if -number < len(regions) else alone).append(line)
+        number = _region_of(line, regions)
+        (alone if number is None else members[number]).append(line)
     blocks: list[Block] = []
-    for number, region in enumerate(regions):
-        inside = members[number]
+    for region, inside in zip(regions, members, strict=True):
         if (region.kind == "figure" and _is_text(inside, region.box)) or (
             region.kind == "equation" and _is_prose(inside)
         ):
             alone += inside
         elif region.kind in ("figure", "table") or inside:
-            blocks += _typed(region, inside, height, vertical)
+            blocks.append(_typed(region, inside, height, vertical))
     for line in alone:
         blocks.append(Block(_kind_alone(line, height, vertical), line.box, (line,)))
     return blocks
+
+
+def _region_of(line: Line, regions: Sequence[PageRegion]) -> int | None:
+    """The number of the region that has most of a line, or else of the first paragraph that it continues."""
+    shares = [_share(line.box, region.box) for region in regions]
+    if max(shares, default=0.0) >= _INSIDE:
+        return shares.index(max(shares))
+    return next((number for number, region in enumerate(regions) if _adjoins(line, region)), None)
 
 
 def _adjoins(line: Line, region: PageRegion) -> bool:
@@ -221,28 +222,24 @@ def _is_prose(lines: Sequence[Line]) -> bool:
 
 
 def _share(line: Box, region: Box) -> float:
-    width = min(line.x2, region.x2) - max(line.x1, region.x1)
-    height = min(line.y2, region.y2) - max(line.y1, region.y1)
-    return max(width, 0.0) * max(height, 0.0) / line.area if line.area else 0.0
+    return intersection(line, region) / line.area if line.area else 0.0
 
 
-def _typed(region: PageRegion, lines: list[Line], height: float, vertical: bool) -> Iterator[Block]:
+def _typed(region: PageRegion, lines: list[Line], height: float, vertical: bool) -> Block:
     """The block of a region. Headers and footers are at the edge of the page; elsewhere they are text or a title."""
     kind: BlockKind = region.kind
     if kind in ("header", "footer"):
-        extent = region.box.size[1]
-        edge = region.box.y2 < _MARGIN * extent if kind == "header" else region.box.y1 > (1 - _MARGIN) * extent
+        edge = "top" if kind == "header" else "bottom"
         if kind == "header" and max(line.box.y2 - line.box.y1 for line in lines) > _LARGE * height:
             kind = "title"
-        elif not edge:
+        elif at_edge(region.box) != edge:
             kind = "text"
     elif kind in ("text", "reference") and len(lines) == 1:
         kind = _kind_alone(lines[0], height, vertical, kind)
     order = reading_order([line.box for line in lines], height, vertical=vertical)
     grid = table_grid(lines, region.cells) if kind == "table" else None
-    yield Block(
-        kind, _around([region.box, *(line.box for line in lines)]), tuple(lines[place] for place in order), grid
-    )
+    box = _around([region.box, *(line.box for line in lines)])
+    return Block(kind, box, tuple(lines[place] for place in order), grid)
 
 
 def _kind_alone(line: Line, height: float, vertical: bool, otherwise: BlockKind = "text") -> BlockKind:

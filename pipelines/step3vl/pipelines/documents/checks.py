@@ -43,6 +43,11 @@ def page_checks(page: PageBlocks, label: str, left_out: Sequence[str], rng: rand
     absent = [text for text in edges if len(squash(text)) >= _LEFT_OUT and squash(text) not in squashed]
     checks += [AbsentCheck(text=text) for text in _some(absent, _ABSENT, rng)]
     checks += _some([check for block in blocks if block.grid for check in _cells(block.grid)], _CELLS, rng)
+    return passing(checks, label)
+
+
+def passing(checks: Sequence[PageCheck], label: str) -> tuple[PageCheck, ...]:
+    """The checks that a label passes by itself."""
     return tuple(check for check in checks if grade_checks(ChecksTruth(checks=(check,)), label).verdict == "correct")
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
-from step3vl.data.sample import Box, ChecksTruth, PageCheck, PresentCheck
-from step3vl.grading.checks import grade_checks, squash
+from step3vl.data.sample import Box, PageCheck, PresentCheck
+from step3vl.grading.checks import squash
 from step3vl.pipelines.documents.agreement import order_agreement, recall, token_agreement, tokens
 from step3vl.pipelines.documents.blocks import Block, PageBlocks, PageRegion, WordIndex, at_edge, page_blocks
-from step3vl.pipelines.documents.checks import page_checks, text_span
-from step3vl.pipelines.documents.lines import Line
+from step3vl.pipelines.documents.checks import page_checks, passing, text_span
+from step3vl.pipelines.documents.lines import Line, is_centred_in
 from step3vl.pipelines.documents.markup import EDGES, to_markdown, to_text
 from step3vl.pipelines.documents.questions import LabelForm
 from step3vl.pipelines.models.ocr import OcrLine
@@ -139,7 +139,7 @@ def label_page_elsewhere(
         form="markdown_math",
         text=text,
         marks=any(block.kind not in ("text", "title", "list") for block in labels),
-        checks=tuple(check for check in checks if grade_checks(ChecksTruth(checks=(check,)), text).value == 1.0),
+        checks=passing(checks, text),
         confidence=_confidence(lines),
         unsure=0.0,
         agreement=agreement,
@@ -165,8 +165,7 @@ def _confidence(lines: Sequence[OcrLine | Line]) -> float:
 
 
 def _inside_any(box: Box, boxes: Sequence[Box]) -> bool:
-    centre = box.centre
-    return any(each.x1 <= centre.x <= each.x2 and each.y1 <= centre.y <= each.y2 for each in boxes)
+    return any(is_centred_in(box, each) for each in boxes)
 
 
 def _is_ordered(block: Block) -> bool:

@@ -1,10 +1,11 @@
 """Lines of a page: how they stand to each other, and how they are joined."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from step3vl.data.sample import Box
 from step3vl.pipelines.documents.agreement import has_ideographs
+from step3vl.pipelines.sources.documents.pdf_text import PageWord
 
 Sides = tuple[float, float, float, float]
 
@@ -23,6 +24,12 @@ class Line:
 def reading_sides(box: Box, vertical: bool) -> Sides:
     """The sides of a box in coordinates in which lines run right and follow each other down."""
     return (box.y1, -box.x2, box.y2, -box.x1) if vertical else (box.x1, box.y1, box.x2, box.y2)
+
+
+def is_centred_in(box: Box, other: Box) -> bool:
+    """Whether the centre of a box is in another one of the same space."""
+    centre = box.centre
+    return other.x1 <= centre.x <= other.x2 and other.y1 <= centre.y <= other.y2
 
 
 def same_row(first: Box, second: Box, vertical: bool = False) -> bool:
@@ -54,9 +61,9 @@ def is_wide(character: str) -> bool:
     return has_ideographs(character) or "\u3000" <= character <= "\u303f" or "\uff00" <= character <= "\uffef"
 
 
-def join(lines: Sequence[Line]) -> str:
-    """The texts of lines as one."""
+def join(pieces: Iterable[Line | PageWord]) -> str:
+    """The texts of lines or words as one."""
     text = ""
-    for line in lines:
-        text += glue(text, line.text) + line.text
+    for piece in pieces:
+        text += glue(text, piece.text) + piece.text
     return text

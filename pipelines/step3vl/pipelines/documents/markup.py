@@ -82,18 +82,18 @@ def _paragraphs(block: Block, page: PageBlocks) -> list[list[list[Line]]]:
         height = side[3] - side[1]
         indented = side[0] - left > _INDENT * height and above[0] - left <= _INDENT * height / 2
         apart = pitch > _PITCH * usual and pitch - usual > _SPACE * height
-        if apart or (indented and _is_filled(rows, block, page)) or _ITEM.match(row[0].text):
+        if apart or (indented and _is_filled(rows, block.box, page)) or _ITEM.match(row[0].text):
             paragraphs.append([row])
         else:
             paragraphs[-1].append(row)
     return paragraphs
 
 
-def _is_filled(rows: Sequence[list[Line]], block: Block, page: PageBlocks) -> bool:
+def _is_filled(rows: Sequence[list[Line]], box: Box, page: PageBlocks) -> bool:
     """Whether rows are running text, which may be broken anywhere; others, as verses and code, keep their lines."""
     if len(rows) < 2:
         return True
-    start, _, end, _ = reading_sides(block.box, page.vertical)
+    start, _, end, _ = reading_sides(box, page.vertical)
     reach = start + _FULL * (end - start)
     full = sum(reading_sides(row[-1].box, page.vertical)[2] >= reach for row in rows[:-1])
     return full >= _FILLED * (len(rows) - 1)
@@ -101,7 +101,7 @@ def _is_filled(rows: Sequence[list[Line]], block: Block, page: PageBlocks) -> bo
 
 def _paragraph(rows: list[list[Line]], box: Box, page: PageBlocks) -> str:
     texts = [join(row) for row in rows]
-    filled = _is_filled(rows, Block("text", box, ()), page)
+    filled = _is_filled(rows, box, page)
     text = texts[0]
     for following in texts[1:]:
         text = _continued(text, following) if filled else f"{text}\n{following}"

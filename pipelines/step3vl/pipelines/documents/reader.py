@@ -9,6 +9,7 @@ from PIL import Image as PILImage
 from step3vl.data.sample import Box
 from step3vl.pipelines.documents.agreement import has_ideographs
 from step3vl.pipelines.documents.blocks import PageRegion
+from step3vl.pipelines.documents.lines import is_centred_in
 from step3vl.pipelines.models.layout import LayoutModel
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
 from step3vl.pipelines.models.orientation import OrientationModel
@@ -75,8 +76,7 @@ class DocumentReader:
         """The lines, those in a table read again in parts where they reach over a gap between cells."""
         parted: list[OcrLine] = []
         for line in lines:
-            centre = line.box.centre
-            inside = table.x1 <= centre.x <= table.x2 and table.y1 <= centre.y <= table.y2
+            inside = is_centred_in(line.box, table)
             parts = parts_of(np.asarray(image.crop(_pixels(line.box)).convert("L"))) if inside else []
             if len(parts) < 2:
                 parted.append(line)

@@ -2,8 +2,8 @@
 
 import random
 
-from step3vl.pipelines.core.phrasings import combine
-from step3vl.pipelines.render.figures.figures import Language, Notation
+from step3vl.pipelines.core.phrasings import STEP, Language, combine
+from step3vl.pipelines.render.figures.figures import Notation
 
 NOTATIONS: dict[Notation, tuple[str, str]] = {
     "vega-lite": ("Vega-Lite JSON", "Vega-Lite 的 JSON"),
@@ -373,7 +373,6 @@ _TEMPLATES = {
     "transcribe": {"en": _TRANSCRIBE_EN, "zh": _TRANSCRIBE_ZH},
     "place": {"en": _PLACE_EN, "zh": _PLACE_ZH},
 }
-_STEP = {"en": " Values are multiples of {step}.", "zh": "数值均为 {step} 的倍数。"}
 
 
 def phrasings(kind: str, language: Language) -> tuple[str, ...]:
@@ -405,4 +404,4 @@ def ask(
     if notation is not None:
         values["notation"] = NOTATIONS[notation][place]
     question = rng.choice(phrasings(kind, language)).format(subject=SUBJECTS[tool][place], **values)
-    return question + (_STEP[language].format(step=step) if step else "")
+    return question + (STEP[language].format(step=step) if step else "")

@@ -126,11 +126,11 @@ class CollectPairs:
 
     def _of_page(self, stored: WebPage) -> Iterator[Pair]:
         page = read_page(stored, self._entry.licences)
-        places = [place for place, node in enumerate(page.nodes) if isinstance(node, ImageNode)]
-        if not places:
+        nodes = {place: node for place, node in enumerate(page.nodes) if isinstance(node, ImageNode)}
+        if not nodes:
             raise Dropped("no_images")
-        nodes = [node for node in page.nodes if isinstance(node, ImageNode)]
-        for place, node, loaded in zip(places, nodes, self._images.load(stored, nodes), strict=True):
+        images = self._images.load(stored, list(nodes.values()))
+        for (place, node), loaded in zip(nodes.items(), images, strict=True):
             address = next((each for each in node.addresses if not each.startswith("data:")), "")
             around = (name_words(address), heading_above(page.nodes, place), page.title)
             yield Pair(

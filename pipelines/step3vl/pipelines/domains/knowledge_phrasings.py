@@ -1,24 +1,14 @@
 """How questions about images and their texts are worded, in English and Chinese."""
 
 import random
-from itertools import product
 
-from step3vl.pipelines.core.phrasings import Language
+from step3vl.pipelines.core.phrasings import Language, combine
 from step3vl.pipelines.sources.pairs.image_text import Role
 from step3vl.pipelines.sources.text.words import is_chinese
 
-
-def joined(*parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Every way to join one of each of the parts."""
-    return tuple("".join(chosen) for chosen in product(*parts))
-
-
-def _phrasings(beginnings: tuple[str, ...], endings: tuple[str, ...], *others: str) -> tuple[str, ...]:
-    return (*joined(beginnings, endings), *others)
-
-
 _DESCRIBE: dict[Language, tuple[str, ...]] = {
-    "en": _phrasings(
+    "en": combine(
+        "",
         (
             "Describe the image", "Describe this image", "Describe this picture", "Describe what the image shows",
             "Describe what you see", "Caption this image", "Write a caption for this image",
@@ -28,13 +18,16 @@ _DESCRIBE: dict[Language, tuple[str, ...]] = {
             "Explain what this image shows", "State what the image shows",
         ),
         (".", " briefly.", " in a few words."),
-        "What does the image show?", "What does this image show?", "What is shown in the image?",
-        "What can be seen here?", "What is in this picture?", "What is this a picture of?",
-        "What do you see in the image?", "What is this image about?", "How would you caption this image?",
-        "How would you describe this picture?", "Which caption fits this image?",
-        "What would a caption for this image say?",
+        (
+            "What does the image show?", "What does this image show?", "What is shown in the image?",
+            "What can be seen here?", "What is in this picture?", "What is this a picture of?",
+            "What do you see in the image?", "What is this image about?", "How would you caption this image?",
+            "How would you describe this picture?", "Which caption fits this image?",
+            "What would a caption for this image say?",
+        ),
     ),
-    "zh": _phrasings(
+    "zh": combine(
+        "",
         (
             "请描述这张图片", "描述一下这张图片", "请描述图中的内容", "请说明图片的内容", "请为这张图片写一段说明",
             "给这张图片配一段文字说明", "请为图片写一个标题", "请说说图里有什么", "请介绍图中所示的内容",
@@ -42,36 +35,45 @@ _DESCRIBE: dict[Language, tuple[str, ...]] = {
             "请讲讲图片中的内容",
         ),
         ("。", "，简短一些。", "，用一两句话。"),
-        "这张图片展示了什么？", "图中有什么？", "图片里是什么？", "这幅图的内容是什么？", "从图中能看到什么？",
-        "这张图片的说明文字应该怎么写？", "你会怎样描述这张图片？", "这是一张什么图片？",
+        (
+            "这张图片展示了什么？", "图中有什么？", "图片里是什么？", "这幅图的内容是什么？", "从图中能看到什么？",
+            "这张图片的说明文字应该怎么写？", "你会怎样描述这张图片？", "这是一张什么图片？",
+        ),
     ),
 }  # fmt: skip
 _PASSAGE: dict[Language, tuple[str, ...]] = {
-    "en": _phrasings(
+    "en": combine(
+        "",
         ("Write", "Give", "Provide"),
         (
             " the text that goes with this image.", " the passage that this image illustrates.",
             " the paragraph that belongs to this image.", " the text that stands beside this image.",
             " the sentences that this image comes with.",
         ),
-        "Which text goes with this image?", "What does the text beside this image say?",
-        "What is written about this image?", "Which passage belongs to this image?",
-        "What might the text next to this image say?", "What passage does this image illustrate?",
-        "What could the paragraph around this image say?", "What text would you expect beside this image?",
+        (
+            "Which text goes with this image?", "What does the text beside this image say?",
+            "What is written about this image?", "Which passage belongs to this image?",
+            "What might the text next to this image say?", "What passage does this image illustrate?",
+            "What could the paragraph around this image say?", "What text would you expect beside this image?",
+        ),
     ),
-    "zh": _phrasings(
+    "zh": combine(
+        "",
         ("请写出", "请给出", "请补全"),
         (
             "这张图片所配的文字。", "与图片对应的段落。", "图片旁边的正文。", "这幅插图所说明的文字。",
         ),
-        "这张图片旁边的文字是什么？", "与这张图片相配的文字是什么？", "这张图片说明的是哪段文字？",
-        "这幅插图对应的正文是什么？",
+        (
+            "这张图片旁边的文字是什么？", "与这张图片相配的文字是什么？", "这张图片说明的是哪段文字？",
+            "这幅插图对应的正文是什么？",
+        ),
     ),
 }  # fmt: skip
 
 
 _KNOWLEDGE: dict[Language, tuple[str, ...]] = {
-    "en": _phrasings(
+    "en": combine(
+        "",
         (
             "The image is about “{keyword}”. ", "Keyword: {keyword}. ", "Topic: {keyword}. ",
             "This image was found for “{keyword}”. ",
@@ -83,19 +85,24 @@ _KNOWLEDGE: dict[Language, tuple[str, ...]] = {
             "What should a student know about it?", "Write what a reference book would say.",
             "Teach me something about it.",
         ),
-        "What can you tell me about “{keyword}”, which this image is about?",
-        "Write a paragraph on “{keyword}” to go with this image.",
-        "Which background belongs to “{keyword}” in this image?",
+        (
+            "What can you tell me about “{keyword}”, which this image is about?",
+            "Write a paragraph on “{keyword}” to go with this image.",
+            "Which background belongs to “{keyword}” in this image?",
+        ),
     ),
-    "zh": _phrasings(
+    "zh": combine(
+        "",
         ("这张图与“{keyword}”有关。", "关键词：{keyword}。", "主题：{keyword}。", "这张图是按“{keyword}”找到的。"),
         (
             "有哪些相关知识？", "你知道些什么？", "请写一段背景知识。", "请向读者解释。", "请介绍一下背景。",
             "请多讲一些。", "请说说已知的事实。", "请写一小段百科文字。", "学生应该了解什么？", "请像参考书那样说明。",
             "请科普一下。", "请给出相关的知识。",
         ),
-        "关于图中的“{keyword}”，你能说些什么？", "请围绕“{keyword}”为这张图写一段文字。",
-        "图中的“{keyword}”有什么背景知识？",
+        (
+            "关于图中的“{keyword}”，你能说些什么？", "请围绕“{keyword}”为这张图写一段文字。",
+            "图中的“{keyword}”有什么背景知识？",
+        ),
     ),
 }  # fmt: skip
 

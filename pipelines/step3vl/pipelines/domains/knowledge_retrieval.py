@@ -1,8 +1,8 @@
 """Images found for keywords of knowledge texts, each with the passage that the keyword is from.
 
 After the keyword retrieval of the STEP3-VL-10B report, section 2.2, where commercial engines were asked. The engine
-here is an index of captions (`sources.image_search`), and whatever answers `ImageSearch` can take its place. A found
-image is kept only if its caption and the passage have more in common than the keyword.
+here is an index of captions (`sources.pairs.image_search`), and whatever answers `ImageSearch` can take its place. A
+found image is kept only if its caption and the passage have more in common than the keyword.
 """
 
 import random
@@ -15,15 +15,15 @@ from step3vl.data.config import Config
 from step3vl.data.sample import Sample, Source, conversation, image, text
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
-from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.knowledge_phrasings import knowledge_request, language_of
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS
+from step3vl.pipelines.domains.text_parts import FilePart, SplitFiles
 from step3vl.pipelines.models.language import is_foreign
 from step3vl.pipelines.models.similarity import detail
 from step3vl.pipelines.sources.pairs.image_search import ImageHit, ImageSearch, caption_index
 from step3vl.pipelines.sources.pairs.pair_reader import PairReader
-from step3vl.pipelines.sources.text.corpora import Part, read_documents, split_file
+from step3vl.pipelines.sources.text.corpora import Part, read_documents
 from step3vl.pipelines.sources.text.keywords import mine_keywords
 from step3vl.pipelines.sources.text.words import content_words
 from step3vl.pipelines.sources.web.fetch import FetchConfig
@@ -71,14 +71,6 @@ class RetrievalEntry(DomainEntry):
         return tuple(pattern for source in self.images for pattern in source.files)
 
 
-class TextPart(Config):
-    """A part of a file of text."""
-
-    file: InputFile
-    start: int
-    stop: int
-
-
 class Query(Config):
     """A keyword, and the passage that it is from."""
 
@@ -91,21 +83,6 @@ class Query(Config):
     """Why the document has none."""
 
 
-class OpenTexts:
-    """Worker: a file becomes its parts."""
-
-    def __init__(self, entry: RetrievalEntry, context: StepContext) -> None:
-        self._context = context
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def process(self, record: Record[InputFile], rng: random.Random) -> Iterator[Record[TextPart]]:
-        file = record.value
-        for start, stop in split_file(self._context.local_path(file), file.key):
-            yield Record(f"{record.key}#{start}", TextPart(file=file, start=start, stop=stop))
-
-
 class MineKeywords:
     """Worker: the documents of a part become keywords, each with its passage."""
 
@@ -116,7 +93,7 @@ class MineKeywords:
     def setup(self) -> None:
         self._search: ImageSearch = caption_index(self._entry.images, self._entry.name, self._context)
 
-    def process(self, record: Record[TextPart], rng: random.Random) -> Iterator[Record[Query]]:
+    def process(self, record: Record[FilePart], rng: random.Random) -> Iterator[Record[Query]]:
         entry, part = self._entry, record.value
         path = self._context.local_path(part.file)
         documents = read_documents(path, part.file.key, Part(part.start, part.stop), entry.field)
@@ -211,7 +188,7 @@ def _overlap(hit: ImageHit, query: Query) -> float:
 DOMAIN = Domain(
     RetrievalEntry,
     steps=(
-        BeamStep("open", version=1, worker=OpenTexts, output=TextPart, time_limit=OPEN_SECONDS),
+        BeamStep("open", version=1, worker=SplitFiles, output=FilePart, time_limit=OPEN_SECONDS),
         BeamStep("mine", version=1, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
         BeamStep("find", version=1, worker=FindImages, output=Sample, spread=True, time_limit=PAGE_SECONDS),
     ),

@@ -15,7 +15,7 @@ from step3vl.data.sample import (
     format_boxes,
     format_point,
 )
-from step3vl.pipelines.domains.knowledge_phrasings import Language, joined
+from step3vl.pipelines.core.phrasings import Language, joined
 
 Task = Literal[
     "knowledge.mosaic_captions", "knowledge.mosaic_region", "knowledge.mosaic_locate", "knowledge.mosaic_place"

@@ -18,10 +18,7 @@ from pydantic import Field
 from step3vl.data.config import Config
 from step3vl.data.sample import Box, BoxTruth, Image, Sample, Source, TranscriptTruth, Truth, format_boxes
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import (
-    BeamStep,
-    Domain,
-)
+from step3vl.pipelines.core.domain import BeamStep, Domain
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
@@ -267,10 +264,8 @@ class LabelDocuments:
         if task == "place":
             element = rng.choice(texts)
             size = document.image.width, document.image.height
-            question, answer = (
-                ask("place", language, rng, text=element.text),
-                format_boxes([Box(*element.box, "milli", size)]),
-            )
+            answer = format_boxes([Box(*element.box, "milli", size)])
+            question = ask("place", language, rng, text=element.text)
             truth = BoxTruth(boxes=(element.box,))
         elif task == "region":
             element = rng.choice(regions)

@@ -12,11 +12,10 @@ from typing import Literal
 
 from PIL import Image as PILImage
 from pydantic import Field
-from xxhash import xxh3_64_hexdigest
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Box, ChecksTruth, Image, PageCheck, Pointer, Sample, Source, TranscriptTruth
+from step3vl.data.sample import Box, ChecksTruth, Image, PageCheck, Sample, Source, TranscriptTruth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import (
     BeamStep,
@@ -42,7 +41,7 @@ from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.weights import LAYOUT, ORIENTATION, TABLES, locate
 from step3vl.pipelines.sources.documents import mineru
 from step3vl.pipelines.sources.documents.mineru import LabelBlock
-from step3vl.pipelines.sources.documents.pages import count_pages, read_page
+from step3vl.pipelines.sources.documents.pages import count_pages, left_in_file, read_page
 from step3vl.pipelines.sources.documents.pdf_text import PageWord, turned_back
 
 _PAD = 0.15  # of a line's height, left around it when it is cropped
@@ -214,16 +213,11 @@ class RenderPages:
         if number >= self._entry.max_pages:
             raise Dropped("beyond_max_pages")
         page = read_page(self._context.local_path(file), number, self._entry.dpi)
-        image = _pointing_to(file, page.image) if page.is_file else page.image
+        image = left_in_file(page.image, file) if page.is_file else page.image
         labels = record.value.labels
         yield Record(
             record.key, Page(image=image, words=page.words, turn=page.turn, labels=labels, licence=file.licence)
         )
-
-
-def _pointing_to(file: InputFile, image: Image) -> Image:
-    data = image.read()
-    return image.stored_at(Pointer(path=file.url, offset=0, size=len(data), xxh3=xxh3_64_hexdigest(data)))
 
 
 class PageReader:

@@ -8,21 +8,18 @@ through the ticks, texts are whole and apart, and a PDF reader or Graphviz itsel
 graphs say.
 """
 
-import hashlib
-import io
 import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
-from PIL import Image as PILImage
 from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Box, BoxTruth, Image, Sample, Source, TranscriptTruth, Truth, format_boxes
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
-from step3vl.pipelines.core.samples import compose, encode_jpeg
+from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.image_to_code_check import CheckFigures
 from step3vl.pipelines.domains.image_to_code_questions import ask
@@ -174,18 +171,11 @@ class RenderFigures:
             raise Dropped("too_large")
         if max(width, height) > _ELONGATED.get(tool, 8.0) * min(width, height):
             raise Dropped("too_elongated")
-        yield Record(record.key, _rendered(tool, made, _encode(made.figure.png, made.figure.size, entry.jpeg, rng)))
+        yield Record(record.key, _rendered(tool, made, encode_rendering(made.figure.png, entry.jpeg, rng)))
 
 
 def _names_tool(families: tuple[str, ...], tool: str) -> bool:
     return any(name.startswith(f"{tool}.") for name in families)
-
-
-def _encode(png: bytes, size: tuple[int, int], jpeg: float, rng: random.Random) -> Image:
-    if rng.random() < jpeg:
-        with PILImage.open(io.BytesIO(png)) as image:
-            return encode_jpeg(image.convert("RGB"), quality=rng.randint(60, 95))
-    return Image(format="png", width=size[0], height=size[1], sha256=hashlib.sha256(png).hexdigest(), data=png)
 
 
 def _rendered(tool: Tool, made: MadeFigure, image: Image) -> RenderedFigure:

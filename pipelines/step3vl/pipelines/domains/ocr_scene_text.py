@@ -12,13 +12,11 @@ from typing import Literal
 from PIL import Image as PILImage
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
-from xxhash import xxh3_64_hexdigest
 
 from step3vl.data.config import Config
 from step3vl.data.sample import (
     BoxTruth,
     Image,
-    Pointer,
     Sample,
     Source,
     TextTruth,
@@ -33,7 +31,7 @@ from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.text_page_questions import Language, ask
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
-from step3vl.pipelines.sources.documents.pages import count_pages, read_page
+from step3vl.pipelines.sources.documents.pages import count_pages, left_in_file, read_page
 
 _SECONDS = 60.0  # for a file to be opened
 _READ_SECONDS = 300.0  # for an image to be read twice
@@ -115,9 +113,7 @@ class OpenPhotos:
             pixels.thumbnail((entry.max_side, entry.max_side), PILImage.Resampling.LANCZOS)
             image = encode_jpeg(pixels, 95)
         elif page.is_file:
-            data = image.read()
-            pointer = Pointer(path=file.url, offset=0, size=len(data), xxh3=xxh3_64_hexdigest(data))
-            image = image.stored_at(pointer)
+            image = left_in_file(image, file)
         yield Record(record.key, Photo(image=image, licence=file.licence))
 
 

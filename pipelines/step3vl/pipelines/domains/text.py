@@ -19,11 +19,11 @@ from step3vl.data.convert.sharegpt import to_sample as from_sharegpt
 from step3vl.data.sample import Message, Sample, Source, TextPart, conversation, text
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
-from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import texts_of
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.text_parts import FilePart, SplitFiles
 from step3vl.pipelines.models.language import identify
-from step3vl.pipelines.sources.text.corpora import Part, read_documents, read_rows, split_file, text_format
+from step3vl.pipelines.sources.text.corpora import Part, read_documents, read_rows, text_format
 from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, split_text, text_fault
 
 RowFormat = Literal["documents", "messages", "sharegpt", "answers"]
@@ -92,14 +92,6 @@ class TextEntry(DomainEntry):
         return QualityLimits(self.characters, self.min_alphanumeric, self.max_digits, self.max_repetition)
 
 
-class FilePart(Config):
-    """A part of a file."""
-
-    file: InputFile
-    start: int
-    stop: int
-
-
 class TextRow(Config):
     """A row of a part."""
 
@@ -107,21 +99,6 @@ class TextRow(Config):
     """The text of a document that is no row; a row as JSON."""
     is_row: bool
     licence: str
-
-
-class SplitFiles:
-    """Worker: a file becomes its parts."""
-
-    def __init__(self, entry: TextEntry, context: StepContext) -> None:
-        self._context = context
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def process(self, record: Record[InputFile], rng: random.Random) -> Iterator[Record[FilePart]]:
-        file = record.value
-        for part in split_file(self._context.local_path(file), file.key):
-            yield Record(f"{record.key}#{part.start}", FilePart(file=file, start=part.start, stop=part.stop))
 
 
 class ReadRows:

@@ -189,7 +189,7 @@ _PHRASINGS: dict[tuple[Task, Language], tuple[str, ...]] = {
             "请问“{label}”填的是什么？",
         ),
     ),
-}  # fmt: skip
+}
 _CELLS = {"en": " Separate the cells of a table with “|”.", "zh": "表格的单元格用“|”分隔。"}
 
 
@@ -208,7 +208,4 @@ def ask(task: Task, language: Language, rng: random.Random, has_table: bool = Fa
         has_table: Whether the answer has a table in it.
         values: For the places of the phrasing.
     """
-    question = rng.choice(_PHRASINGS[task, language])
-    for name, value in values.items():
-        question = question.replace(f"{{{name}}}", value)
-    return question + _CELLS[language] * has_table
+    return rng.choice(phrasings(task, language)).format(**values) + _CELLS[language] * has_table

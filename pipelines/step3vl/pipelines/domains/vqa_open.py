@@ -6,21 +6,19 @@ grader accepts the answer. A judge on a server may look at the rest.
 """
 
 import random
-import string
 from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
-from step3vl.data.sample import AnyTruth, OptionTruth, Sample, TextTruth, Truth
+from step3vl.data.sample import AnyTruth, Sample, TextTruth, Truth
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, Inputs
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.domains.vqa_questions.frames import CHOOSE
 from step3vl.pipelines.domains.vqa_questions.judging import JUDGE_STEP, WriteConversations, check_judge
-from step3vl.pipelines.domains.vqa_questions.turns import Asked, Language, Turn
+from step3vl.pipelines.domains.vqa_questions.turns import Asked, Language, Turn, offer
 from step3vl.pipelines.models.judge import JudgeConfig
 from step3vl.pipelines.sources.open_vqa import OpenQuestion, OpenReader, RawRow, RowSlice, question_of, slices_of
 
@@ -115,9 +113,7 @@ def _turn(asked: OpenQuestion, rng: random.Random) -> Turn:
     question, answer = asked.question, asked.answers[0]
     truth: Truth
     if asked.choices:
-        options = tuple(f"{label}. {text}" for label, text in zip(string.ascii_uppercase, asked.choices, strict=False))
-        truth = OptionTruth(option=options[asked.choices.index(answer)], options=options)
-        question = "\n".join((question, *options, rng.choice(CHOOSE[_language(question)])))
+        question, truth = offer(question, asked.choices, answer, _language(question), rng)
         answer = truth.option[0]
     elif len(asked.answers) > 1:
         truth = AnyTruth(truths=tuple(TextTruth(text=text) for text in asked.answers))

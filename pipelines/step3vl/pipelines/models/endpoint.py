@@ -93,6 +93,14 @@ class EndpointConfig(Config):
         """What requests cost."""
         return (usage.prompt_tokens * self.price_in + usage.completion_tokens * self.price_out) / 1e6
 
+    def bill(self, response: "Response") -> dict[str, Any]:
+        """The fields of `Paid` for a response."""
+        return {
+            "model": response.model or self.model,
+            "usage": response.usage,
+            "price": round(self.price(response.usage), 9),
+        }
+
     def store(self) -> tuple[Store, str]:
         """The store of the cache and the folder in it, as `use_store` says how."""
         return store_of(self.cache)
@@ -113,6 +121,21 @@ class Usage(Config):
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
         )
+
+
+class Paid(Config):
+    """What a model on a server made of a record, with what it cost. Staged with the record."""
+
+    model: str
+    """As the server names it."""
+    usage: Usage = Usage()
+    price: float = Field(default=0.0, ge=0)
+    """Of the request."""
+
+    @property
+    def paid(self) -> dict[str, float]:
+        """Tokens and price, for `corpus cost`."""
+        return self.usage.paid(self.price)
 
 
 class Prompt(NamedTuple):

@@ -12,7 +12,7 @@ from pydantic import Field
 from step3vl.data.config import Config
 from step3vl.data.sample import Image
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Prompt, RequestFailed, Usage
+from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Paid, Prompt, RequestFailed
 from step3vl.pipelines.models.prompts import check_template, fill, last_json_object, without_reasoning
 
 CAPTION_PROMPT = (
@@ -43,21 +43,11 @@ class JudgeConfig(Config):
     """Lower scores are dropped; a verdict scores 1 or 0."""
 
 
-class Judgement(Config):
-    """What the judge says. Staged with the record."""
+class Judgement(Paid):
+    """What the judge says."""
 
     score: float = Field(ge=0, le=1)
     reason: str
-    model: str
-    """As the server names it."""
-    usage: Usage = Usage()
-    price: float = Field(default=0.0, ge=0)
-    """Of the request."""
-
-    @property
-    def paid(self) -> dict[str, float]:
-        """Tokens and price, for `corpus cost`."""
-        return self.usage.paid(self.price)
 
     def require(self, config: JudgeConfig) -> None:
         """Raises Dropped for a score below the entry's."""
@@ -95,15 +85,7 @@ class Judge:
         judgements = []
         for response in self._endpoint.complete_all(prompts):
             score, reason = read_verdict(response.text)
-            judgements.append(
-                Judgement(
-                    score=score,
-                    reason=reason,
-                    model=response.model or config.endpoint.model,
-                    usage=response.usage,
-                    price=round(config.endpoint.price(response.usage), 9),
-                )
-            )
+            judgements.append(Judgement(score=score, reason=reason, **config.endpoint.bill(response)))
         return judgements
 
 

@@ -9,14 +9,12 @@ from PIL import Image as PILImage
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Box
-from step3vl.pipelines.models.weights import LAYOUT, labels_of, load
+from step3vl.pipelines.models.weights import LAYOUT, labels_of, load, normalised
 
 RegionKind = Literal[
     "text", "title", "figure", "figure_caption", "table", "table_caption", "header", "footer", "reference", "equation"
 ]
 
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 _STRIDES = (8, 16, 32, 64)  # pixels of the input for a cell of each output
 _MAX_OVERLAP = 0.5  # of the smaller of two regions that are both kept
 _MIN_SCORE = 0.4
@@ -47,7 +45,7 @@ class LayoutModel:
     def regions(self, image: PILImage.Image) -> list[LayoutRegion]:
         """The regions of an upright RGB page, surest first; none covers half of another."""
         pixels = cv2.resize(np.asarray(image)[:, :, ::-1], (self._width, self._height))
-        array = ((pixels.astype(np.float32) / 255 - _MEAN) / _STD).transpose(2, 0, 1)[None]
+        array = normalised(pixels).transpose(2, 0, 1)[None]
         outputs = self._session.run(None, {"image": np.ascontiguousarray(array)})
         count = len(_STRIDES)
         scores = np.concatenate([scores[0] for scores in outputs[:count]])
@@ -86,7 +84,12 @@ class LayoutModel:
 
 def overlap(first: Box, second: Box) -> float:
     """The intersection of two boxes of one image over the area of the smaller, 0..1."""
+    smaller = min(first.area, second.area)
+    return intersection(first, second) / smaller if smaller > 0 else 0.0
+
+
+def intersection(first: Box, second: Box) -> float:
+    """The area that two boxes of one image and space have in common."""
     width = min(first.x2, second.x2) - max(first.x1, second.x1)
     height = min(first.y2, second.y2) - max(first.y1, second.y1)
-    smaller = min(first.area, second.area)
-    return max(width, 0.0) * max(height, 0.0) / smaller if smaller > 0 else 0.0
+    return max(width, 0.0) * max(height, 0.0)

@@ -4,10 +4,8 @@ import cv2
 import numpy as np
 from PIL import Image as PILImage
 
-from step3vl.pipelines.models.weights import ORIENTATION, labels_of, load
+from step3vl.pipelines.models.weights import ORIENTATION, labels_of, load, normalised
 
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 _SHORT, _CROP = 256, 224  # pixels of the shorter side, and of the squares that are cut from it
 _MAX_SQUARES = 5  # of a long page, evenly spread
 
@@ -40,5 +38,4 @@ def _squares(image: PILImage.Image) -> np.ndarray:
         else:
             y = (size[1] - _CROP) // 2
         squares.append(pixels[y : y + _CROP, x : x + _CROP])
-    array = (np.stack(squares).astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(normalised(np.stack(squares)).transpose(0, 3, 1, 2))

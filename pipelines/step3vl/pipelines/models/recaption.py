@@ -10,12 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
-
 from step3vl.data.config import Config
 from step3vl.data.sample import Image
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Prompt, Usage
+from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Paid, Prompt
 from step3vl.pipelines.models.prompts import check_template, fill, without_reasoning
 
 _PROMPT = (
@@ -46,24 +44,14 @@ class RecaptionConfig(Config):
     """Length of a new text; others are dropped."""
 
 
-class Recaption(Config):
-    """A new text with what it was made of. Staged with the record, so that both texts stay under the root."""
+class Recaption(Paid):
+    """A new text with what it was made of, so that both texts stay under the root."""
 
     text: str
     """The model's."""
     original: str
     """What came with the image."""
     mode: Literal["replace", "append"]
-    model: str
-    """As the server names it."""
-    usage: Usage = Usage()
-    price: float = Field(default=0.0, ge=0)
-    """Of the request."""
-
-    @property
-    def paid(self) -> dict[str, float]:
-        """Tokens and price, for `corpus cost`."""
-        return self.usage.paid(self.price)
 
     @property
     def result(self) -> str:
@@ -103,14 +91,6 @@ class Recaptioner:
                 raise Dropped("recaption_refused")
             if not config.characters[0] <= len(text) <= config.characters[1]:
                 raise Dropped("recaption_length")
-            recaptions.append(
-                Recaption(
-                    text=text,
-                    original=original,
-                    mode=config.mode,
-                    model=response.model or config.endpoint.model,
-                    usage=response.usage,
-                    price=round(config.endpoint.price(response.usage), 9),
-                )
-            )
+            bill = config.endpoint.bill(response)
+            recaptions.append(Recaption(text=text, original=original, mode=config.mode, **bill))
         return recaptions

@@ -8,11 +8,9 @@ from PIL import Image as PILImage
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Box
-from step3vl.pipelines.models.weights import TABLES, labels_of, load
+from step3vl.pipelines.models.weights import TABLES, labels_of, load, normalised
 
 _SIDE = 488  # pixels of the square input
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 _SPAN = re.compile(r'(colspan|rowspan)="(\d+)"')
 
 
@@ -48,9 +46,9 @@ class TableModel:
         image = page.crop((left, top, max(left + 1, round(region.x2)), max(top + 1, round(region.y2))))
         scale = _SIDE / max(image.size)
         size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
-        pixels = cv2.resize(np.asarray(image)[:, :, ::-1], size).astype(np.float32)
+        pixels = cv2.resize(np.asarray(image)[:, :, ::-1], size)
         padded = np.zeros((_SIDE, _SIDE, 3), dtype=np.float32)
-        padded[: size[1], : size[0]] = (pixels / 255 - _MEAN) / _STD
+        padded[: size[1], : size[0]] = normalised(pixels)
         boxes, scores = self._session.run(None, {"x": np.ascontiguousarray(padded.transpose(2, 0, 1)[None])})
         sequence = [self._labels[index] for index in scores[0].argmax(axis=1)]
         polygons = boxes[0].reshape(-1, 4, 2) * _SIDE / scale + (left, top)

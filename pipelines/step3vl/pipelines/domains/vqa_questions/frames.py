@@ -91,4 +91,3 @@ CHOOSE = {
     ),
     "zh": ("请回答选项字母。", "只回答字母。", "请选择正确的选项，给出字母。", "用选项的字母作答。"),
 }
-STEP = {"en": " Values are multiples of {step}.", "zh": "数值均为 {step} 的倍数。"}

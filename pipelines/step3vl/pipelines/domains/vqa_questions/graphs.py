@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
-from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language
+from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, shuffled
+from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language, quoted
 from step3vl.pipelines.sources.tables.data_tables import Graph
 
 _MAX_COUNTED = 30
@@ -83,7 +83,7 @@ class GraphQuestions:
         answer = neighbours[node]
         _check(answer, self._nodes[int(matrix[self._place[node]].argmax())])
         wrong = [other for other in self._nodes if other not in (answer, node)]
-        return self._draft(kind, answer, "text", tuple(self._rng.sample(wrong, len(wrong))), node=node)
+        return self._draft(kind, answer, "text", shuffled(wrong, self._rng), node=node)
 
     def _linked(self) -> Draft | None:
         """As often yes as no: a pair of nodes is chosen among the edges or besides them."""
@@ -132,8 +132,7 @@ class GraphQuestions:
 
     def _draft(self, kind: str, answer: str, form: Form, wrong: tuple[str, ...] = (), **values: str) -> Draft:
         bare = all(text.isalnum() for text in values.values()) and self._rng.random() < 0.6
-        quotes = "{}" if bare else "“{}”" if self._language == "zh" else '"{}"'
-        named = {name: quotes.format(text) for name, text in values.items()}
+        named = values if bare else {name: quoted(text, self._language) for name, text in values.items()}
         return Draft(kind, named, answer, form, wrong)
 
 

@@ -7,7 +7,7 @@ cannot read, such as the marks of a chart, stays unchecked.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rapidfuzz import fuzz
 
@@ -23,6 +23,7 @@ _CITED = re.compile(r"[“\"]([^“”\"]+)[”\"]")
 _LIMIT = re.compile(r"(-?\d[\d.,]*\d|\d)")
 
 Grid = dict[tuple[str, str], float]
+FoundT = TypeVar("FoundT")
 
 
 class CheckByReading:
@@ -184,7 +185,7 @@ def _check_table(kind: str, asked: str, answer: str, lines: Sequence[OcrLine]) -
         return None if number is not None and abs(float(number) - numbers[kind]()) < 1e-6 else "another_number"
     if kind == "count_above":
         limits = [float(n) for text in _LIMIT.findall(asked) if (n := parse_number(text.strip(".,"))) is not None]
-        count = sum(value > _one_number(limits) for value in values.values())
+        count = sum(value > _one(limits) for value in values.values())
         return None if count == int(answer) else "another_number"
     if kind in ("compare", "greater", "rose"):
         first, second = _two(labels, asked)
@@ -208,10 +209,10 @@ def _named(names: Sequence[str], asked: str) -> list[str]:
     return [name for _, name in sorted(places)]
 
 
-def _one(names: Sequence[str]) -> str:
-    if len(names) != 1:
+def _one(found: Sequence[FoundT]) -> FoundT:
+    if len(found) != 1:
         raise Unchecked("not_named")
-    return names[0]
+    return found[0]
 
 
 def _two(labels: Sequence[str], asked: str) -> tuple[str, str]:
@@ -219,9 +220,3 @@ def _two(labels: Sequence[str], asked: str) -> tuple[str, str]:
     if len(names) != 2:
         raise Unchecked("not_named")
     return names[0], names[1]
-
-
-def _one_number(numbers: Sequence[float]) -> float:
-    if len(numbers) != 1:
-        raise Unchecked("not_named")
-    return numbers[0]

@@ -3,8 +3,9 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
+from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, shuffled
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
@@ -58,7 +59,7 @@ class SceneQuestions:
         }
         if len(self._placed) > 1:
             for kind in ("leftmost", "rightmost", "topmost", "bottommost"):
-                kinds[kind] = lambda kind=kind: self._outermost(kind)  # type: ignore[misc]
+                kinds[kind] = partial(self._outermost, kind)
         if self._single:
             kinds["colour"] = self._colour
         if len(self._single) > 1:
@@ -79,7 +80,7 @@ class SceneQuestions:
         self._check(item.colour, self._read[index].colour)
         wrong = [self._colour_name(name) for name in self._colours if name != item.colour]
         answer = self._colour_name(item.colour)
-        return Draft("colour", {"icon": self._icon_name(item.icon)}, answer, "text", self._shuffled(wrong))
+        return Draft("colour", {"icon": self._icon_name(item.icon)}, answer, "text", shuffled(wrong, self._rng))
 
     def _absent(self) -> Draft | None:
         missing = [name for name in self._icons if not self._counts[name]]
@@ -120,7 +121,7 @@ class SceneQuestions:
         item = self._placed[first]
         self._check((item.icon, item.colour), (again.icon, again.colour))
         wrong = [self._name(name) for name in self._counts if name != item.icon]
-        return Draft(kind, {}, self._name(item.icon), "text", self._shuffled(wrong))
+        return Draft(kind, {}, self._name(item.icon), "text", shuffled(wrong, self._rng))
 
     def _is_beside(self, kind: str) -> Draft | None:
         axis = 0 if kind == "is_left" else 1
@@ -217,9 +218,6 @@ class SceneQuestions:
 
     def _colour_name(self, colour: str) -> str:
         return COLOURS_ZH[colour] if self._language == "zh" else colour
-
-    def _shuffled(self, texts: list[str]) -> tuple[str, ...]:
-        return tuple(self._rng.sample(texts, len(texts)))
 
     def _check(self, answer: object, again: object) -> None:
         if answer != again:

@@ -7,18 +7,18 @@ answers differ is a failed record.
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
-from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, near_numbers
+from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, near_numbers, shuffled
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.sql import TableSql
-from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language
+from step3vl.pipelines.domains.vqa_questions.turns import Draft, Form, Language, quoted
 from step3vl.pipelines.sources.tables.data_tables import DataTable, format_decimal
 
 _MAX_SUMMED = 7  # numbers that one can add up in one's head
 _MAX_COUNTED = 40
-_WORDS = re.compile(r"[A-Za-z0-9]+")
 _GENERIC = frozenset({"%", "value", "values", "amount", "number", "count", "数值", "值"})
 
 
@@ -40,10 +40,6 @@ class TableQuestions:
         self._columns = [index for index in range(len(table.series)) if table.column(index) is not None]
         self._outside = outside
         self._sql = TableSql(table)
-
-    def close(self) -> None:
-        """Free the database."""
-        self._sql.close()
 
     def kinds(self) -> dict[str, Callable[[], Draft | None]]:
         """The kinds of questions that suit the table, each with what makes one: None where chance finds none."""
@@ -154,7 +150,7 @@ class TableQuestions:
             return None
         name = self._table.series[winners[0]]
         self._sql.expect_series(name, row, self._columns)
-        wrong = self._shuffled([self._table.series[column] for column in self._columns if column != winners[0]])
+        wrong = shuffled([self._table.series[column] for column in self._columns if column != winners[0]], self._rng)
         return self._draft("row_argmax", {"label": self._table.labels[row]}, name, "text", wrong)
 
     def _difference(self) -> Draft:
@@ -200,7 +196,7 @@ class TableQuestions:
         if draft is None:
             return None
         values = {**draft.values, "label": draft.values["other"], "other": draft.values["label"]}
-        return Draft(draft.kind, values, draft.answer, draft.form)
+        return replace(draft, values=values)
 
     def _yes_no(self, kind: str, first: int, second: int) -> Draft | None:
         """Whether the first is greater than the second; as often yes as no, as far as the rows may be exchanged."""
@@ -259,8 +255,7 @@ class TableQuestions:
         if len(values) > _MAX_SUMMED or mean != round(mean, 2):
             return None
         self._sql.expect(sum(values, Decimal()), "SELECT CAST(ROUND(AVG({c}) * COUNT(*)) AS INTEGER) FROM t", column)
-        draft = self._computed("mean", mean.normalize(), column)
-        return Draft(draft.kind, draft.values, draft.answer, draft.form, draft.wrong)  # it is no multiple of the step
+        return replace(self._computed("mean", mean.normalize(), column), step="")  # it is no multiple of the step
 
     def _absent(self) -> Draft | None:
         """A label that is not in the table: the next one of a series of years, or one of another table."""
@@ -276,8 +271,7 @@ class TableQuestions:
         label, column = self._rng.choice(candidates), self._column()
         self._sql.expect(Decimal(0), "SELECT COUNT(*) FROM t WHERE label = ?", column, label, scaled=False)
         values = {"label": label, "series": table.series[column]}
-        draft = self._draft("absent_label", values, ABSENT[self._language], "text")
-        return Draft(draft.kind, draft.values, draft.answer, draft.form, answerable=False)
+        return replace(self._draft("absent_label", values, ABSENT[self._language], "text"), answerable=False)
 
     # Parts of drafts.
 
@@ -286,7 +280,7 @@ class TableQuestions:
         return self._draft(kind, values, format_decimal(answer), "number", near_numbers(answer, self._rng))
 
     def _of_labels(self, kind: str, label: str, column: int, **values: str) -> Draft:
-        wrong = self._shuffled([other for other in self._table.labels if other != label])
+        wrong = shuffled([other for other in self._table.labels if other != label], self._rng)
         return self._draft(kind, {**values, "series": self._table.series[column]}, label, "text", wrong)
 
     def _pair(self, first: int, second: int, column: int) -> dict[str, str]:
@@ -304,12 +298,11 @@ class TableQuestions:
     ) -> Draft:
         names: list[str] = [name for name in ("label", "other", "series") if name in values]
         bare = all(re.fullmatch(r"[\w%]+", values[name]) for name in names) and self._rng.random() < 0.6
-        quotes = "{}" if bare else "“{}”" if self._language == "zh" else '"{}"'
-        quoted = {name: quotes.format(values[name]) for name in names}
+        named = {name: values[name] if bare else quoted(values[name], self._language) for name in names}
         item, items = _item_names(self._table.label_name)
         return Draft(
             kind,
-            {**values, **quoted, "item": item, "items": items},
+            {**values, **named, "item": item, "items": items},
             answer,
             form,
             wrong,
@@ -344,9 +337,6 @@ class TableQuestions:
 
     def _values(self, column: int) -> list[Decimal]:
         return [self._number(row, column) for row in range(len(self._table.labels))]
-
-    def _shuffled(self, texts: list[str]) -> tuple[str, ...]:
-        return tuple(self._rng.sample(texts, len(texts)))
 
 
 def _plain(text: str, number: Decimal) -> str:

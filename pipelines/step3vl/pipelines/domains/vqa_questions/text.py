@@ -4,10 +4,11 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 from step3vl.pipelines.domains.vqa_questions.distractors import near_counts
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
-from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
+from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language, quoted
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _GAP = r"[^\w\n]+"  # between two words of a line
@@ -83,20 +84,24 @@ class TextQuestions:
                 "characters_after": self._characters_after,
                 "present": self._present,
                 "which_present": self._which,
+                "character_count": self._character_count,
             }
-            kinds["character_count"] = self._character_count
         elif total >= 4:
-            kinds |= {"word_after": self._word_after, "word_before": self._word_before, "present": self._present}
-            kinds["which_present"] = self._which
+            kinds |= {
+                "word_after": partial(self._neighbour, "word_after", 1),
+                "word_before": partial(self._neighbour, "word_before", -1),
+                "present": self._present,
+                "which_present": self._which,
+            }
             if total <= _MAX_COUNTED:
                 kinds["word_count"] = self._word_count
         if self._has_lines and 2 <= len(self._lines) <= _MAX_LINES:
             kinds |= {"line_count": self._line_count, "nth_line": self._nth_line, "line_with": self._line_with}
-        if self._pairs():
+        if self._pairs:
             kinds |= {"key_value": self._key_value, "absent_key": self._absent_key}
         for kind in _ENTITIES:
             if self._entity(kind) is not None:
-                kinds[kind] = lambda kind=kind: self._entity(kind)  # type: ignore[misc]
+                kinds[kind] = partial(self._entity, kind)
         if self._headings:
             kinds |= {"heading_count": self._heading_count, "next_heading": self._next_heading}
             if len(self._titles) == 1:
@@ -104,12 +109,6 @@ class TextQuestions:
         return kinds
 
     # Words
-
-    def _word_after(self) -> Draft | None:
-        return self._neighbour("word_after", 1)
-
-    def _word_before(self) -> Draft | None:
-        return self._neighbour("word_before", -1)
 
     def _neighbour(self, kind: str, shift: int) -> Draft | None:
         """A word beside one, or two, that occur once."""
@@ -279,7 +278,9 @@ class TextQuestions:
 
     # Forms and documents
 
+    @cached_property
     def _pairs(self) -> list[tuple[str, str]]:
+        """Names of fields with their values."""
         matches = [match.groups() for line in self._lines if (match := _KEY.match(line))]
         matches = [(key, value) for key, value in matches if len(key.split()) <= _KEY_WORDS]
         keys = Counter(key.casefold() for key, _ in matches)
@@ -288,14 +289,13 @@ class TextQuestions:
         return [(key, value) for key, value in matches if keys[key.casefold()] == 1 and "//" not in value]
 
     def _key_value(self) -> Draft | None:
-        pairs = self._pairs()
-        key, value = self._rng.choice(pairs)
+        key, value = self._rng.choice(self._pairs)
         if self._folded.count(key.casefold()) != 1:
             return None
         again = re.search(rf"{re.escape(key)}\**\s*[:：]\s*\**([^\n*]+)", self._text)
         if again is None or again[1].strip() != value:
             raise ValueError(f"the value of {key!r} is {value!r}, and by the pattern {again and again[1]!r}")
-        wrong = tuple(other for _, other in pairs if other != value)
+        wrong = tuple(other for _, other in self._pairs if other != value)
         return Draft("key_value", {"cited": self._cite(key)}, value, "text", wrong[:5])
 
     def _absent_key(self) -> Draft | None:
@@ -336,7 +336,7 @@ class TextQuestions:
         return Draft("next_heading", {"cited": self._cite(cited)}, answer, "text", tuple(wrong[:5]))
 
     def _cite(self, text: str) -> str:
-        return f"“{text}”" if self._language == "zh" else f'"{text}"'
+        return quoted(text, self._language)
 
 
 def _near_matches(text: str, cited: Sequence[str], shift: int) -> list[str]:

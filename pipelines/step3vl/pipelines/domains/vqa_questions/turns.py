@@ -1,6 +1,7 @@
 """What every kind of visual question shares: wording, the form of the answer, the proof of both, and conversations."""
 
 import random
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,9 +26,9 @@ from step3vl.data.sample import (
     text,
 )
 from step3vl.grading import grade_answer
-from step3vl.pipelines.core.phrasings import Language
+from step3vl.pipelines.core.phrasings import STEP, Language, paragraph
 from step3vl.pipelines.core.samples import running_text
-from step3vl.pipelines.domains.vqa_questions.frames import CHOOSE, FRAMES, HINTS, IMPERATIVE_FRAMES, NOT_SHOWN, STEP
+from step3vl.pipelines.domains.vqa_questions.frames import CHOOSE, FRAMES, HINTS, IMPERATIVE_FRAMES, NOT_SHOWN
 from step3vl.pipelines.domains.vqa_questions.graph_phrasings import GRAPH_BODIES
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import SCENE_BODIES
 from step3vl.pipelines.domains.vqa_questions.table_phrasings import TABLE_BODIES
@@ -51,7 +52,6 @@ _SUBJECTS: dict[Subject, tuple[str, str]] = {
     "diagram": ("diagram", "图"),
 }
 _YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
-_LABELS = "ABCDEF"
 FOLLOW_UPS = ("next_value",)
 """Kinds that make sense after another question only, and are short."""
 _VERBATIM = ("nth_line", "line_with", "title", "next_heading")  # kinds whose answers are as long as they are
@@ -147,21 +147,25 @@ def word(draft: Draft, subject: Subject, language: Language, style: Style, rng: 
         return _turn(
             draft,
             "free",
-            _join(question, rng.choice(NOT_SHOWN[language]), language),
+            paragraph(language, question, rng.choice(NOT_SHOWN[language])),
             draft.answer,
             TextTruth(text=draft.answer),
         )
     truth = _truth(draft, language)
     if draft.form == "yes_no":
         answer = _YES_NO[language][draft.answer == "no"]
-        return _turn(draft, "free", _join(question, rng.choice(HINTS["yes_no"][language]), language), answer, truth)
+        hinted = paragraph(language, question, rng.choice(HINTS["yes_no"][language]))
+        return _turn(draft, "free", hinted, answer, truth)
     wrong = [each for each in dict.fromkeys(draft.wrong) if grade_answer(truth, each).verdict != "correct"]
     if (style == "choice" or draft.only_choice) and len(wrong) >= 2:
-        return _choice(draft, question, wrong[: rng.choice((2, 3, 3, 3))], language, rng)
+        texts = [draft.answer, *wrong[: rng.choice((2, 3, 3, 3))]]
+        rng.shuffle(texts)
+        asked, offered = offer(question, texts, draft.answer, language, rng)
+        return _turn(draft, "choice", asked, offered.option[0], offered)
     if rng.random() < 0.45 and draft.kind not in _VERBATIM:
-        question = _join(question, rng.choice(HINTS[draft.form][language]), language)
+        question = paragraph(language, question, rng.choice(HINTS[draft.form][language]))
     elif rng.random() < 0.12:  # so that the offer of a way out does not tell that it is to be taken
-        question = _join(question, rng.choice(NOT_SHOWN[language]), language)
+        question = paragraph(language, question, rng.choice(NOT_SHOWN[language]))
     return _turn(draft, "free", question, draft.answer, truth)
 
 
@@ -177,10 +181,6 @@ def _framed(body: str, subject: Subject, language: Language, rng: random.Random)
     return frame.format(body=lowered, subject=name, a_subject=f"{article} {name}")
 
 
-def _join(question: str, hint: str, language: Language) -> str:
-    return f"{question}{hint}" if language == "zh" else f"{question} {hint}"
-
-
 def _truth(draft: Draft, language: Language) -> Truth:
     match draft.form:
         case "number":
@@ -193,13 +193,26 @@ def _truth(draft: Draft, language: Language) -> Truth:
     return TextTruth(text=draft.answer)
 
 
-def _choice(draft: Draft, question: str, wrong: Sequence[str], language: Language, rng: random.Random) -> Turn:
-    texts = [draft.answer, *wrong]
-    rng.shuffle(texts)
-    options = tuple(f"{label}. {each}" for label, each in zip(_LABELS, texts, strict=False))
-    right = options[texts.index(draft.answer)]
+def offer(
+    question: str, texts: Sequence[str], answer: str, language: Language, rng: random.Random
+) -> tuple[str, OptionTruth]:
+    """A question with options to choose from, and which is right.
+
+    Args:
+        question: Without them.
+        texts: Of the options, in their order.
+        answer: One of them.
+        language: Of the question.
+        rng: Chooses the wording.
+    """
+    options = tuple(f"{label}. {each}" for label, each in zip(string.ascii_uppercase, texts, strict=False))
     asked = "\n".join((question, *options, rng.choice(CHOOSE[language])))
-    return _turn(draft, "choice", asked, right[0], OptionTruth(option=right, options=options))
+    return asked, OptionTruth(option=options[texts.index(answer)], options=options)
+
+
+def quoted(text: str, language: Language) -> str:
+    """A text between the quotation marks of a language."""
+    return f"“{text}”" if language == "zh" else f'"{text}"'
 
 
 def _turn(draft: Draft, style: Style, question: str, answer: str, truth: Truth) -> Turn:

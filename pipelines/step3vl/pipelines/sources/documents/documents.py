@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from step3vl.data.config import Config
-from step3vl.data.storage import read_slices
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.sources.markup.latex import read_latex
 from step3vl.pipelines.sources.markup.markdown import read_markdown
@@ -20,8 +19,7 @@ from step3vl.pipelines.sources.markup.notebooks import read_notebook
 from step3vl.pipelines.sources.tables.delimited import read_delimited
 from step3vl.pipelines.sources.web.html import HtmlPage, decode_html, parse_page
 from step3vl.pipelines.sources.web.main_body import main_element
-from step3vl.pipelines.sources.web.warc import parse_response, unpack_record
-from step3vl.pipelines.sources.web.web_archive import WebPage
+from step3vl.pipelines.sources.web.web_archive import WebPage, parse_stored_page
 
 Format = Literal["markdown", "html", "notebook", "csv", "latex"]
 Kind = Literal["page", "table", "formula"]
@@ -108,13 +106,7 @@ def read_archived_page(stored: WebPage, options: SplitOptions, rng: random.Rando
     Raises:
         Dropped: The page is not wanted, or has nothing to show.
     """
-    if stored.reason:
-        raise Dropped(stored.reason)
-    (data,) = read_slices([stored.at])
-    response = parse_response(unpack_record(data), MAX_FILE)
-    if response is None or not response.body.strip():
-        raise Dropped("empty_page")
-    page = parse_page(decode_html(response.body, response.charset), stored.url, response.headers)
+    page = parse_stored_page(stored, MAX_FILE)
     yield from _html_pieces(page, stored.url, stored.licence, options, rng)
 
 

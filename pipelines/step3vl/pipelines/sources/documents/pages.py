@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image as PILImage
+from xxhash import xxh3_64_hexdigest
 
-from step3vl.data.sample import FORMAT, Image, ImageError, open_image, require_pixels, to_rgb
+from step3vl.data.sample import FORMAT, Image, ImageError, Pointer, open_image, require_pixels, to_rgb
+from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.sources.documents import pdf
 from step3vl.pipelines.sources.documents.pdf_text import PageWord
@@ -68,6 +70,12 @@ def read_page(path: Path, number: int, dpi: int) -> DocumentImage:
         if _frames(image) == 1 and image.format in FORMAT:
             return DocumentImage(Image.from_bytes(path.read_bytes()), is_file=True)
         return DocumentImage(encode_jpeg(to_rgb(image), _QUALITY))
+
+
+def left_in_file(image: Image, file: InputFile) -> Image:
+    """The image of a whole file, which stays where it is and is pointed to."""
+    data = image.read()
+    return image.stored_at(Pointer(path=file.url, offset=0, size=len(data), xxh3=xxh3_64_hexdigest(data)))
 
 
 def _is_pdf(path: Path) -> bool:

@@ -54,10 +54,8 @@ def _question(element: lxml.html.HtmlElement, file: InputFile) -> ExamQuestion:
     answer = answer or _taken(element, ("answer",), images, file)
     items = _option_elements(element)
     right = [i for i, item in enumerate(items) if _is_correct(item)]
-    options = []
-    text_images: list[Image] = []
-    for item in items:
-        options.append(_read(item, text_images, file))
+    option_images: list[Image] = []
+    options = [_read(item, option_images, file) for item in items]
     for item in items:
         parent = item.getparent()
         if parent is not None:
@@ -78,7 +76,7 @@ def _question(element: lxml.html.HtmlElement, file: InputFile) -> ExamQuestion:
             raise ExamError("no_answer")
     return ExamQuestion(
         text=text, options=tuple(options), correct=correct, answer=answer, solution=solution,
-        images=(*stem_images, *text_images), level=element.get("data-level", ""),
+        images=(*stem_images, *option_images), level=element.get("data-level", ""),
         subject=element.get("data-subject", ""),
         licence=file.licence,
     )  # fmt: skip

@@ -44,7 +44,7 @@ _MAX_FILE = 64 << 20  # bytes of a JSON file that is read as a whole
 _MAX_TRAIT = 40  # characters of a level or a subject
 _MARK = re.compile(r"<image[ _]?(\d{1,2})>|<image>", re.IGNORECASE)
 _INLINE = re.compile(r"(?<![A-Za-z0-9])([A-J])\s*[.．、:：)）]\s*")
-_OWN_LABEL = re.compile(r"\s*[(（]?[A-J][.．、:：)）]\s*")  # at the beginning of an option
+_OWN_LABEL = re.compile(r"\s*[(（]?([A-J])[.．、:：)）]\s*")  # at the beginning of an option
 _NUMBERED_IMAGE = re.compile(r"image_?(\d{1,2})")
 
 
@@ -195,7 +195,7 @@ def _options(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _is_labelled(options: list[str]) -> bool:
     """Whether every option begins with its label, as in `(A) a dog`."""
-    starts = [re.match(r"\s*[(（]?([A-J])[.．、:：)）]", option) for option in options]
+    starts = map(_OWN_LABEL.match, options)
     return all(start and start[1] == label for start, label in zip(starts, _LABELS, strict=False))
 
 

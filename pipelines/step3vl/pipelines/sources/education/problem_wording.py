@@ -22,6 +22,7 @@ _PLURALS = {
 _PLURAL = re.compile(r"\b(" + "|".join(sorted(_PLURALS, key=len, reverse=True)) + r")\b")
 _ARTICLE = re.compile(r"\b([Aa]) (?=(?!one\b|once\b|eu|ew)[aeio])")
 _COUNT_OF_ONE = re.compile(r"\b1 ((?:male |female )?)(brother|sister|friend|colleague)s\b")
+_COUNTED_UNIT = re.compile(r"\b(?!1\b)(\d+) (liter|meter|kilogram|mile|yard|pound|gallon)\b")
 _CLOCK = re.compile(r"(\d{2}):(\d{2}):(\d{2})\.(\d{3})")
 
 
@@ -62,8 +63,7 @@ def _articles(question: str, answer: str) -> str:
 
 def _story(question: str, answer: str) -> str:
     question = _ARTICLE.sub(r"\1n ", question)
-    question = re.sub(r"\b(?!1\b)(\d+) (liter|meter|kilogram|mile|yard|pound|gallon)\b(?! of)", r"\1 \2s", question)
-    question = re.sub(r"\b(?!1\b)(\d+) (liter|meter|kilogram|mile|yard|pound|gallon) of\b", r"\1 \2s of", question)
+    question = _COUNTED_UNIT.sub(r"\1 \2s", question)
     return re.sub(r"(?<=[.?!] )([a-z])", lambda match: match[1].upper(), question)
 
 
@@ -123,18 +123,18 @@ _RULES = (_constant, _factor, _sum, _alternating)
 
 
 def _interval(question: str, answer: str) -> str:
-    clocks = [
-        timedelta(hours=int(h), minutes=int(m), seconds=int(s), milliseconds=int(ms))
-        for h, m, s, ms in _CLOCK.findall(question)
-    ]
-    if clocks:
-        stated = [
-            timedelta(hours=int(h), minutes=int(m), seconds=int(s), milliseconds=int(ms))
-            for h, m, s, ms in _CLOCK.findall(answer)
-        ]
-        if len(clocks) != 2 or stated != [clocks[1] - clocks[0]]:
-            raise Dropped("unverified")
+    clocks = _clocks(question)
+    if clocks and (len(clocks) != 2 or _clocks(answer) != [clocks[1] - clocks[0]]):
+        raise Dropped("unverified")
     return question
+
+
+def _clocks(text: str) -> list[timedelta]:
+    """The times of day, or spans of time, to milliseconds that a text states."""
+    return [
+        timedelta(hours=int(h), minutes=int(m), seconds=int(s), milliseconds=int(ms))
+        for h, m, s, ms in _CLOCK.findall(text)
+    ]
 
 
 _CHANGES: dict[str, Callable[[str, str], str]] = {

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lxml import etree
+
 _MAX_COLUMNS = 40
 _MAX_ROWS = 400
 
@@ -25,6 +27,13 @@ class Cell:
     content: Any
     columns: int = 1
     rows: int = 1
+
+
+def text_cell(tag: str, text: str, columns: int = 1, rows: int = 1) -> Cell:
+    """A cell that holds a text, or nothing."""
+    content = etree.Element(tag)
+    content.text = text or None
+    return Cell(content, columns, rows)
 
 
 def arrange_cells(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:

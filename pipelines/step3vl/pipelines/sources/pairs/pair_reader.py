@@ -115,8 +115,8 @@ class PairReader:
             return results
         fetched = self._fetcher.fetch([pairs[place].raw.url for place in missing]) if missing else []
         for place, got in zip(missing, fetched, strict=True):
-            reason = got.reason if got.reason in ("", "opted_out") else f"fetch_{got.reason}"
-            results[place] = TarPair(pairs[place].raw.model_copy(update={"data": got.data, "reason": reason}), None)
+            changes = {"data": got.data, "reason": got.missing_reason}
+            results[place] = TarPair(pairs[place].raw.model_copy(update=changes), None)
         return results
 
 

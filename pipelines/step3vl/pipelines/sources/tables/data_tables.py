@@ -7,7 +7,7 @@ what its text says when it is written again, is none.
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -41,8 +41,7 @@ class DataTable:
 
     def column(self, series: int) -> list[Decimal] | None:
         """The numbers of a series; None where it has none."""
-        values = [row[series] for row in self.numbers]
-        return None if None in values else values  # type: ignore[return-value]
+        return _all_numbers([row[series] for row in self.numbers])
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,8 @@ def _table(rows: list[list[str]]) -> DataTable | None:
     labels = [row[0] for row in body]
     if not _are_names(labels) or not _are_names(series) or not _are_labels(labels):
         return None
-    columns = [[parse_number(row[index + 1]) for row in body] for index in range(len(series))]
-    numbers = [column if None not in column else [None] * len(body) for column in columns]
+    columns = [_all_numbers([parse_number(row[index + 1]) for row in body]) for index in range(len(series))]
+    numbers: list[Sequence[Decimal | None]] = [column or [None] * len(body) for column in columns]
     return DataTable(
         label_name=label_name,
         labels=tuple(labels),
@@ -173,8 +172,13 @@ def _are_names(texts: list[str]) -> bool:
 
 def _are_labels(labels: list[str]) -> bool:
     """Whether the first column names its rows: words, or whole numbers in order such as years, but no measurements."""
-    numbers = [parse_number(label) for label in labels]
-    if None in numbers:
-        return True
-    ordered = sorted(numbers) == numbers  # type: ignore[type-var]
-    return ordered and all(number == number.to_integral_value() for number in numbers if number is not None)
+    numbers = _all_numbers([parse_number(label) for label in labels])
+    return numbers is None or (
+        sorted(numbers) == numbers and all(number == number.to_integral_value() for number in numbers)
+    )
+
+
+def _all_numbers(values: Sequence[Decimal | None]) -> list[Decimal] | None:
+    """The numbers; None where one is missing."""
+    numbers = [value for value in values if value is not None]
+    return numbers if len(numbers) == len(values) else None

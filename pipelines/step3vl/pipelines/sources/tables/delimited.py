@@ -4,11 +4,9 @@ import csv
 import random
 from collections.abc import Iterator
 
-from lxml import etree
-
-from step3vl.pipelines.sources.markup.markup import build_table
+from step3vl.pipelines.sources.markup.markup import article, build_table
 from step3vl.pipelines.sources.markup.markup_space import Element
-from step3vl.pipelines.sources.markup.markup_table import Cell
+from step3vl.pipelines.sources.markup.markup_table import text_cell
 
 _MAX_CELL = 120  # characters
 _SAMPLE = 8192  # characters by which the delimiter is told
@@ -53,14 +51,5 @@ def read_delimited(
 
 
 def _article(window: list[list[str]]) -> Element:
-    rows = []
-    for number, row in enumerate(window):
-        cells = []
-        for text in row:
-            content = etree.Element("td" if number else "th")
-            content.text = text or None
-            cells.append(Cell(content))
-        rows.append(cells)
-    root = etree.Element("article")
-    root.append(build_table(rows))
-    return root
+    rows = [[text_cell("td" if number else "th", text) for text in row] for number, row in enumerate(window)]
+    return article([build_table(rows)])

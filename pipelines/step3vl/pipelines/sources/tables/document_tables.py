@@ -9,7 +9,7 @@ from lxml import etree
 
 from step3vl.pipelines.sources.markup.markup import build_table
 from step3vl.pipelines.sources.markup.markup_space import Element
-from step3vl.pipelines.sources.markup.markup_table import Cell, arrange_cells
+from step3vl.pipelines.sources.markup.markup_table import Cell, arrange_cells, text_cell
 from step3vl.pipelines.sources.tables.tables import Table
 
 Layout = Literal["plain", "measure", "column_groups", "row_groups", "sections", "both"]
@@ -80,21 +80,21 @@ def make_document_table(
     for group in down:
         numbers = _numbers(table, len(across), rng if group or len(across) > 1 else None)
         block = [
-            [_cell(label, text), *(_cell("td", style.text(value, rng)) for value in row)]
+            [text_cell(label, text), *(text_cell("td", style.text(value, rng)) for value in row)]
             for text, row in zip(table.labels, numbers, strict=True)
         ]
         if summary:
             totals = [
                 sum(column) / (len(numbers) if summary == "mean" else 1) for column in zip(*numbers, strict=True)
             ]
-            block.append([_cell(label, name), *(_cell("td", style.text(total, rng)) for total in totals)])
+            block.append([text_cell(label, name), *(text_cell("td", style.text(total, rng)) for total in totals)])
         if layout == "sections":
-            rows.append([_cell("th", group, columns=width)])
+            rows.append([text_cell("th", group, columns=width)])
         elif group:
-            block[0].insert(0, _cell("th", group, rows=len(block)))
+            block[0].insert(0, text_cell("th", group, rows=len(block)))
         rows += block
     if rng.random() < 0.12:
-        rows.append([_cell("td", table.full_title(), columns=width)])
+        rows.append([text_cell("td", table.full_title(), columns=width)])
     root = etree.Element("article")
     caption = None
     place = rng.random()
@@ -120,15 +120,15 @@ def _groups(table: Table, names: Sequence[str], rng: random.Random) -> tuple[lis
 
 def _header(table: Table, groups: Sequence[str], layout: Layout) -> list[list[Cell]]:
     if groups != [""] and len(table.series) == 1:
-        return [[_cell("th", table.label), *(_cell("th", name) for name in groups)]]
-    series = [_cell("th", name) for _ in groups for name in table.series]
+        return [[text_cell("th", table.label), *(text_cell("th", name) for name in groups)]]
+    series = [text_cell("th", name) for _ in groups for name in table.series]
     if groups != [""]:
-        tops = [_cell("th", name, columns=len(table.series)) for name in groups]
+        tops = [text_cell("th", name, columns=len(table.series)) for name in groups]
     elif layout == "measure":
-        tops = [_cell("th", table.measure, columns=len(table.series))]
+        tops = [text_cell("th", table.measure, columns=len(table.series))]
     else:
-        return [[_cell("th", table.label), *series]]
-    return [[_cell("th", table.label, rows=2), *tops], series]
+        return [[text_cell("th", table.label), *series]]
+    return [[text_cell("th", table.label, rows=2), *tops], series]
 
 
 def _numbers(table: Table, groups: int, rng: random.Random | None) -> list[list[float]]:
@@ -138,9 +138,3 @@ def _numbers(table: Table, groups: int, rng: random.Random | None) -> list[list[
     return [
         [round(value * factor, table.decimals) + 0.0 for factor in factors for value in row] for row in table.values
     ]
-
-
-def _cell(tag: str, text: str, columns: int = 1, rows: int = 1) -> Cell:
-    content = etree.Element(tag)
-    content.text = text or None
-    return Cell(content, columns, rows)

@@ -101,7 +101,7 @@ def read_documents(path: Path, name: str, part: Part, field: str = "text") -> It
         CorpusError: The file is damaged, or has no such field.
     """
     kind = text_format(name)
-    try:
+    with _damage_named(name):
         if kind == "parquet":
             yield from _read_parquet(path, part, field)
         elif kind == "markup":
@@ -113,12 +113,6 @@ def read_documents(path: Path, name: str, part: Part, field: str = "text") -> It
         else:
             lines = _lines(path, name, part)
             yield from _read_jsonl(lines, field) if kind == "jsonl" else _read_text(lines)
-    except OSError as error:
-        if error.errno is None:  # a decompressor; the system gives its errors a number
-            raise CorpusError(f"{name} is damaged: {error}") from error
-        raise
-    except (pa.ArrowException, EOFError, lzma.LZMAError, zlib.error, struct.error, etree.LxmlError) as error:
-        raise CorpusError(f"{name} is damaged: {error}") from error
 
 
 def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | str]:
@@ -133,7 +127,7 @@ def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | st
         CorpusError: The file is damaged, or of another format.
     """
     kind = text_format(name)
-    try:
+    with _damage_named(name):
         if kind == "parquet":
             for batch in _parquet(path).iter_batches(256, row_groups=range(part.start, part.stop)):
                 yield from batch.to_pylist()
@@ -141,7 +135,18 @@ def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | st
             yield from (_decode(line) for line in _lines(path, name, part) if line.strip())
         else:
             raise CorpusError(f"{name} has no rows; give Parquet or JSON Lines")
-    except (pa.ArrowException, EOFError, lzma.LZMAError, zlib.error, struct.error) as error:
+
+
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Turn what readers say of a damaged file into a `CorpusError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a decompressor; the system gives its errors a number
+            raise CorpusError(f"{name} is damaged: {error}") from error
+        raise
+    except (pa.ArrowException, EOFError, lzma.LZMAError, zlib.error, struct.error, etree.LxmlError) as error:
         raise CorpusError(f"{name} is damaged: {error}") from error
 
 
