@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,11 +9,15 @@ import pytest
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.image_to_code_questions import NOTATIONS, ask, phrasings
 from step3vl.pipelines.domains.ocr_image_to_code import ImageToCodeEntry, LabelFigures, RenderedFigure, RenderFigures
 
+needs_chromium = pytest.mark.skipif(
+    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
+)
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -56,6 +62,28 @@ def test_each_tool_alone_gives_samples_that_are_graded_correct(context: StepCont
         assert sample.source.collected_by.startswith(f"step3vl/t/{tool}.")
 
 
+@needs_chromium
+def test_plotly_gives_code_data_and_places(context: StepContext) -> None:
+    tools = {"plotly": 1}
+    families = ("plotly.bar_labelled", "plotly.pie", "plotly.line")
+    pairs = list(run(context, 10, tools=tools, families=families, plot_width=(240, 300), plot_height=(180, 240)))
+    assert len(pairs) >= 5
+    for figure, sample in pairs:
+        assert figure.code.startswith("import plotly.graph_objects as go") and figure.data
+        assert sample.truth is not None
+        assert grade_answer(sample.truth, sample.answer()).verdict == "correct"
+    assert {sample.task.rpartition(".")[2] for _, sample in pairs} <= {"chart_code", "chart_data", "chart_place"}
+    again = run(context, 10, tools=tools, families=families, plot_width=(240, 300), plot_height=(180, 240))
+    assert [sample.id for _, sample in again] == [sample.id for _, sample in pairs]
+
+
+def test_plotly_needs_chromium_only_where_it_is_named(context: StepContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    ImageToCodeEntry(domain="ocr.image_to_code", name="t", count=1).check(context)
+    with pytest.raises(MissingProgram, match="chromium"):
+        ImageToCodeEntry(domain="ocr.image_to_code", name="t", count=1, tools={"plotly": 1}).check(context)
+
+
 def test_one_seed_gives_the_same_bytes_whatever_was_made_before(context: StepContext) -> None:
     first = {sample.source.uri: sample.id for _, sample in run(context, 8, tools={"vega_lite": 1, "matplotlib": 1})}
     entry = ImageToCodeEntry(domain="ocr.image_to_code", name="t", count=8, tools={"vega_lite": 1, "matplotlib": 1})
@@ -92,3 +120,10 @@ def test_there_are_fifty_phrasings_and_each_fits(kind: str) -> None:
     assert len(phrasings(kind, "en")) >= 50
     assert "multiples of 5" in ask("data", "en", "vega_lite", rng_for(0), format="CSV", step="5")
     assert NOTATIONS["dot"][0] in ask("code", "en", "graphviz", rng_for(0), notation="dot")
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_no_space_parts_two_chinese_characters(notation: Any) -> None:
+    for seed in range(60):
+        question = ask("code", "zh", "graphviz", rng_for(seed), notation=notation)
+        assert not re.search("[\u4e00-\u9fff] [\u4e00-\u9fff]", question), question

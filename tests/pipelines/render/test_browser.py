@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import io
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,46 @@ def test_a_browser_that_was_killed_is_started_again(browser: BrowserRenderer) ->
         if "chrom" in Path(f"/proc/{pid}/comm").read_text():
             os.kill(pid, signal.SIGKILL)
     assert browser.render(page("<p>text</p>"), 1000).png == first.png
+
+
+@needs_chromium
+def test_a_process_may_have_several_browsers_and_end_them_in_any_order(browser: BrowserRenderer) -> None:
+    first = browser.render(page("<p>text</p>"), 1000)
+    other = BrowserRenderer({"serif of ours": FONTS / "DejaVuSerif.ttf"})
+    assert other.render(page("<p>text</p>"), 1000).png == first.png
+    other.close()
+    assert browser.render(page("<p>text</p>"), 1000).png == first.png
+
+
+@needs_chromium
+def test_any_thread_may_render_and_use_asyncio_beside(browser: BrowserRenderer) -> None:
+    async def nothing() -> None:
+        pass
+
+    first = browser.render(page("<p>text</p>"), 1000)
+    asyncio.run(nothing())
+    with ThreadPoolExecutor(2) as threads:
+        images = list(threads.map(lambda _: browser.render(page("<p>text</p>"), 1000), range(4)))
+    assert {image.png for image in images} == {first.png}
+
+
+@needs_chromium
+def test_a_process_ends_by_itself_with_a_browser_open() -> None:
+    code = (
+        "from pathlib import Path; from step3vl.pipelines.render.web.browser import BrowserRenderer\n"
+        f"renderer = BrowserRenderer({{'f': Path({str(FONTS / 'DejaVuSans.ttf')!r})}}); renderer.start()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@needs_chromium
+def test_a_function_fills_the_page_and_returns_what_it_sees(browser: BrowserRenderer) -> None:
+    function = "async n => { document.body.innerHTML = `<b>${n}</b>`; return {text: document.body.innerText}; }"
+    result, png = browser.run(function, 7, ["serif of ours"], "7", (80, 40), 1.5)
+    assert result == {"text": "7"}
+    assert pixels(png).shape == (60, 120)
+    with pytest.raises(ValueError, match="no such thing"):
+        browser.run("() => { throw Error('no such thing'); }", None, [], "", (80, 40), 1.0)
 
 
 @needs_chromium

@@ -58,6 +58,15 @@ def test_a_chart_is_read_back_from_the_image(name: str, families: list[FontFamil
     assert kept
 
 
+def test_a_renderer_of_a_process_that_has_had_others_renders_the_same(
+    families: list[FontFamily], renderer: VegaRenderer
+) -> None:
+    chart, style = make("bar", 0, families)
+    code = format_spec(chart.spec)
+    images = [VegaRenderer(families).render(code, style.scale) for _ in range(2)]
+    assert images == [renderer.render(code, style.scale)] * 2
+
+
 def test_the_ends_of_bars_are_where_the_pixels_end(families: list[FontFamily], renderer: VegaRenderer) -> None:
     chart, style = make("bar", 3, families)
     figure = renderer.figure(chart, format_spec(chart.spec), style.scale)

@@ -148,6 +148,13 @@ def test_keywords_are_what_a_document_repeats_and_others_seldom_have() -> None:
     assert mine_keywords(["Nothing that anybody has an image of."], lambda word: 0.0, 5) == []
 
 
+def test_chinese_keywords_are_words_and_never_parts_of_two() -> None:
+    text = "在意大利，浓缩咖啡装在厚壁的小杯子里。哈勃空间望远镜拍摄的照片里有许多星系。"
+    texts = {keyword.text for keyword in mine_keywords([text], lambda word: 1.0, 20)}
+    assert {"意大利", "浓缩咖啡", "杯子", "星系"} <= texts
+    assert not {"子里", "望远镜拍", "啡装"} & texts
+
+
 def test_a_keyword_takes_its_best_paragraph() -> None:
     document = [
         "The mill is near. " + "Other words fill this long paragraph again. " * 8,

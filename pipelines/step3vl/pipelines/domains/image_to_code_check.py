@@ -27,6 +27,8 @@ from step3vl.pipelines.models.ocr import OcrModel
 from step3vl.pipelines.render.figures.figure import parse_number, read_png
 from step3vl.pipelines.render.figures.table_kinds import page_setup
 from step3vl.pipelines.render.figures.typeset import TypesetRenderer
+from step3vl.pipelines.sources.tables.topics import TOPICS
+from step3vl.pipelines.sources.tables.topics_zh import ZH_TOPICS
 
 _SMALL = 640  # pixels of the longer side, below which an image is enlarged twofold for the reader
 _SIMILAR = 80  # of 100: a text is found
@@ -35,6 +37,10 @@ _ENOUGH = 0.8  # ... for the image not to be turned and read again
 _BOX_MARGIN = 0.35  # of a text's height that is read around its box
 _OUTSIDE = 0.3  # of the range of an axis that values may lie outside of the numbers read
 _TITLES = ("set_title", "set_xlabel", "set_ylabel", "suptitle", "title", "xlabel", "ylabel", "set_xticklabels")
+_TITLE_ARGUMENTS = ("text", "name", "xaxis_title", "yaxis_title")
+_UNNAMED = {  # series that no chart names: the ends of error bars, the edges of boxes
+    names for topic in (*TOPICS, *ZH_TOPICS) for names in (topic.range_names, topic.price_names, topic.quartile_names)
+}
 _QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”')
 _STEPS, _BANDS, _SHIFT = 64, 6, 14  # columns and bands that formulas are compared in; how far columns may shift
 # Of 80 right formulas in other fonts, one was further than 0.8; of 960 wrong ones, one in twenty-five was nearer.
@@ -160,9 +166,9 @@ def _is_read(text: str, everything: str) -> bool:
 
 
 def data_texts(label: str) -> Iterator[str]:
-    """The row labels of a table in CSV or Markdown, and its series where there are several."""
+    """The row labels of a table in CSV or Markdown, and its series where there are several that a chart names."""
     rows = list(csv.reader(io.StringIO(as_csv(label))))
-    if len(rows[0]) > 2:
+    if len(rows[0]) > 2 and tuple(rows[0][1:]) not in _UNNAMED:
         yield from rows[0][1:]
     for row in rows[1:]:
         yield from (cell for cell in row[:1] if _number(cell) is None)
@@ -217,12 +223,14 @@ def _spec_texts(node: Any, key: str = "") -> Iterator[str]:
 
 
 def _script_texts(code: str) -> Iterator[str]:
-    """Titles and lists of texts in a script for matplotlib."""
+    """Titles and lists of texts in a script for matplotlib or Plotly."""
     tree = ast.parse(code)
     indices = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}  # such as of spines
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _TITLES:
             yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
+        elif isinstance(node, ast.keyword) and node.arg in _TITLE_ARGUMENTS and isinstance(node.value, ast.Constant):
+            yield str(node.value.value)
         elif isinstance(node, ast.List) and id(node) not in indices:
             texts = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
             yield from (text for text in texts if not text.startswith("#"))

@@ -8,6 +8,7 @@ from step3vl.pipelines.render.figures.figures import Notation
 NOTATIONS: dict[Notation, tuple[str, str]] = {
     "vega-lite": ("Vega-Lite JSON", "Vega-Lite 的 JSON"),
     "python": ("Python code for matplotlib", "matplotlib 的 Python 代码"),
+    "plotly": ("Python code for Plotly", "Plotly 的 Python 代码"),
     "dot": ("Graphviz DOT source", "Graphviz 的 DOT 源码"),
     "latex": ("LaTeX", "LaTeX 源码"),
     "typst": ("Typst markup", "Typst 源码"),
@@ -21,6 +22,7 @@ NOTATIONS: dict[Notation, tuple[str, str]] = {
 SUBJECTS: dict[str, tuple[str, str]] = {
     "vega_lite": ("chart", "图表"),
     "matplotlib": ("chart", "图表"),
+    "plotly": ("chart", "图表"),
     "graphviz": ("diagram", "图"),
     "formula": ("formula", "公式"),
     "table": ("table", "表格"),
@@ -403,5 +405,8 @@ def ask(
     place = ("en", "zh").index(language)
     if notation is not None:
         values["notation"] = NOTATIONS[notation][place]
-    question = rng.choice(phrasings(kind, language)).format(subject=SUBJECTS[tool][place], **values)
+    template = rng.choice(phrasings(kind, language))
+    if not values.get("notation", "")[-1:].isascii():  # "用 SMILES 重现", but "用 DOT 源码重现"
+        template = template.replace("{notation} ", "{notation}")
+    question = template.format(subject=SUBJECTS[tool][place], **values)
     return question + (STEP[language].format(step=step) if step else "")

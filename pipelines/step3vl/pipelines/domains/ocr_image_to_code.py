@@ -34,6 +34,7 @@ from step3vl.pipelines.render.figures.figures import (
 )
 from step3vl.pipelines.render.figures.makers import MAKERS
 from step3vl.pipelines.render.fonts import load_families
+from step3vl.pipelines.render.web.browser import find_chromium
 from step3vl.pipelines.render.web.latex import find_pdflatex
 from step3vl.pipelines.sources.tables.tables import read_csv
 
@@ -63,7 +64,8 @@ class ImageToCodeEntry(GeneratedEntry):
     )
     """Relative weights of the tools: charts by `vega_lite` and `matplotlib`, diagrams by `graphviz`, formulas and
     tables in LaTeX and Typst, infographics, chemical structures by RDKit, circuits by schemdraw, scores by Verovio,
-    diagrams by Mermaid. `tikz` needs pdflatex on every worker, so it is no default."""
+    diagrams by Mermaid. No defaults are `plotly`, charts for which every worker needs Chromium, and `tikz`, for which
+    it needs pdflatex."""
     tasks: dict[Task, float] = Field(default={"code": 3.0, "data": 2.0, "place": 1.0}, min_length=1)
     """Relative weights of what is asked for: the code, the data, the box of a text. A figure that has no data to be
     read off is asked for its code."""
@@ -98,6 +100,8 @@ class ImageToCodeEntry(GeneratedEntry):
         super().check(context)
         if self.tools.get("tikz"):
             find_pdflatex()
+        if self.tools.get("plotly"):
+            find_chromium()
 
 
 class FigureElement(Config):
@@ -266,7 +270,7 @@ _EDGES = ("From,To", "Node,Node")  # the header of data that are a graph's edges
 
 
 def _subject(tool: Tool) -> str:
-    charts = {"vega_lite": "chart", "matplotlib": "chart"}
+    charts = {"vega_lite": "chart", "matplotlib": "chart", "plotly": "chart"}
     others = {"graphviz": "diagram", "mermaid": "diagram", "tikz": "drawing"}  # words: the name of a task
     return charts.get(tool) or others.get(tool, tool)
 
@@ -296,7 +300,7 @@ def _single_texts(figure: RenderedFigure) -> list[FigureElement]:
 DOMAIN = Domain(
     ImageToCodeEntry,
     steps=(
-        BeamStep("render", version=2, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
+        BeamStep("render", version=3, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
         BeamStep("build", version=2, worker=LabelFigures, output=Sample),
     ),
     example={"count": 20, "tools": {"vega_lite": 1, "graphviz": 1, "molecule": 1, "mermaid": 1}, "languages": ["en"]},

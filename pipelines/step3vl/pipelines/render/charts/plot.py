@@ -1,18 +1,12 @@
 """Python code for matplotlib, run in this process, and the proof that an image shows what its code says.
 
-The label itself is run, with the private name of its font: code that names nothing but matplotlib and numpy, has no
-private names, and finds no other built-in functions. The step around it has a time limit, so its process is one of its
-own. Afterwards the artists are read back through the tick labels, and the colours of bars and slices are looked up in
-the pixels.
+The label itself is run, with the private name of its font. Afterwards the artists are read back through the tick
+labels, and the colours of bars and slices are looked up in the pixels.
 """
 
 import ast
-import builtins
-import importlib
 import logging
 import math
-import sys
-import types
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +16,7 @@ from PIL import Image as PILImage
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.plot_parts import Plot, PlotReading
+from step3vl.pipelines.render.charts.sandbox import check_code, run_script
 from step3vl.pipelines.render.figures.figure import (
     AxisScale,
     Element,
@@ -42,51 +37,6 @@ from step3vl.pipelines.render.figures.figure import (
 from step3vl.pipelines.render.fonts import FontFamily
 
 _MODULES = ("matplotlib.pyplot", "numpy")
-_BUILTINS = (
-    "dict",
-    "enumerate",
-    "float",
-    "int",
-    "len",
-    "list",
-    "map",
-    "max",
-    "min",
-    "range",
-    "round",
-    "sorted",
-    "str",
-    "sum",
-    "tuple",
-    "zip",
-)
-
-
-def check_code(code: str, modules: Sequence[str] = _MODULES) -> ast.Module:
-    """Parse a script and refuse all but plain plotting code.
-
-    Args:
-        code: The script.
-        modules: That it may import.
-
-    Raises:
-        ValueError: It imports other modules or touches a private name.
-    """
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = ["."]
-        else:
-            names = []
-        refused = [name for name in names if name not in modules]
-        if refused:
-            raise ValueError(f"the code imports {refused[0]}")
-        private = getattr(node, "attr", None) or getattr(node, "id", None) or ""
-        if private.startswith("_"):
-            raise ValueError(f"the code uses {private}")
-    return tree
 
 
 class PlotRenderer:
@@ -111,7 +61,6 @@ class PlotRenderer:
             for face in dict.fromkeys((family.regular, family.bold)):
                 manager.addfont(str(face.path))
                 manager.ttflist[-1] = replace(manager.ttflist[-1], name=family.private)
-        self._builtins = {name: getattr(builtins, name) for name in _BUILTINS} | {"__import__": _import}
 
     def run(self, code: str) -> Any:
         """The figure that a script makes.
@@ -123,8 +72,7 @@ class PlotRenderer:
         self._pyplot.rcdefaults()
         self._pyplot.rcParams["text.hinting"] = "none"
         self._pyplot.rcParams["text.hinting_factor"] = 1
-        tree = self._private(check_code(code))
-        exec(compile(tree, "<label>", "exec"), {"__builtins__": self._builtins})
+        run_script(self._private(check_code(code, _MODULES)), _MODULES)
         figure = self._pyplot.gcf()
         figure.canvas.draw()
         return figure
@@ -181,13 +129,6 @@ class PlotRenderer:
             round(error, 6),
             None if math.isinf(resolution) else resolution,
         )
-
-
-def _import(name: str, *_: Any) -> types.ModuleType:
-    if name not in _MODULES:
-        raise ImportError(f"the code imports {name}")
-    importlib.import_module(name)
-    return sys.modules[name.partition(".")[0]]
 
 
 def _pixels(figure: Any) -> PILImage.Image:
@@ -339,13 +280,11 @@ def _shown(reading: PlotReading, figure: Any) -> tuple[list[float], float | None
         return [(wedge.theta2 - wedge.theta1) / 360 * total for wedge in _wedges(figure)], None
     if channel == "radius":
         return _radii(axes)
-    name = "x" if channel in ("bar_x", "width") else "y"
+    name = "x" if channel in ("bar_x", "width", "point_x") else "y"
     scale = _scale(axes, name)
-    if channel == "points":
-        other = _scale(axes, "x")
+    if channel in ("point_x", "point_y"):
         places = [point for c in axes.collections for point in axes.transData.transform(c.get_offsets())]
-        unit = min(abs(1 / scale.slope), abs(1 / other.slope))
-        return [value for x, y in places for value in (other.value(x), scale.value(y))], unit
+        return [scale.value(point["xy".index(name)]) for point in places], abs(1 / scale.slope)
     if channel in ("line_y", "stem"):
         lines = [line for line in axes.lines if channel == "line_y" or line.get_marker() not in ("None", "", None)]
         places = [point for line in lines[: len(reading.values)] for point in _path(axes, line)]

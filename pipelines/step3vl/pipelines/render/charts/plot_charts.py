@@ -325,6 +325,6 @@ def scatter_plot(points: Points, style: ChartStyle, rng: random.Random) -> Plot:
     script.axes(points.x, points.y, "both")
     if several:
         script.legend()
-    flat = tuple(tuple(value for row in rows for value in row) for rows in groups.values())
-    readings = (PlotReading("points", flat, min(steps)),)
+    xs, ys = zip(*(row for rows in groups.values() for row in rows), strict=True)
+    readings = (PlotReading("point_x", (xs,), steps[0]), PlotReading("point_y", (ys,), steps[1]))
     return Plot(script.text(), readings, (points.title, *(groups if several else ())), False)

@@ -13,7 +13,9 @@ from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import columns_of
 from step3vl.pipelines.sources.tables.tables import Table, format_number
 
-PlotChannel = Literal["bar_y", "bar_x", "height", "width", "line_y", "points", "angle", "text", "radius", "stem"]
+PlotChannel = Literal[
+    "bar_y", "bar_x", "height", "width", "line_y", "point_x", "point_y", "angle", "text", "radius", "stem"
+]
 
 
 @dataclass(frozen=True)

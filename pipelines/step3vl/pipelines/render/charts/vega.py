@@ -56,6 +56,18 @@ def format_spec(spec: Spec) -> str:
     return body.replace('"@"', lines, 1)
 
 
+_REGISTERED: "dict[str, tempfile.TemporaryDirectory[str]]" = {}  # Vega knows fonts until the process ends
+
+
+def _register(family: FontFamily) -> None:
+    """Make a font known to Vega, once in this process."""
+    if family.private in _REGISTERED:
+        return
+    folder = _REGISTERED[family.private] = tempfile.TemporaryDirectory(prefix="step3vl-fonts-")
+    private_copies(family, Path(folder.name))
+    require("vl_convert", "pipelines").register_font_directory(folder.name)
+
+
 class VegaRenderer:
     """Renders specifications with the fonts of a corpus.
 
@@ -67,9 +79,8 @@ class VegaRenderer:
         os.environ.setdefault("TZ", "UTC")
         self._vega = require("vl_convert", "pipelines")
         self._families = {family.name: family for family in families}
-        self._folder = tempfile.TemporaryDirectory(prefix="step3vl-fonts-")
-        private_copies(families, Path(self._folder.name))
-        self._vega.register_font_directory(self._folder.name)
+        for family in families:
+            _register(family)
 
     def render(self, code: str, scale: float) -> bytes:
         """The PNG of a specification, given as text.

@@ -3,11 +3,10 @@
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_family import ChartFamily
+from step3vl.pipelines.render.charts.chart_family import ChartFamily, PointsFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import coordinates, readable_step, value_span
 from step3vl.pipelines.render.charts.vega_parts import (
@@ -182,16 +181,7 @@ def _scatter(groups: bool, sizes: bool) -> Callable[[Points, ChartStyle, random.
     return build
 
 
-@dataclass(frozen=True)
-class PointsFamily:
-    """A family of charts of points."""
-
-    build: Callable[[Points, ChartStyle, random.Random], Chart]
-    groups: tuple[int, int]
-    number: tuple[int, int]
-
-
-POINT_CHARTS: dict[str, PointsFamily] = {
+POINT_CHARTS: dict[str, PointsFamily[Chart]] = {
     "scatter": PointsFamily(_scatter(False, False), (1, 1), (8, 24)),
     "scatter_groups": PointsFamily(_scatter(True, False), (2, 3), (9, 24)),
     "bubble": PointsFamily(_scatter(False, True), (1, 1), (6, 12)),

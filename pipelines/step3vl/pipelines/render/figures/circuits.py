@@ -7,14 +7,13 @@ whole, apart from one another and clear of lines.
 
 import random
 import re
-import sys
 from collections import Counter
 from typing import Any
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
-from step3vl.pipelines.render.charts.plot import check_code
+from step3vl.pipelines.render.charts.sandbox import check_code, run_script
 from step3vl.pipelines.render.figures.circuit_kinds import CIRCUITS, Circuit, Terminal
 from step3vl.pipelines.render.figures.figure import Element, Figure, check_texts, encode_png
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply, style_traits
@@ -35,7 +34,6 @@ class CircuitMaker:
         self._schemdraw.use("svg")
         self._style = require("schemdraw.schemdraw", "pipelines").schemdrawstyle
         self._renderer = SvgRenderer(supply.families)
-        self._builtins = {"__import__": _import}
         self._ohm = "Ω" if any(family.covers("Ω") for family in supply.families) else ""
 
     def families(self) -> list[str]:
@@ -64,10 +62,7 @@ class CircuitMaker:
         self._schemdraw.config()  # the defaults, whatever the script before has set
         for name in ("bgcolor", "mathfont"):  # which `config` does not reset
             self._style.pop(name, None)
-        tree = check_code(code, _MODULES)
-        names: dict[str, Any] = {"__builtins__": self._builtins}
-        exec(compile(tree, "<label>", "exec"), names)
-        return names["d"]
+        return run_script(check_code(code, _MODULES), _MODULES)["d"]
 
     def _figure(self, circuit: Circuit, code: str, zoom: float, background: str) -> Figure:
         drawing = self.run(code)
@@ -136,8 +131,3 @@ def read_nodes(drawing: Any) -> list[frozenset[Terminal]]:
 
 def _rounded(point: Any) -> tuple[float, float]:
     return round(float(point[0]), 3) + 0.0, round(float(point[1]), 3) + 0.0
-
-
-def _import(name: str, *_: Any) -> Any:
-    """The import statement of a script that `check_code` accepted; the modules are loaded."""
-    return sys.modules[name.partition(".")[0]]

@@ -13,6 +13,10 @@ from step3vl.pipelines.render.charts.chart_style import ChartStyle, pick_style
 from step3vl.pipelines.render.charts.plot import PlotRenderer
 from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, scatter_plot
 from step3vl.pipelines.render.charts.plot_parts import Plot
+from step3vl.pipelines.render.charts.plotly import PlotlyRenderer
+from step3vl.pipelines.render.charts.plotly_charts import PLOTLY_CHARTS
+from step3vl.pipelines.render.charts.plotly_parts import PlotlyChart
+from step3vl.pipelines.render.charts.plotly_ranges import PLOTLY_POINTS, PLOTLY_RANGES
 from step3vl.pipelines.render.charts.vega import VegaRenderer, format_spec
 from step3vl.pipelines.render.charts.vega_charts import TABLE_CHARTS
 from step3vl.pipelines.render.charts.vega_parts import Chart
@@ -25,6 +29,7 @@ from step3vl.pipelines.render.figures.formula_kinds import FORMULAS
 from step3vl.pipelines.render.figures.table_kinds import page_setup, parse_latex, write_table
 from step3vl.pipelines.render.figures.typeset import TypesetRenderer
 from step3vl.pipelines.render.fonts import FontFamily
+from step3vl.pipelines.render.web.browser import find_chromium
 from step3vl.pipelines.sources.tables.real_tables import RealTables
 from step3vl.pipelines.sources.tables.tables import Points, Table, TableKind, format_number, make_points, make_table
 from step3vl.pipelines.sources.tables.topics import TOPICS, Topic
@@ -42,12 +47,25 @@ Tool = Literal[
     "music",
     "mermaid",
     "tikz",
+    "plotly",
 ]
 Notation = Literal[
-    "vega-lite", "python", "dot", "latex", "typst", "smiles", "schemdraw", "markdown", "abc", "mermaid", "tikz"
+    "vega-lite",
+    "python",
+    "plotly",
+    "dot",
+    "latex",
+    "typst",
+    "smiles",
+    "schemdraw",
+    "markdown",
+    "abc",
+    "mermaid",
+    "tikz",
 ]
 
 _CHARTS = TABLE_CHARTS | RANGE_CHARTS
+_PLOTLY = PLOTLY_CHARTS | PLOTLY_RANGES
 _LEAST_PIXELS = 2.0  # of a step of the values on an axis: less cannot be read off
 _PAPERS = (
     ("#ffffff", "#000000"),
@@ -148,10 +166,7 @@ class Supply:
     def _zh_topics(self) -> list[Topic]:
         covered = []
         for topic in ZH_TOPICS:
-            labels = "".join(label + "".join(names) for label, names in topic.labels)
-            names = (topic.measure, topic.unit, topic.series_name, topic.share, topic.change)
-            texts = "".join((*names, labels, *topic.series, *topic.titles, *topic.places, *topic.range_names))
-            characters = "".join(character for character in texts if not character.isascii())
+            characters = "".join(character for character in topic.texts() if not character.isascii())
             if any(family.covers(characters) for family in self.families):
                 covered.append(topic)
         return covered or list(TOPICS)
@@ -209,7 +224,7 @@ def _made_chart(
     family: str,
     notation: Notation,
     code: str,
-    chart: Chart | Plot,
+    chart: Chart | Plot | PlotlyChart,
     step: float,
     data: Table | Points,
     figure: Figure,
@@ -278,6 +293,36 @@ class PlotMaker:
         figure = self._renderer.figure(plot)
         step = max(reading.step for reading in plot.readings)
         return _made_chart(f"matplotlib.{family}", "python", plot.code, plot, step, data, figure, style)
+
+
+class PlotlyMaker:
+    """Charts as Python code for Plotly, which Chromium shows."""
+
+    def __init__(self, supply: Supply) -> None:
+        find_chromium()
+        self._supply = supply
+        self._renderer = PlotlyRenderer(supply.families)
+
+    def families(self) -> list[str]:
+        return [*_PLOTLY, *PLOTLY_POINTS]
+
+    def make(self, family: str, rng: random.Random) -> MadeFigure:
+        supply = self._supply
+        data: Table | Points
+        if family in _PLOTLY:
+            tables = _PLOTLY[family]
+            data = supply.table(tables.kind, rng.randint(*tables.series), rng)
+            chart = tables.build(data, style := supply.style(data.texts(), rng), rng)
+        else:
+            points = PLOTLY_POINTS[family]
+            data = supply.points(rng, rng.randint(*points.groups), rng.randint(*points.number))
+            chart = points.build(data, style := supply.style(data.texts(), rng), rng)
+        figure = self._renderer.figure(chart, style.scale)
+        step = max(reading.step for reading in chart.readings)
+        made = _made_chart(f"plotly.{family}", "plotly", chart.code, chart, step, data, figure, style)
+        if chart.template:
+            made = replace(made, traits={**made.traits, "background": chart.template})
+        return made
 
 
 class DiagramMaker:

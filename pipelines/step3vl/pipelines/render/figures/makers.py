@@ -7,6 +7,7 @@ from step3vl.pipelines.render.figures.figures import (
     DiagramMaker,
     FigureMaker,
     FormulaMaker,
+    PlotlyMaker,
     PlotMaker,
     Supply,
     TableMaker,
@@ -31,4 +32,5 @@ MAKERS: dict[Tool, Callable[[Supply], FigureMaker]] = {
     "music": MusicMaker,
     "mermaid": MermaidMaker,
     "tikz": TikzMaker,
+    "plotly": PlotlyMaker,
 }

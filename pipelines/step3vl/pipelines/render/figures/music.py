@@ -24,7 +24,8 @@ _MEI = "{http://www.music-encoding.org/ns/mei}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _HEADS = ("E0A2", "E0A3", "E0A4")  # SMuFL: whole, half and black noteheads
 _FACES = ("Leipzig", "Bravura", "Leland", "Petaluma", "Gootville")
-_KEYS = ("C", "G", "D", "A", "E", "F", "Bb", "Eb", "Ab", "Am", "Em", "Bm", "Dm", "Gm", "Cm", "DDor", "GMix", "ELyd")
+# Major keys alone: a signature does not tell them from their minors and modes.
+_KEYS = ("C", "G", "D", "A", "E", "B", "F#", "F", "Bb", "Eb", "Ab", "Db", "Gb")
 _METRES = {  # rhythms that fill a bar, in eighths
     "4/4": ((2, 2, 2, 2), (4, 4), (4, 2, 2), (2, 1, 1, 2, 2), (1, 1, 1, 1, 4), (3, 1, 2, 2), (6, 2), (8,), (1,) * 8),
     "C": ((2, 2, 4), (2, 2, 2, 2), (3, 1, 4), (1, 1, 2, 1, 1, 2), (4, 4)),

@@ -7,10 +7,12 @@ page itself knows: its text as shown, the boxes of its elements and whether some
 
 import base64
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.optional import require
@@ -42,9 +44,12 @@ _ATTRIBUTE = "data-step3vl"
 _FRAME = """<!doctype html><html><head><meta charset="utf-8"><style id="faces"></style><style id="style"></style>
 </head><body></body></html>"""
 
-_FILL = """async ([css, html, families, text]) => {
+_FILL = """([css, html]) => {
   document.getElementById('style').textContent = css;
   document.body.innerHTML = html;
+}"""
+
+_LOAD_FONTS = """async ([families, text]) => {
   for (const family of families) {
     for (const face of [`16px "${family}"`, `bold 16px "${family}"`]) await document.fonts.load(face, text);
   }
@@ -78,6 +83,9 @@ _MEASURE = """attribute => {
   return {text: body.innerText, html: body.innerHTML, boxes, over: Math.max(0, over),
           width: Math.ceil(frame.right), height: Math.ceil(frame.bottom)};
 }"""
+
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -150,18 +158,54 @@ def find_chromium() -> str:
     )
 
 
+class _Playwright:
+    """The driver of all browsers of this process, in a thread of its own.
+
+    It keeps an event loop running, so that nothing else in its thread could use asyncio; and a thread can have only one.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="playwright")
+        self._driver: Any = None
+        self._users = 0
+
+    def call(self, function: Callable[[], ResultT]) -> ResultT:
+        """Call a function in the thread of the driver."""
+        return self._thread.submit(function).result()
+
+    def take(self) -> Any:
+        """The driver; in its thread."""
+        if not self._users:
+            self._driver = require("playwright.sync_api", "pipelines").sync_playwright().start()
+        self._users += 1
+        return self._driver
+
+    def give_back(self) -> None:
+        """End the driver if nobody else uses it; in its thread."""
+        self._users -= 1
+        if not self._users:
+            self._driver.stop()
+
+
+_PLAYWRIGHT = _Playwright()
+
+
 class BrowserRenderer:
-    """Renders documents one after the other; for one thread.
+    """Renders documents one after the other.
 
     Args:
         fonts: Font files by the family name that style sheets call them by; no other fonts may be used.
         bold: Likewise for the bold face of families that have one.
+        libraries: Sources of scripts that the functions given to `run` use.
     """
 
-    def __init__(self, fonts: Mapping[str, Path], bold: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self, fonts: Mapping[str, Path], bold: Mapping[str, Path] | None = None, libraries: Sequence[str] = ()
+    ) -> None:
         self._fonts, self._bold = dict(fonts), dict(bold or {})
+        self._libraries = list(libraries)
         self._files = {_address(path): path for path in (*self._fonts.values(), *self._bold.values())}
-        self._playwright: Any = None
+        self._driver: Any = None
         self._browser: Any = None
         self._page: Any = None
         self._rendered = 0
@@ -172,13 +216,16 @@ class BrowserRenderer:
         Raises:
             InfrastructureError: It does not start.
         """
+        _PLAYWRIGHT.call(self._start)
+
+    def _start(self) -> None:
         if self._page is not None:
             return
         api = require("playwright.sync_api", "pipelines")
         try:
             if self._browser is None:
-                self._playwright = api.sync_playwright().start()
-                self._browser = self._playwright.chromium.launch(
+                self._driver = _PLAYWRIGHT.take()
+                self._browser = self._driver.chromium.launch(
                     executable_path=find_chromium(), headless=True, args=list(_FLAGS), timeout=_START_TIMEOUT
                 )
             context = self._browser.new_context(java_script_enabled=True, service_workers="block", locale="en-US")
@@ -187,18 +234,23 @@ class BrowserRenderer:
             page.route("**/*", self._answer)
             page.goto(_ORIGIN)
             page.evaluate("css => { document.getElementById('faces').textContent = css; }", self._faces())
+            for library in self._libraries:
+                page.evaluate(library)
             self._devtools = context.new_cdp_session(page)
             self._page = page
         except api.Error as error:
-            self.close()
+            self._close()
             raise InfrastructureError(f"Chromium does not start: {' '.join(str(error).split())[:500]}") from error
 
     def close(self) -> None:
         """End the browser; a later call starts another."""
-        browser, playwright = self._browser, self._playwright
-        self._page = self._browser = self._playwright = None
+        _PLAYWRIGHT.call(self._close)
+
+    def _close(self) -> None:
+        browser, driver = self._browser, self._driver
+        self._page = self._browser = self._driver = None
         self._rendered = 0
-        for ending in (browser and browser.close, playwright and playwright.stop):
+        for ending in (browser and browser.close, driver and _PLAYWRIGHT.give_back):
             try:
                 if ending:
                     ending()
@@ -216,30 +268,77 @@ class BrowserRenderer:
             Dropped: The document is cut off or larger than `max_side`.
             InfrastructureError: The browser does not start.
         """
+        return _PLAYWRIGHT.call(lambda: self._twice(partial(self._render, page, max_side)))
+
+    def run(
+        self, function: str, argument: Any, families: Sequence[str], text: str, size: tuple[int, int], scale: float
+    ) -> tuple[Any, bytes]:
+        """Let a function of ours fill the page.
+
+        Args:
+            function: In JavaScript; the libraries are loaded.
+            argument: Its only one, of values that JSON has.
+            families: The fonts that it uses.
+            text: All characters that it shows.
+            size: Of the window, in CSS pixels.
+            scale: Pixels of a CSS pixel.
+
+        Returns:
+            What the function returns, and the image of the window as PNG.
+
+        Raises:
+            InfrastructureError: The browser does not start.
+            ValueError: The function fails.
+        """
+        attempt = partial(self._run, function, argument, families, text, size, scale)
+        return _PLAYWRIGHT.call(lambda: self._twice(attempt))
+
+    def _run(
+        self, function: str, argument: Any, families: Sequence[str], text: str, size: tuple[int, int], scale: float
+    ) -> tuple[Any, bytes]:
+        self._next_page()
+        self._resize(*size, scale)
+        self._load_fonts(families, text)
+        result = self._page.evaluate(function, argument)
+        return result, self._capture()
+
+    def _twice(self, render: Callable[[], ResultT]) -> ResultT:
+        """Render, in a new browser where the first attempt failed."""
         api = require("playwright.sync_api", "pipelines")
         try:
-            return self._render(page, max_side)
+            return render()
         except api.Error:  # the page or the browser has crashed, maybe of what it did before
-            self.close()
+            self._close()
         try:
-            return self._render(page, max_side)
+            return render()
         except api.Error as error:
-            self.close()
+            self._close()
             raise ValueError(f"Chromium fails on the page: {' '.join(str(error).split())[:300]}") from error
 
-    def _render(self, page: WebPage, max_side: int) -> WebPageImage:
+    def _next_page(self) -> None:
+        """Have a page that is not worn."""
         if self._rendered >= _RECYCLE and self._page is not None:
             self._page.context.close()
             self._page = None
             self._rendered = 0
-        self.start()
+        self._start()
         self._rendered += 1
+
+    def _load_fonts(self, families: Sequence[str], text: str) -> None:
+        characters = "".join(sorted(set(text)))
+        if missing := self._page.evaluate(_LOAD_FONTS, [list(families), characters]):
+            raise InfrastructureError(f"Chromium did not load the fonts {missing}")
+
+    def _capture(self) -> bytes:
+        return base64.b64decode(self._devtools.send("Page.captureScreenshot", {"format": "png"})["data"])
+
+    def _render(self, page: WebPage, max_side: int) -> WebPageImage:
+        self._next_page()
         widest = int(max_side / page.scale)
         width = min(page.width, widest)
         self._resize(width, _HEIGHT, page.scale)
-        characters = "".join(sorted(set(page.html)))
-        if missing := self._page.evaluate(_FILL, [page.css, page.html, list(page.families), characters]):
-            raise InfrastructureError(f"Chromium did not load the fonts {missing}")
+        self._page.evaluate(_FILL, [page.css, page.html])
+        self._load_fonts(page.families, page.html)
         measures = self._page.evaluate(_MEASURE, _ATTRIBUTE)
         needed = measures["width"] if page.fit else width + measures["over"]
         if needed != width and needed <= widest:
@@ -255,8 +354,7 @@ class BrowserRenderer:
                for _, left, top, right, bottom, *_ in measures["boxes"]):  # fmt: skip
             raise Dropped("page_cut_off")
         self._resize(width, height, page.scale)
-        shot = self._devtools.send("Page.captureScreenshot", {"format": "png"})
-        png = base64.b64decode(shot["data"])
+        png = self._capture()
         size = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
         elements = tuple(
             PlacedElement(name, scaled((x1, y1, x2, y2), page.scale), scaled((u1, v1, u2, v2), page.scale))
@@ -272,7 +370,8 @@ class BrowserRenderer:
         """Our page and our fonts; nothing else is loaded, from anywhere."""
         address = route.request.url
         if address == _ORIGIN:
-            headers = {"Content-Security-Policy": _POLICY}
+            policy = f"{_POLICY}; img-src data:" if self._libraries else _POLICY  # which encode what they paint
+            headers = {"Content-Security-Policy": policy}
             route.fulfill(body=_FRAME, content_type="text/html; charset=utf-8", headers=headers)
         elif path := self._files.get(address):
             route.fulfill(

@@ -1,6 +1,7 @@
 """Seeded tables as documents have them: headers of several rows, groups of rows and columns, sums, notes."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,8 +20,9 @@ _TOTAL = {"en": ("Total", "Sum", "All", "Overall"), "zh": ("合计", "总计", "
 _MEAN = {"en": ("Mean", "Average"), "zh": ("均值", "平均")}
 _PERIODS = {
     "en": ("First half", "Second half", "Before", "After", "Plan", "Result", "North", "South", "East", "West"),
-    "zh": ("上", "下", "大", "小", "上半年", "下半年", "计划", "实际", "甲组", "乙组", "北部", "南部", "东部", "西部"),
+    "zh": ("上半年", "下半年", "计划", "实际", "甲组", "乙组", "北部", "南部", "东部", "西部"),
 }
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _MISSING = ("–", "—", "n/a", "", "-")
 
 
@@ -112,7 +114,7 @@ def _groups(table: Table, names: Sequence[str], rng: random.Random) -> tuple[lis
     names = [name for name in names if name not in table.series and name not in table.labels]
     pairs = [list(pair) for pair in zip(names[::2], names[1::2], strict=False)] or [["1", "2"]]
     first, second = rng.sample(pairs, 2) if len(pairs) > 1 else (pairs[0], pairs[0])
-    if not table.labels[0][:4].isdigit():
+    if not _YEAR.search(" ".join((table.title, *table.labels, *table.series))):
         year = rng.randint(1990, 2023)
         second = [str(year + step) for step in range(rng.randint(2, 3))]
     return (first, second) if rng.random() < 0.5 else (second, first)

@@ -17,9 +17,9 @@ from step3vl.data.errors import UserError
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.sources.tables.topics import PRICE_TOPICS, TOPICS, Topic
 
-TableKind = Literal["groups", "time", "parts", "signed", "ranges", "prices"]
+TableKind = Literal["groups", "time", "parts", "signed", "ranges", "prices", "quartiles"]
 """`groups`: unordered labels; `time`: ordered ones; `parts`: parts of a total; `signed`: changes, also below zero;
-`ranges`: low, middle, high; `prices`: open, high, low, close."""
+`ranges`: low, middle, high; `prices`: open, high, low, close; `quartiles`: minimum, quartiles, maximum."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ def _time_labels(rng: random.Random, topic: Topic) -> tuple[str, tuple[str, ...]
         ("year", "month", "quarter", "week", "hour") if topic.daily else ("year", "month", "quarter", "decade")
     )
     if topic.language == "zh":
-        start = rng.randint(1990, 2014)
-        return "时", tuple(str(year) for year in range(start, start + rng.randint(5, 10)))
+        return _zh_time_labels(rng, kind)
     if kind == "year":
         start = rng.randint(1960, 2015)
         return "Year", tuple(str(year) for year in range(start, start + rng.randint(5, 12)))
@@ -158,6 +157,22 @@ def _time_labels(rng: random.Random, topic: Topic) -> tuple[str, tuple[str, ...]
         return "Hour", tuple(f"{hour:02d}:00" for hour in range(rng.choice((0, 6)), 24, step))
     start = rng.randrange(1900, 1960, 10)
     return "Decade", tuple(f"{year}s" for year in range(start, start + 10 * rng.randint(5, 8), 10))
+
+
+def _zh_time_labels(rng: random.Random, kind: str) -> tuple[str, tuple[str, ...]]:
+    if kind == "month":
+        number, start = rng.randint(6, 12), rng.randint(0, 11)
+        return "月份", tuple(f"{(start + i) % 12 + 1}月" for i in range(number))
+    if kind == "quarter":
+        year = rng.randint(2015, 2024)
+        return "季度", tuple(f"{year + i // 4}Q{i % 4 + 1}" for i in range(rng.randint(4, 8)))
+    if kind == "week":
+        return "星期", tuple(f"周{day}" for day in "一二三四五六日")
+    if kind == "hour":
+        step = rng.choice((2, 3))
+        return "时间", tuple(f"{hour:02d}:00" for hour in range(rng.choice((0, 6)), 24, step))
+    start = rng.randint(1990, 2014)
+    return "年份", tuple(str(year) for year in range(start, start + rng.randint(5, 10)))
 
 
 def _walk(rng: random.Random, number: int, low: float, high: float, positive: bool = True) -> list[float]:
@@ -212,6 +227,9 @@ def make_table(kind: TableKind, series: int, rng: random.Random, topics: Sequenc
     elif kind == "prices":
         names = topic.price_names
         columns = _prices(rng, len(labels), low + (high - low) * 0.3, (high - low) * 0.06)
+    elif kind == "quartiles":
+        names = topic.quartile_names
+        columns = _quartiles(rng, len(labels), low, high)
     elif kind == "signed":
         columns = [[rng.gauss(0, (high - low) / 4) for _ in labels] for _ in names]
     else:
@@ -262,7 +280,21 @@ def _prices(rng: random.Random, number: int, start: float, step: float) -> list[
         highs.append(max(price, close) + abs(rng.gauss(0, step / 2)))
         lows.append(min(price, close) - abs(rng.gauss(0, step / 2)))
         price = close + rng.gauss(0, step / 8)
-    return [opens, highs, lows, closes]
+    above = max(0.0, step - min(lows))  # a price is positive
+    return [[price + above for price in prices] for prices in (opens, highs, lows, closes)]
+
+
+def _quartiles(rng: random.Random, number: int, low: float, high: float) -> list[list[float]]:
+    """The five numbers of some distributions within `low` and `high`."""
+    rows = []
+    for _ in range(number):
+        spread = (high - low) * rng.uniform(0.06, 0.14)
+        median = rng.uniform(low + 3 * spread, high - 3 * spread)
+        first, third = median - spread * rng.uniform(0.4, 1.2), median + spread * rng.uniform(0.4, 1.2)
+        rows.append(
+            (first - spread * rng.uniform(0.5, 1.7), first, median, third, third + spread * rng.uniform(0.5, 1.7))
+        )
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def make_points(rng: random.Random, groups: int, number: int, topics: Sequence[Topic] = TOPICS) -> Points:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+_ZH_TIMES = "年份月季度星期周一二三四五六日时间"  # of the labels of time
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -26,6 +28,7 @@ class Topic:
         share: Name of the values as a percentage.
         range_names: Low, middle and high.
         price_names: Open, high, low and close.
+        quartile_names: Minimum, lower quartile, median, upper quartile and maximum.
     """
 
     measure: str
@@ -45,12 +48,21 @@ class Topic:
     share: str = "Share (%)"
     range_names: tuple[str, str, str] = ("Low", "Mean", "High")
     price_names: tuple[str, str, str, str] = ("Open", "High", "Low", "Close")
+    quartile_names: tuple[str, str, str, str, str] = (
+        "Minimum",
+        "Lower quartile",
+        "Median",
+        "Upper quartile",
+        "Maximum",
+    )
 
     def texts(self) -> str:
         """All that a table of the topic may say, but its numbers."""
         labels = "".join(label + "".join(names) for label, names in self.labels)
         names = (self.measure, self.unit, self.series_name, self.share, self.change)
-        return "".join((*names, labels, *self.series, *self.titles, *self.places, *self.range_names))
+        parts = (*self.range_names, *self.price_names, *self.quartile_names)
+        times = _ZH_TIMES if self.language == "zh" else ""
+        return "".join((*names, labels, *self.series, *self.titles, *self.places, *parts, times))
 
 
 _CITIES = (

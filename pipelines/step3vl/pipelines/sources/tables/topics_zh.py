@@ -1,4 +1,4 @@
-"""Topics in Chinese; the first need only the characters of the fonts that the package carries."""
+"""Topics in Chinese. The fonts that the package carries have all their characters."""
 
 from typing import Any
 
@@ -10,62 +10,16 @@ _ZH_SHELVES = ("家电", "服装", "食品", "图书", "家具", "数码")
 _ZH_QUARTERS = ("一季度", "二季度", "三季度", "四季度")
 _ZH_HOUSES = ("博物馆", "美术馆", "科技馆", "图书馆", "天文馆", "动物园")
 _ZH_CITIES = ("上海", "海南", "河南", "青海", "长春", "天水", "三明", "白城", "大足", "江城")
-_ZH_PLANTS = ("松", "柏", "枫", "柳", "桃", "菊", "禾", "木材", "草", "花", "叶")
-_ZH_CLASSICAL: dict[str, Any] = {
-    "language": "zh",
-    "change": "{measure}",
-    "share": "%",
-    "range_names": ("下", "中", "上"),
-    "price_names": ("前", "上", "下", "后"),
-}
 _ZH_NAMES: dict[str, Any] = {
     "language": "zh",
     "change": "{measure}变化",
     "share": "比例 (%)",
     "range_names": ("最低", "平均", "最高"),
     "price_names": ("开盘", "最高", "最低", "收盘"),
+    "quartile_names": ("最小值", "下四分位数", "中位数", "上四分位数", "最大值"),
 }
 
 ZH_TOPICS: tuple[Topic, ...] = (
-    Topic(
-        "雨",
-        "寸",
-        2,
-        90,
-        0,
-        (("城", _ZH_CITIES),),
-        "城",
-        _ZH_CITIES,
-        titles=("{place}之雨", "{place}：雨"),
-        places=("江南", "河南", "东方", "天下"),
-        **_ZH_CLASSICAL,
-    ),
-    Topic(
-        "花木",
-        "万",
-        3,
-        240,
-        0,
-        (("木", _ZH_PLANTS), ("城", _ZH_CITIES)),
-        "木",
-        _ZH_PLANTS,
-        titles=("{place}花木", "{place}：花木"),
-        places=("江南", "上海", "青海", "大明"),
-        **_ZH_CLASSICAL,
-    ),
-    Topic(
-        "酒",
-        "千",
-        10,
-        900,
-        0,
-        (("城", _ZH_CITIES),),
-        "城",
-        _ZH_CITIES,
-        titles=("{place}之酒", "天下之酒"),
-        places=("江南", "长春", "东方"),
-        **_ZH_CLASSICAL,
-    ),
     Topic(
         "产量",
         "万吨",
@@ -75,7 +29,7 @@ ZH_TOPICS: tuple[Topic, ...] = (
         (("产品", _ZH_INDUSTRY), ("城市", _ZH_CITIES)),
         "产品",
         _ZH_INDUSTRY,
-        titles=("{place}工业产量（{year}年）", "{year}年{place}各{label}产量"),
+        titles=("{place}工业产量（{year}年）", "{place}各{label}产量"),
         places=("全国", "华东地区", "西部地区", "北方"),
         **_ZH_NAMES,
     ),

@@ -1,8 +1,8 @@
 """Mining keywords from texts: what a document is about, and which of its paragraphs says most about it.
 
-Candidates are runs of up to three words without stop words between them (as RAKE takes them); in Chinese, runs of two
-to four characters. They are weighed by how often the document has them other than in a longer one (as C-value counts),
-and by how rare their words are elsewhere.
+Candidates are runs of up to three words without stop words between them (as RAKE takes them); in Chinese, runs that
+end with a noun, by jieba's segmentation. They are weighed by how often the document has them other than in a longer
+one (as C-value counts), and by how rare their words are elsewhere.
 """
 
 import math
@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import rjieba
+
 from step3vl.pipelines.sources.text.words import STOP_WORDS, content_words, is_chinese
 
 _BREAK = re.compile(r"[^\w\s'’-]+|\n|(?<=\w)['’]s\b")
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_HAN = re.compile("[\u3400-\u9fff]+")
 _LONGEST = 3  # words
-_HAN_LENGTHS = (2, 3, 4)  # characters
+_HAN_LENGTHS = range(2, 9)  # characters
+_BEFORE_NOUNS = frozenset({"a", "b", "s", "v", "vn"})  # jieba's adjectives, places and verbs
 _LONGER = 0.4  # by which each word more adds to the weight
 
 
@@ -108,7 +110,15 @@ def _candidates(paragraph: str) -> Iterator[str]:
 
 
 def _han_candidates(chunk: str) -> Iterator[str]:
-    for run in _HAN.findall(chunk):
-        for length in _HAN_LENGTHS:
-            for start in range(len(run) - length + 1):
-                yield run[start : start + length]
+    run: list[str] = []
+    for word, tag in rjieba.tag(chunk):
+        noun = tag.startswith("n")
+        if not noun and (tag not in _BEFORE_NOUNS or len(word) < 2):
+            run = []
+            continue
+        run = [*run[-_LONGEST + 1 :], word]
+        if noun:
+            for start in range(len(run)):
+                text = "".join(run[start:])
+                if len(text) in _HAN_LENGTHS:
+                    yield text
