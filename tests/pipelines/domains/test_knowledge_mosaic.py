@@ -12,7 +12,7 @@ from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Record, rng_for
 from step3vl.pipelines.domains.knowledge_mosaic import BuildMosaics, Captioned, CheckBoxes, Group, MosaicEntry
-from step3vl.pipelines.domains.knowledge_phrasings import caption_request, knowledge_request
+from step3vl.pipelines.domains.knowledge_phrasings import caption_request, description_request, knowledge_request
 from step3vl.pipelines.domains.mosaic_questions import Task, ask, places_of
 from step3vl.pipelines.render.scenes.mosaic import LAYOUTS
 
@@ -152,7 +152,8 @@ def test_captions_and_passages_are_asked_for_in_fifty_wordings(text: str) -> Non
     knowledge = {knowledge_request("mill", "en", rng) for rng in rngs} | {
         knowledge_request("水车", "zh", rng) for rng in rngs
     }
-    assert min(len(asked), len(knowledge) // 2) >= 50
+    described = {description_request(text, rng) for rng in rngs}
+    assert min(len(asked), len(knowledge) // 2, len(described)) >= 50
 
 
 def test_every_layout_names_its_places() -> None:

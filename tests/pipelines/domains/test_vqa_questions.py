@@ -59,7 +59,7 @@ def test_every_kind_has_more_than_fifty_wordings(kind: str, language: Language) 
 def test_wordings_end_as_sentences_and_hold_only_known_names(language: Language) -> None:
     known = {
         "label", "other", "series", "item", "items", "limit", "value", "node", "cited", "count", "number", "icon",
-        "icons", "colour", "first", "second", "choices", "a_coloured",
+        "icons", "colour", "first", "second", "choices", "a_coloured", "place", "relation",
     }  # fmt: skip
     for kind, bodies in BODIES.items():
         for body in bodies[language]:

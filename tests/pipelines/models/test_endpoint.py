@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,30 @@ def test_of_two_responses_to_one_request_the_first_that_is_stored_is_used_by_bot
     make: Make, chat_server: Any
 ) -> None:
     chat_server.script = [chat_server.wait(0.2, "slow"), chat_server.answer("fast")]
-    responses = make(concurrency=2).complete_all([Prompt("Hello"), Prompt("Hello")])
+    with ThreadPoolExecutor(2) as workers:
+        responses = list(workers.map(lambda endpoint: endpoint.complete(Prompt("Hello")), (make(), make())))
     assert [response.text for response in responses] == ["fast", "fast"]
+
+
+def test_a_prompt_that_fails_is_told_when_the_others_are_in_the_cache(make: Make, chat_server: Any) -> None:
+    def behaviour(handler: Any, body: dict[str, Any]) -> None:
+        text = body["messages"][0]["content"]
+        (chat_server.refuse(400) if text == "bad" else chat_server.wait(0.2, text))(handler, body)
+
+    chat_server.otherwise = behaviour
+    endpoint = make(concurrency=3)
+    with pytest.raises(RequestFailed):
+        endpoint.complete_all([Prompt("bad"), Prompt("one"), Prompt("two")])
+    assert [response.text for response in endpoint.complete_all([Prompt("one"), Prompt("two")])] == ["one", "two"]
+    assert len(chat_server.bodies) == 3
+
+
+def test_equal_prompts_are_one_request(make: Make, chat_server: Any, grey: Image) -> None:
+    prompts = [Prompt("Hello"), Prompt("Hello", (grey,)), Prompt("Hello"), Prompt("Hello", (grey,))]
+    chat_server.script = [chat_server.answer("Hello"), chat_server.answer("A grey image")]
+    responses = make(concurrency=1).complete_all(prompts)
+    assert [response.text for response in responses] == ["Hello", "A grey image"] * 2
+    assert len(chat_server.bodies) == 2
 
 
 def test_a_damaged_file_of_the_cache_is_asked_for_again(make: Make, chat_server: Any, tmp_path: Path) -> None:

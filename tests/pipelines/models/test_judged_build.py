@@ -74,7 +74,8 @@ def test_what_the_judge_finds_wrong_is_dropped_and_a_rebuild_asks_nothing(
     again = build_corpus(config, tmp_path / "two")
     assert len(chat_server.bodies) == asked and shards(again) == shards(dataset)
 
-    folders = [RecordFolder(part.folder, part.entry, part.kind) for part in corpus_plan(config, tmp_path / "one")]
+    segments = corpus_plan(config, tmp_path / "one").segments
+    folders = [RecordFolder(part.folder, part.entry, part.kind) for part in segments]
     tables = cost_tables(measure(staging_root(config, tmp_path / "one"), folders, config.store), Scale(1e6))
     (row,) = [row for row in tables[-1].rows if row[0] == "all"]
     assert tables[-1].title.startswith("Tokens of models on servers")

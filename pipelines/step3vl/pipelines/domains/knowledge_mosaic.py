@@ -7,21 +7,42 @@ shuffled when they are made. No image is cropped, so each caption still fits, an
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Literal
 
 from PIL import Image as PILImage
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.data.sample import Box, BoxTruth, Image, PointTruth, Sample, Source
+from step3vl.data.sample import Box, BoxTruth, Image, PointTruth, Sample, Source, Truth
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange, Unchecked
+from step3vl.pipelines.core.domain import (
+    BeamStep,
+    Domain,
+    DomainEntry,
+    Files,
+    FileSource,
+    IntRange,
+    ModelStep,
+    Unchecked,
+)
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.knowledge_drafts import (
+    BATCH,
+    FIELDS,
+    check_prompts,
+    has_judge,
+    has_recaption,
+    model_traits,
+)
 from step3vl.pipelines.domains.knowledge_phrasings import language_of
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS
 from step3vl.pipelines.domains.mosaic_questions import Task, ask
+from step3vl.pipelines.models.endpoint import Usage
+from step3vl.pipelines.models.judge import CAPTION_PROMPT, Judge, JudgeConfig, Judgement
+from step3vl.pipelines.models.recaption import SENTENCE_PROMPT, Recaption, RecaptionConfig, Recaptioner
 from step3vl.pipelines.models.similarity import detail
 from step3vl.pipelines.render.scenes.mosaic import (
     LAYOUTS,
@@ -80,9 +101,17 @@ class MosaicEntry(DomainEntry):
     """Of a caption, a CJK one counting double."""
     longest: IntRange = (448, 1344)
     """Pixels of the longer side of a mosaic; at most what its images have."""
+    recaption: RecaptionConfig | None = None
+    """A model that writes a new caption of each image, knowing the one that was chosen."""
+    judge: JudgeConfig | None = None
+    """A model that says how well each caption fits its image; a mosaic with one that does not is dropped."""
 
     def inputs(self) -> Files:
         return Files(self.sources)
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
+        check_prompts(self.recaption, self.judge)
 
 
 class OpenPairFiles:
@@ -113,6 +142,31 @@ class Group(Config):
 
     members: tuple[Captioned, ...] = ()
     reason: str = ""
+
+
+class MosaicDraft(Config):
+    """A mosaic that is to be a sample."""
+
+    image: Image
+    layout: str
+    boxes: tuple[Box, ...]
+    members: tuple[Captioned, ...]
+    """With the captions of the sample."""
+    task: Task
+    question: str
+    answer: str
+    truth: Truth
+    recaptions: tuple[Recaption, ...] = ()
+    """Of the members, with the captions that they came with."""
+    judgements: tuple[Judgement, ...] = ()
+    """Of the members."""
+
+    @property
+    def paid(self) -> dict[str, float]:
+        """Tokens and price of the last model that saw the images, for `corpus cost`."""
+        last = self.judgements or self.recaptions
+        usage = sum((each.usage for each in last), Usage())
+        return usage.paid(sum(each.price for each in last)) if last else {}
 
 
 class GroupPairs:
@@ -188,7 +242,7 @@ def _differ(first: Captioned, second: Captioned) -> bool:
 
 
 class BuildMosaics:
-    """Worker: a group becomes a mosaic and a question about it."""
+    """Worker: a group becomes a mosaic and a question about it, as the draft of a sample."""
 
     def __init__(self, entry: MosaicEntry, context: StepContext) -> None:
         self._entry = entry
@@ -196,7 +250,7 @@ class BuildMosaics:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def process(self, record: Record[Group], rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[Group], rng: random.Random) -> Iterator[Record[MosaicDraft]]:
         entry, group = self._entry, record.value
         if group.reason:
             raise Dropped(group.reason)
@@ -210,21 +264,17 @@ class BuildMosaics:
         language = language_of(captions[0])
         task = rng.choices(list(entry.tasks), list(entry.tasks.values()))[0]
         question = ask(task, layout, boxes, captions, language, rng)
-        yield compose(
-            kind=entry.kind,
-            domain="knowledge",
+        draft = MosaicDraft(
+            image=encoded,
+            layout=layout,
+            boxes=tuple(boxes),
+            members=group.members,
             task=task,
             question=question.text,
             answer=question.answer,
             truth=question.truth,
-            images=[encoded],
-            source=Source(
-                uri=" ".join(member.uri for member in group.members),
-                licence=" AND ".join(sorted({member.licence for member in group.members})),
-                collected_by=f"step3vl/{entry.name}",
-                traits={"layout": layout, "language": language},
-            ),
         )
+        yield Record(record.key, draft)
 
     def _laid_out(self, images: Sequence[PILImage.Image], rng: random.Random) -> tuple[str, PILImage.Image, list[Box]]:
         """A layout that suits the images, the mosaic, and the boxes of the images."""
@@ -259,6 +309,84 @@ def _prove(mosaic: PILImage.Image, images: Sequence[PILImage.Image], boxes: Sequ
             raise Dropped("images_alike")
 
 
+class RecaptionMembers:
+    """Annotator: drafts with new captions of their images by a model."""
+
+    def __init__(self, entry: MosaicEntry) -> None:
+        assert entry.recaption is not None
+        self._recaptioner = Recaptioner(entry.recaption, SENTENCE_PROMPT)
+
+    def __call__(self, drafts: Sequence[MosaicDraft]) -> list[MosaicDraft]:
+        written = iter(self._recaptioner([(each.image, each.caption) for draft in drafts for each in draft.members]))
+        return [_recaptioned(draft, tuple(next(written) for _ in draft.members)) for draft in drafts]
+
+
+def _recaptioned(draft: MosaicDraft, recaptions: tuple[Recaption, ...]) -> MosaicDraft:
+    """The draft with new captions. Raises Dropped unless they can be told apart, as the old ones could."""
+    members = tuple(
+        member.model_copy(update={"caption": " ".join(recaption.result.split())})  # a line of the answer each
+        for member, recaption in zip(draft.members, recaptions, strict=True)
+    )
+    if not all(_differ(member, other) for member, other in combinations(members, 2)):
+        raise Dropped("captions_alike")
+    return draft.model_copy(update={"members": members, "recaptions": recaptions})
+
+
+class JudgeMembers:
+    """Annotator: drafts with the judgements of their captions, each beside its own image."""
+
+    def __init__(self, entry: MosaicEntry) -> None:
+        assert entry.judge is not None
+        self._judge = Judge(entry.judge, CAPTION_PROMPT, FIELDS)
+
+    def __call__(self, drafts: Sequence[MosaicDraft]) -> list[MosaicDraft]:
+        items = [((each.image,), {"text": each.caption}) for draft in drafts for each in draft.members]
+        judgements = iter(self._judge(items))
+        return [
+            draft.model_copy(update={"judgements": tuple(next(judgements) for _ in draft.members)}) for draft in drafts
+        ]
+
+
+class WriteMosaics:
+    """Worker: a draft becomes a sample, unless the judge finds that one of its captions does not fit."""
+
+    def __init__(self, entry: MosaicEntry, context: StepContext) -> None:
+        self._entry = entry
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def process(self, record: Record[MosaicDraft], rng: random.Random) -> Iterator[Sample]:
+        entry, draft = self._entry, record.value
+        captions = [member.caption for member in draft.members]
+        language = language_of(captions[0])
+        question, answer, truth = draft.question, draft.answer, draft.truth
+        if draft.recaptions:
+            question, answer, truth = ask(draft.task, draft.layout, draft.boxes, captions, language, rng)
+        scores: dict[str, float] = {}
+        if entry.judge is not None:
+            worst = min(draft.judgements, key=lambda judgement: judgement.score)
+            worst.require(entry.judge)
+            scores["judge"] = worst.score
+        models = model_traits(next(iter(draft.recaptions), None), next(iter(draft.judgements), None))
+        yield compose(
+            kind=entry.kind,
+            domain="knowledge",
+            task=draft.task,
+            question=question,
+            answer=answer,
+            truth=truth,
+            images=[draft.image],
+            source=Source(
+                uri=" ".join(member.uri for member in draft.members),
+                licence=" AND ".join(sorted({member.licence for member in draft.members})),
+                collected_by=f"step3vl/{entry.name}",
+                traits={"layout": draft.layout, "language": language, **models},
+            ),
+            scores=scores,
+        )
+
+
 class CheckBoxes:
     """Label check: an image ends where its box does, which the pixels along the edges show."""
 
@@ -281,7 +409,12 @@ DOMAIN = Domain(
     steps=(
         BeamStep("open", version=1, worker=OpenPairFiles, output=PairSlice, time_limit=OPEN_SECONDS),
         BeamStep("group", version=1, worker=GroupPairs, output=Group, spread=True, time_limit=PAGE_SECONDS),
-        BeamStep("build", version=1, worker=BuildMosaics, output=Sample),
+        BeamStep("build", version=2, worker=BuildMosaics, output=MosaicDraft),
+        ModelStep(
+            "recaption", version=1, annotator=RecaptionMembers, output=MosaicDraft, batch=BATCH, when=has_recaption
+        ),
+        ModelStep("judge", version=1, annotator=JudgeMembers, output=MosaicDraft, batch=BATCH, when=has_judge),
+        BeamStep("write", version=1, worker=WriteMosaics, output=Sample),
     ),
     example={
         "sources": [{"files": ["data/samples/pairs/*.tar"], "licence": "CC0-1.0"}],

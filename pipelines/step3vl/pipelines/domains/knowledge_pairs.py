@@ -2,7 +2,8 @@
 
 After the pairs of the STEP3-VL-10B report, section 2.2. An image of a page may be described by the text above it, the
 text below it, or its alternative text; the one that fits best is kept, if it fits well enough. Pairs of open sets pass
-the same filters. Common concepts can be capped by a table that a first pass counts.
+the same filters. Common concepts can be capped by a table that a first pass counts. Of what is left, models on servers
+may write new texts and judge them.
 """
 
 import random
@@ -12,16 +13,19 @@ from typing import Literal
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.data.sample import Image, Sample, Source, conversation, image, text
+from step3vl.data.sample import Image, Sample, Source
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, IntRange, ModelStep
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.knowledge_drafts import JUDGE_STEP, RECAPTION_STEP, Draft, WriteDrafts, check_prompts
 from step3vl.pipelines.domains.knowledge_phrasings import caption_request
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS, WebEntry, model_files
 from step3vl.pipelines.models.clip import ClipModel
 from step3vl.pipelines.models.concepts import BalanceConfig, ConceptTable
+from step3vl.pipelines.models.judge import JudgeConfig
 from step3vl.pipelines.models.language import is_foreign, spoken
+from step3vl.pipelines.models.recaption import RecaptionConfig
 from step3vl.pipelines.models.similarity import ClipScorer, LexicalScorer, Scorer, detail, lexical_similarity
 from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice, PairText
 from step3vl.pipelines.sources.pairs.obelics import is_interleaved
@@ -61,6 +65,10 @@ class PairsEntry(WebEntry):
     """ISO 639-1 codes; a text that is surely in another language is dropped. Any when empty."""
     balance: BalanceConfig | None = None
     """Caps common concepts."""
+    recaption: RecaptionConfig | None = None
+    """A model that writes a new text of each image, knowing the one that was chosen."""
+    judge: JudgeConfig | None = None
+    """A model that says how well each text fits its image; those that do not are dropped."""
 
     def assets(self) -> tuple[str, ...]:
         patterns = [self.balance.counts] if self.balance else []
@@ -68,6 +76,10 @@ class PairsEntry(WebEntry):
             patterns += model_files(self.scorer.folder)
             patterns += [self.scorer.aesthetic_head] if self.scorer.aesthetic_head else []
         return tuple(patterns)
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
+        check_prompts(self.recaption, self.judge)
 
 
 class PairInput(Config):
@@ -169,7 +181,7 @@ def _has_model(entry: PairsEntry) -> bool:
 
 
 class BuildPairs:
-    """Worker: an image with the texts that may describe it becomes a sample with the one that does."""
+    """Worker: an image with the texts that may describe it becomes the draft of a sample with the one that does."""
 
     def __init__(self, entry: PairsEntry, context: StepContext) -> None:
         self._entry = entry
@@ -179,7 +191,7 @@ class BuildPairs:
         balance = self._entry.balance
         self._table = ConceptTable.load(self._context.assets([balance.counts])[0]) if balance else None
 
-    def process(self, record: Record[Pair], rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[Pair], rng: random.Random) -> Iterator[Record[Draft]]:
         entry, pair = self._entry, record.value
         if pair.image is None:
             raise Dropped(pair.reason)
@@ -201,7 +213,7 @@ class BuildPairs:
             scores["balance"] = round(self._table.probability(best.text, entry.balance), 6)
             if rng.random() >= scores["balance"]:
                 raise Dropped("common_concepts")
-        yield self._sample(pair, pair.image, best, scores, rng)
+        yield Record(record.key, self._draft(pair, pair.image, best, scores, rng))
 
     def _best(self, pair: Pair) -> tuple[PairText, float]:
         """The text that describes the image best, and how well it does."""
@@ -223,9 +235,7 @@ class BuildPairs:
         best = pair.texts[-place]
         return best.model_copy(update={"text": without_number(best.text)}), score
 
-    def _sample(
-        self, pair: Pair, picked: Image, best: PairText, scores: dict[str, float], rng: random.Random
-    ) -> Sample:
+    def _draft(self, pair: Pair, picked: Image, best: PairText, scores: dict[str, float], rng: random.Random) -> Draft:
         entry = self._entry
         source = Source(
             uri=pair.uri,
@@ -233,25 +243,8 @@ class BuildPairs:
             collected_by=f"step3vl/{entry.name}",
             traits={"role": best.role, "language": spoken(best.text)},
         )
-        if entry.kind == "document":
-            parts = (image(0), text(best.text))
-            return Sample.make(
-                domain="knowledge",
-                task="knowledge.pairs",
-                content=parts,
-                images=(picked,),
-                source=source,
-                scores=scores,
-            )
-        request = caption_request(best.role, best.text, rng)
-        return Sample.make(
-            domain="knowledge",
-            task="knowledge.pairs",
-            messages=conversation((image(0), text(request)), best.text),
-            images=(picked,),
-            source=source,
-            scores=scores,
-        )
+        request = caption_request(best.role, best.text, rng) if entry.kind == "conversation" else ""
+        return Draft(image=picked, text=best.text, request=request, source=source, scores=scores)
 
 
 DOMAIN = Domain(
@@ -268,7 +261,10 @@ DOMAIN = Domain(
             time_limit=_BATCH_SECONDS,
             when=_has_model,
         ),
-        BeamStep("build", version=1, worker=BuildPairs, output=Sample),
+        BeamStep("build", version=2, worker=BuildPairs, output=Draft),
+        RECAPTION_STEP,
+        JUDGE_STEP,
+        BeamStep("write", version=1, worker=WriteDrafts, output=Sample),
     ),
     example={"sources": [{"files": ["data/samples/web/*.warc.gz"], "licence": "BSD-3-Clause"}]},
 )

@@ -70,7 +70,38 @@ _PASSAGE: dict[Language, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-
+_DETAIL: dict[Language, tuple[str, ...]] = {
+    "en": combine(
+        "",
+        (
+            "Describe the image", "Describe this image", "Describe what the image shows", "Describe what you see",
+            "Say what the image shows", "Tell me what this image shows", "Explain what can be seen here",
+            "Write a description of the image", "Give a description of this image", "Go through what the image shows",
+        ),
+        (
+            " in detail.", " for someone who cannot see it.", " as fully as you can.", " in a paragraph.",
+            ", with what matters in it.", ", and leave nothing important out.",
+        ),
+        (
+            "What does the image show in detail?", "What can be seen in this image, and where?",
+            "How would you describe this image to someone who cannot see it?",
+            "What would a full description of this image say?", "What is there to see in the image?",
+        ),
+    ),
+    "zh": combine(
+        "",
+        (
+            "请描述这张图片", "请描述图中的内容", "请说明图片的内容", "请介绍图中所示的内容", "请讲讲图片中的内容",
+            "请用一段话描述这幅图", "请为看不见图片的人描述这张图", "请写一段文字描述这张图片", "请说说图里有什么",
+            "请把图片的内容讲清楚",
+        ),
+        ("，尽量详细。", "，不要遗漏重要内容。", "，说明各部分在哪里。", "，越具体越好。", "，要写得完整。"),
+        (
+            "这张图片具体展示了什么？", "图中都有什么，各在哪里？", "怎样向看不见图片的人描述这张图？",
+            "这幅图的详细内容是什么？", "从图中可以看到哪些内容？",
+        ),
+    ),
+}  # fmt: skip
 _KNOWLEDGE: dict[Language, tuple[str, ...]] = {
     "en": combine(
         "",
@@ -121,6 +152,16 @@ def caption_request(role: Role, text: str, rng: random.Random) -> str:
         rng: Picks a wording.
     """
     return rng.choice((_PASSAGE if role in ("above", "below") else _DESCRIBE)[language_of(text)])
+
+
+def description_request(text: str, rng: random.Random) -> str:
+    """A question whose answer is a description by a model, which is longer than most captions.
+
+    Args:
+        text: The answer.
+        rng: Picks a wording.
+    """
+    return rng.choice(_DETAIL[language_of(text)])
 
 
 def knowledge_request(keyword: str, language: Language, rng: random.Random) -> str:

@@ -2,7 +2,8 @@
 
 After the keyword retrieval of the STEP3-VL-10B report, section 2.2, where commercial engines were asked. The engine
 here is an index of captions (`sources.pairs.image_search`), and whatever answers `ImageSearch` can take its place. A
-found image is kept only if its caption and the passage have more in common than the keyword.
+found image is kept only if its caption and the passage have more in common than the keyword; a judge on a server may
+look at both besides. New texts are not offered: what the sample teaches is the passage.
 """
 
 import random
@@ -12,13 +13,15 @@ from typing import Literal
 from pydantic import Field
 
 from step3vl.data.config import Config
-from step3vl.data.sample import Sample, Source, conversation, image, text
+from step3vl.data.sample import Sample, Source
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.knowledge_drafts import PASSAGE_JUDGE_STEP, Draft, WriteDrafts, check_prompts
 from step3vl.pipelines.domains.knowledge_phrasings import knowledge_request, language_of
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS
 from step3vl.pipelines.domains.text_parts import FilePart, SplitFiles
+from step3vl.pipelines.models.judge import JudgeConfig
 from step3vl.pipelines.models.language import is_foreign
 from step3vl.pipelines.models.similarity import detail
 from step3vl.pipelines.sources.pairs.image_search import ImageHit, ImageSearch, caption_index
@@ -63,12 +66,18 @@ class RetrievalEntry(DomainEntry):
     """The shortest and the longest side of an image, in pixels."""
     max_aspect: float = Field(default=3.0, ge=1)
     """The longer side of an image over its shorter one."""
+    judge: JudgeConfig | None = None
+    """A model that says whether each image illustrates its passage; those that do not are dropped."""
 
     def inputs(self) -> Files:
         return Files(self.texts)
 
     def assets(self) -> tuple[str, ...]:
         return tuple(pattern for source in self.images for pattern in source.files)
+
+    def check(self, context: StepContext) -> None:
+        super().check(context)
+        check_prompts(None, self.judge)
 
 
 class Query(Config):
@@ -117,7 +126,7 @@ class MineKeywords:
 
 
 class FindImages:
-    """Worker: a keyword becomes a sample with an image that was found for it."""
+    """Worker: a keyword becomes the draft of a sample with an image that was found for it."""
 
     def __init__(self, entry: RetrievalEntry, context: StepContext) -> None:
         self._entry = entry
@@ -130,7 +139,7 @@ class FindImages:
             entry.image_sides, entry.max_aspect, entry.licences, entry.fetch, context.root, context.store
         )
 
-    def process(self, record: Record[Query], rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[Query], rng: random.Random) -> Iterator[Record[Draft]]:
         entry, query = self._entry, record.value
         if query.reason:
             raise Dropped(query.reason)
@@ -158,25 +167,9 @@ class FindImages:
             collected_by=f"step3vl/{entry.name}",
             traits={"keyword": query.keyword.casefold(), "language": language},
         )
-        if entry.kind == "conversation":
-            request = text(knowledge_request(query.keyword, language, rng))
-            yield Sample.make(
-                domain="knowledge",
-                task="knowledge.retrieval",
-                messages=conversation((image(0), request), query.passage),
-                images=(pair.image,),
-                source=source,
-                scores=scores,
-            )
-            return
-        yield Sample.make(
-            domain="knowledge",
-            task="knowledge.retrieval",
-            content=(image(0), text(query.passage)),
-            images=(pair.image,),
-            source=source,
-            scores=scores,
-        )
+        request = knowledge_request(query.keyword, language, rng) if entry.kind == "conversation" else ""
+        draft = Draft(image=pair.image, text=query.passage, request=request, source=source, scores=scores)
+        yield Record(record.key, draft)
 
 
 def _overlap(hit: ImageHit, query: Query) -> float:
@@ -189,8 +182,10 @@ DOMAIN = Domain(
     RetrievalEntry,
     steps=(
         BeamStep("open", version=1, worker=SplitFiles, output=FilePart, time_limit=OPEN_SECONDS),
-        BeamStep("mine", version=1, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
-        BeamStep("find", version=1, worker=FindImages, output=Sample, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("mine", version=2, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("find", version=2, worker=FindImages, output=Draft, spread=True, time_limit=PAGE_SECONDS),
+        PASSAGE_JUDGE_STEP,
+        BeamStep("write", version=1, worker=WriteDrafts, output=Sample),
     ),
     example={
         "texts": [{"files": ["data/samples/texts/knowledge-*.txt"], "licence": "CC0-1.0"}],

@@ -1,4 +1,4 @@
-"""Visual questions made from what other domains' samples prove: their tables, graphs and texts.
+"""Visual questions made from what other domains' samples prove: their tables, graphs, texts and captions.
 
 After the VQA data of the STEP3-VL-10B report, section 2.2: question-answer pairs generated from the other OCR tasks.
 The inputs are committed datasets. Their truth is parsed, questions are asked of it, and every answer is computed in
@@ -7,8 +7,9 @@ two ways; what a sample does not prove is not asked. A judge on a server may loo
 
 import random
 import re
-from collections.abc import Iterator
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,10 +19,13 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Inputs, IntRange
 from step3vl.pipelines.core.inputs import InputFile, absolute_pattern
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.knowledge_phrasings import language_of
+from step3vl.pipelines.domains.vqa_questions.captions import CaptionQuestions, caption_of
 from step3vl.pipelines.domains.vqa_questions.conversations import Asker, converse
 from step3vl.pipelines.domains.vqa_questions.graphs import GraphQuestions
 from step3vl.pipelines.domains.vqa_questions.judging import JUDGE_STEP, WriteConversations, check_judge
 from step3vl.pipelines.domains.vqa_questions.label_check import CheckByReading
+from step3vl.pipelines.domains.vqa_questions.mosaics import MosaicQuestions
 from step3vl.pipelines.domains.vqa_questions.tables import TableQuestions
 from step3vl.pipelines.domains.vqa_questions.text import TextQuestions
 from step3vl.pipelines.domains.vqa_questions.turns import Asked, Language, Subject
@@ -34,6 +38,9 @@ from step3vl.pipelines.sources.tables.topics_zh import ZH_TOPICS
 _SECONDS = 30.0  # for a sample; patterns run over other people's text
 _STEP = re.compile(r"multiples of ([\d.]*\d)|均为 ([\d.]*\d) 的倍数")
 _WHOLE_TEXTS = ("ocr.image_to_text", "ocr.document_to_text")  # tasks whose label is all that the image says
+_CAPTIONS = "knowledge.pairs"  # the task whose texts are captions
+_MOSAICS = "knowledge.mosaic_captions"
+_SLICE = 16  # captioned images whose captions are the wrong ones for each other
 # Layouts of a single column.
 _WITH_LINES = ("", "form", "letter", "list", "note", "receipt", "sign", "terminal")  # words: a layout
 _OUTSIDE_LABELS = tuple(
@@ -50,7 +57,7 @@ class VqaEntry(DomainEntry):
     datasets: tuple[str, ...] = Field(min_length=1)
     """Folders or URLs of committed datasets."""
     tasks: tuple[str, ...] = ("ocr.*",)
-    """Shell patterns of the tasks whose samples are asked about."""
+    """Shell patterns of the tasks whose samples are asked about, such as `knowledge.*` for captions and mosaics."""
     split: Split | None = "train"
     """Only samples of this split, so that no held-out image is trained on; null for all."""
     languages: tuple[Language, ...] = ("en", "zh")
@@ -81,8 +88,15 @@ class VqaEntry(DomainEntry):
             Dataset.open(absolute_pattern(dataset, context.base), context.store)
 
 
+class _Captioned(NamedTuple):
+    ref: SampleRef
+    caption: str
+    image: str
+    """Its hash: one image may be there with several captions."""
+
+
 class FindSamples:
-    """Worker: a shard becomes the samples in it that the entry asks for."""
+    """Worker: a shard becomes the samples in it that the entry asks for, captioned ones with captions of others."""
 
     def __init__(self, entry: VqaEntry, context: StepContext) -> None:
         self._reader = ShardReader(entry.tasks, entry.split, context.store)
@@ -91,8 +105,27 @@ class FindSamples:
         """Nothing to load."""
 
     def process(self, record: Record[InputFile], rng: random.Random) -> Iterator[Record[SampleRef]]:
+        slices: defaultdict[tuple[str, Language], list[_Captioned]] = defaultdict(list)
         for ref in self._reader.samples(record.value):
-            yield Record(f"{record.key}#{ref.id}", ref)
+            sample = read_sample(ref) if ref.task == _CAPTIONS else None
+            caption = caption_of(sample) if sample else None
+            if sample is None or caption is None:
+                yield Record(f"{record.key}#{ref.id}", ref)
+                continue
+            part = slices[sample.source.licence, language_of(caption)]
+            part.append(_Captioned(ref, caption, sample.images[0].sha256))
+            if len(part) == _SLICE:
+                yield from _with_captions(record.key, part)
+                part.clear()
+        for part in slices.values():
+            yield from _with_captions(record.key, part)
+
+
+def _with_captions(shard: str, part: Sequence[_Captioned]) -> Iterator[Record[SampleRef]]:
+    """Captioned images under one licence and in one language, each with the captions of other images among them."""
+    for ref, _, image in part:
+        others = tuple(other.caption for other in part if other.image != image)
+        yield Record(f"{shard}#{ref.id}", ref.model_copy(update={"captions": others}))
 
 
 class AskAboutSamples:
@@ -110,13 +143,13 @@ class AskAboutSamples:
         if len(sample.images) != 1:
             raise Dropped("not_one_image")
         language = rng.choice(entry.languages)
-        subject, asker = self._asker(sample, language, rng)
-        kind = {"page": "document", "image": "text"}.get(subject, subject)
+        kind, subject, asker = self._asker(sample, record.value.captions, language, rng)
         asked: set[str] = set()
         for number in range(entry.conversations):
-            turns = converse(
-                asker, subject, language, rng.randint(*entry.turns), entry.choices, entry.unanswerable, asked, rng
-            )
+            length = rng.randint(*entry.turns)
+            if kind in ("caption", "mosaic"):  # a question says what the next one would ask for
+                length = 1
+            turns = converse(asker, subject, language, length, entry.choices, entry.unanswerable, asked, rng)
             if not turns:
                 break
             yield Record(
@@ -135,24 +168,41 @@ class AskAboutSamples:
         if not asked:
             raise Dropped("nothing_to_ask")
 
-    def _asker(self, sample: Sample, language: Language, rng: random.Random) -> tuple[Subject, Asker]:
-        """What the image is, and who asks about it. Raises Dropped for a sample that proves nothing to ask about."""
+    def _asker(
+        self, sample: Sample, captions: tuple[str, ...], language: Language, rng: random.Random
+    ) -> tuple[str, Subject, Asker]:
+        """The task but for `vqa.`, what the image is, and who asks about it.
+
+        Raises:
+            Dropped: The sample proves nothing to ask about.
+        """
         task, truth = sample.task, sample.truth
+        if task == _CAPTIONS:
+            caption = caption_of(sample)
+            if caption is None:
+                raise Dropped("no_caption")
+            return "caption", "image", CaptionQuestions(caption, captions, language, rng)
         if not isinstance(truth, TranscriptTruth | TextTruth):
+            raise Dropped("no_facts")
+        if task == _MOSAICS:
+            traits = sample.source.traits
+            written: Language = "zh" if traits["language"] == "zh" else "en"
+            return "mosaic", "mosaic", MosaicQuestions(truth.text, traits["layout"], written, language, rng)
+        if task.startswith("knowledge."):
             raise Dropped("no_facts")
         if task in _WHOLE_TEXTS:
             has_lines = task == "ocr.image_to_text" and sample.source.traits.get("layout", "") in _WITH_LINES
-            subject: Subject = "image" if task == "ocr.image_to_text" else "page"
-            return subject, TextQuestions(truth.text, has_lines, language, self._outside, rng)
+            asker = TextQuestions(truth.text, has_lines, language, self._outside, rng)
+            return ("text", "image", asker) if task == "ocr.image_to_text" else ("document", "page", asker)
         if (graph := graph_of(truth.text)) is not None:
-            return "diagram", GraphQuestions(graph, language, rng)
+            return "diagram", "diagram", GraphQuestions(graph, language, rng)
         tables = tables_of(truth.text)
         if not tables:
             raise Dropped("no_facts")
         if len(tables) > 1:
             raise Dropped("several_tables")
-        subject = "chart" if task.endswith("chart_data") else "table"
-        return subject, TableQuestions(tables[0], language, _step_of(sample), _OUTSIDE_LABELS, rng)
+        subject: Subject = "chart" if task.endswith("chart_data") else "table"
+        return subject, subject, TableQuestions(tables[0], language, _step_of(sample), _OUTSIDE_LABELS, rng)
 
 
 def _step_of(sample: Sample) -> str:
@@ -165,7 +215,7 @@ def _step_of(sample: Sample) -> str:
 DOMAIN = Domain(
     VqaEntry,
     steps=(
-        BeamStep("find", version=1, worker=FindSamples, output=SampleRef),
+        BeamStep("find", version=2, worker=FindSamples, output=SampleRef),
         BeamStep("ask", version=1, worker=AskAboutSamples, output=Asked, spread=True, time_limit=_SECONDS),
         JUDGE_STEP,
         BeamStep("build", version=1, worker=WriteConversations, output=Sample),

@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 from PIL import Image as PILImage
@@ -215,13 +216,19 @@ class Endpoint:
         """Attempts of this process; none for what the cache holds."""
 
     def complete_all(self, prompts: Sequence[Prompt]) -> list[Response]:
-        """The responses to prompts, several at a time.
+        """The responses to prompts, several at a time; equal prompts are one request.
 
         Raises:
             RequestFailed: The first of the prompts that fails; the responses to all others are in the cache.
             InfrastructureError: The server does not answer, or refuses all requests.
         """
-        return [future.result() for future in [self._pool.submit(self.complete, prompt) for prompt in prompts]]
+        keys = [(prompt.text, tuple(image.sha256 for image in prompt.images), prompt.system) for prompt in prompts]
+        distinct = dict(zip(keys, prompts, strict=True))
+        futures = {key: self._pool.submit(self.complete, prompt) for key, prompt in distinct.items()}
+        for future in futures.values():
+            with suppress(RequestFailed):  # not before the others are there: they would be asked again
+                future.result()
+        return [futures[key].result() for key in keys]
 
     def complete(self, prompt: Prompt) -> Response:
         """The response to a prompt, from the cache or the server. Raises as `complete_all` does."""

@@ -1,6 +1,6 @@
 """Judging: a model on a server says how well a text, or an answer, fits an image, as a score with its reason.
 
-A domain takes it up as it does `models.recaption`: a field `judge: JudgeConfig | None = None`, a model step with
+A domain offers it as it does `models.recaption`: a field `judge: JudgeConfig | None = None`, a model step with
 `when`, and in a later step `verdict.require(entry.judge)`, which drops what scores too low.
 """
 
@@ -24,6 +24,12 @@ ANSWER_PROMPT = (
     "Here are a question about the image and a proposed answer. Find the answer yourself from the image first, then "
     'compare. Answer with JSON: {"reason": "one sentence", "verdict": "correct" or "incorrect"}\n\n'
     "Question: {question}\nProposed answer: {answer}"
+)
+PASSAGE_PROMPT = (
+    "The image is to illustrate the passage. Does it show what the passage is about, so that it helps a reader? "
+    "1 means that it shows just that, 0 that it has nothing to do with it. What else the passage says need not be "
+    'seen. Answer with JSON: {"reason": "one sentence", "score": a number from 0 to 1}\n\n'
+    "Passage: {text}"
 )
 _YES = frozenset({"correct", "yes", "true", "right", "pass", "accept", "正确", "对", "是"})
 _NO = frozenset({"incorrect", "no", "false", "wrong", "fail", "reject", "错误", "错", "不正确", "否"})

@@ -1,9 +1,9 @@
 """Recaptioning: a model on a server writes a new caption of an image, knowing the text that came with it.
 
-A domain takes it up in three lines: a field `recaption: RecaptionConfig | None = None`, a model step that an entry
+A domain offers it in three lines: a field `recaption: RecaptionConfig | None = None`, a model step that an entry
 without it leaves out (`ModelStep(..., when=lambda entry: entry.recaption is not None)`), and an annotator that gives
 `Recaptioner` the images and texts of its values. With a property `paid` of the annotated value, which returns
-`recaption.paid`, `corpus cost` knows what it costs.
+`recaption.paid`, `corpus cost` knows what it costs. `domains/knowledge_drafts.py` is an example.
 """
 
 import re
@@ -16,11 +16,18 @@ from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Paid, Prompt
 from step3vl.pipelines.models.prompts import check_template, fill, without_reasoning
 
-_PROMPT = (
+PARAGRAPH_PROMPT = (
     "Describe the image in one paragraph for someone who cannot see it: what it shows, where things are, and any text "
     "that can be read. State only what can be seen. The text below came with the image and may be wrong or about "
     "something else; take names from it only where the image bears them out. Answer with the description alone, in "
     "the language of that text.\n\nText: {text}"
+)
+SENTENCE_PROMPT = (
+    "Write a caption for the image: one sentence that says what it shows, so that it can be told from other images. "
+    "State only what can be seen. The text below came with the image and may be wrong or about something else; take "
+    "names from it only where the image bears them out. Answer with the caption alone, in the language of that "
+    "text.\n\n"
+    "Text: {text}"
 )
 _REFUSAL = re.compile(
     r"\A\W*(i['’]?m sorry|i am sorry|sorry,|i can(no|['’])t |i['’]?m unable|i am unable|as an ai\b"
@@ -34,8 +41,8 @@ class RecaptionConfig(Config):
 
     endpoint: EndpointConfig
     """The server."""
-    prompt: str = _PROMPT
-    """`{text}` is replaced by the text that came with the image."""
+    prompt: str = ""
+    """The domain's own by default. `{text}` is replaced by the text that came with the image."""
     system: str = ""
     """The system message, if any."""
     mode: Literal["replace", "append"] = "replace"
@@ -64,13 +71,15 @@ class Recaptioner:
 
     Args:
         config: The server and the prompt.
+        prompt: The domain's own prompt.
 
     Raises:
         UserError: The prompt uses an unknown name, or the environment lacks the API key.
     """
 
-    def __init__(self, config: RecaptionConfig) -> None:
-        check_template(config.prompt, ("text",), "recaption")
+    def __init__(self, config: RecaptionConfig, prompt: str = PARAGRAPH_PROMPT) -> None:
+        self._template = config.prompt or prompt
+        check_template(self._template, ("text",), "recaption")
         self._config = config
         self._endpoint = Endpoint(config.endpoint)
 
@@ -83,7 +92,7 @@ class Recaptioner:
             InfrastructureError: The server does not answer.
         """
         config = self._config
-        prompts = [Prompt(fill(config.prompt, {"text": text}), (image,), config.system) for image, text in items]
+        prompts = [Prompt(fill(self._template, {"text": text}), (image,), config.system) for image, text in items]
         recaptions = []
         for (_, original), response in zip(items, self._endpoint.complete_all(prompts), strict=True):
             text = without_reasoning(response.text)

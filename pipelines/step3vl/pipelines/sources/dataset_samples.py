@@ -27,10 +27,13 @@ class SampleRef(Config):
     """A sample in a shard of a committed dataset."""
 
     id: str
+    task: str = ""
     at: Pointer
     """Its members in the tar."""
     images: tuple[Pointer, ...]
     """Its encoded images in the tar; only what was read with the sample has hashes."""
+    captions: tuple[str, ...] = ()
+    """Of other images of the shard, where the sample is a captioned image."""
 
 
 def shard_files(datasets: Sequence[str]) -> Files:
@@ -75,6 +78,7 @@ class ShardReader:
             if any(fnmatchcase(row["task"], pattern) for pattern in self._tasks):
                 yield SampleRef(
                     id=row["id"],
+                    task=row["task"],
                     at=Pointer(path=shard.url, offset=row["offset"], size=row["size"], xxh3=f"{row['xxh3']:016x}"),
                     images=tuple(
                         Pointer(path=shard.url, offset=offset, size=size)

@@ -28,6 +28,7 @@ from step3vl.data.sample import (
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.phrasings import STEP, Language, paragraph
 from step3vl.pipelines.core.samples import running_text
+from step3vl.pipelines.domains.vqa_questions.caption_phrasings import CAPTION_BODIES
 from step3vl.pipelines.domains.vqa_questions.frames import CHOOSE, FRAMES, HINTS, IMPERATIVE_FRAMES, NOT_SHOWN
 from step3vl.pipelines.domains.vqa_questions.graph_phrasings import GRAPH_BODIES
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import SCENE_BODIES
@@ -36,11 +37,11 @@ from step3vl.pipelines.domains.vqa_questions.text_phrasings import TEXT_BODIES
 from step3vl.pipelines.models.endpoint import Usage
 from step3vl.pipelines.models.judge import Judgement
 
-Subject = Literal["chart", "table", "diagram", "page", "image", "scene"]
+Subject = Literal["chart", "table", "diagram", "page", "image", "scene", "mosaic"]
 Form = Literal["number", "count", "text", "yes_no"]
 Style = Literal["free", "choice"]
 
-BODIES = TABLE_BODIES | GRAPH_BODIES | TEXT_BODIES | SCENE_BODIES
+BODIES = TABLE_BODIES | GRAPH_BODIES | TEXT_BODIES | SCENE_BODIES | CAPTION_BODIES
 """By kind of question and language."""
 
 _SUBJECTS: dict[Subject, tuple[str, str]] = {
@@ -50,6 +51,7 @@ _SUBJECTS: dict[Subject, tuple[str, str]] = {
     "chart": ("chart", "图表"),
     "table": ("table", "表格"),
     "diagram": ("diagram", "图"),
+    "mosaic": ("collage", "拼图"),
 }
 _YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 FOLLOW_UPS = ("next_value",)
