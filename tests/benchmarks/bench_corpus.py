@@ -34,7 +34,7 @@ ENTRIES: tuple[dict[str, Any], ...] = (
     },
     {"domain": "ocr.image_to_text", "name": "lines", "count": 500},
     {"domain": "maps", "name": "maps", "count": 250, "image_size": [448, 448]},
-    {"domain": "education", "name": "sums", "count": 4000, "modality": "text", "families": {"chain_sum": {}}},
+    {"domain": "education", "name": "sums", "count": 20_000, "modality": "text", "families": {"chain_sum": {}}},
 )  # fmt: skip
 """Entries with images of the size that training uses, and the cheapest one that there is: problems as text."""
 

@@ -1,12 +1,18 @@
 """PDF files of a page, written by hand, so that a test says what is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
 
 
-def write_pdf(path: Path, content: str, page: str = "/MediaBox [0 0 300 200]", fields: Sequence[str] = ()) -> Path:
+def write_pdf(
+    path: Path,
+    content: str,
+    page: str = "/MediaBox [0 0 300 200]",
+    fields: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
+) -> Path:
     """Write a PDF of one page.
 
     Args:
@@ -14,8 +20,8 @@ def write_pdf(path: Path, content: str, page: str = "/MediaBox [0 0 300 200]", f
         content: The page's content stream, whose font is /F1.
         page: More of the page's dictionary.
         fields: The dictionaries of form fields without `<<`, `>>` and what makes them widgets of the page.
+        names: The characters that the font says some of its glyphs are, of which it shows others.
     """
-    stream = content.encode("latin-1")
     first_field = 6
     references = " ".join(f"{first_field + number} 0 R" for number in range(len(fields)))
     form = f"/AcroForm << /Fields [{references}] /NeedAppearances true /DR << /Font << /F1 4 0 R >> >> >>"
@@ -26,9 +32,12 @@ def write_pdf(path: Path, content: str, page: str = "/MediaBox [0 0 300 200]", f
         f"<< /Type /Page /Parent 2 0 R {page} /Contents 5 0 R /Resources << /Font << /F1 4 0 R >> >> "
         f"{annotations if fields else ''} >>".encode(),
         FONT,
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        _stream(content.encode("latin-1")),
         *(f"<< /Type /Annot /Subtype /Widget /P 3 0 R /F 4 {field} >>".encode("latin-1") for field in fields),
     ]
+    if names:
+        objects[3] = FONT.replace(b">>", b"/ToUnicode %d 0 R >>" % (len(objects) + 1))
+        objects.append(_stream(_character_map(names)))
     data, offsets = b"%PDF-1.7\n", []
     for number, body in enumerate(objects, 1):
         offsets.append(len(data))
@@ -39,6 +48,19 @@ def write_pdf(path: Path, content: str, page: str = "/MediaBox [0 0 300 200]", f
     data += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
     path.write_bytes(data)
     return path
+
+
+def _stream(data: bytes) -> bytes:
+    return b"<< /Length %d >>\nstream\n%s\nendstream" % (len(data), data)
+
+
+def _character_map(names: Mapping[str, str]) -> bytes:
+    lines = "\n".join(f"<{ord(glyph):02X}> <{name.encode('utf-16-be').hex()}>" for glyph, name in names.items())
+    return (
+        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /names def\n"
+        f"1 begincodespacerange <00> <FF> endcodespacerange\n{len(names)} beginbfchar\n{lines}\nendbfchar\n"
+        "endcmap CMapName currentdict /CMap defineresource pop end end"
+    ).encode()
 
 
 def show(text: str, x: int, y: int, size: int = 12, more: str = "") -> str:

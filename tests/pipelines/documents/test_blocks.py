@@ -124,6 +124,41 @@ def test_ideographs_are_joined_without_spaces() -> None:
     assert to_markdown(blocks(*lines)) == "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？"
 
 
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        ("缺省的参数(即:不要尝试)", "缺省的参数（即：不要尝试）"),
+        ("有视频卡（帧缓存的)和", "有视频卡（帧缓存的）和"),
+        ("这些文档(或者更准确地说,", "这些文档（或者更准确地说，"),
+        ("软件包)同名的子目录", "软件包）同名的子目录"),
+        ("优先级(priority)的参数", "优先级(priority)的参数"),
+        ("The capital (東京) is large", "The capital (東京) is large"),
+    ],
+)
+def test_marks_of_chinese_text_are_wide(read: str, expected: str) -> None:
+    other = line("这是（另一）行", 100, 400, 300)
+    assert to_text(blocks(line(read, 100, 200, 500), other)).startswith(expected)
+
+
+def test_brackets_stay_as_they_are_where_no_wide_one_was_read() -> None:
+    assert to_text(blocks(line("缺省的参数(即:不要尝试)", 100, 200, 500))) == "缺省的参数(即：不要尝试)"
+
+
+def test_short_paragraphs_in_one_region_are_parted() -> None:
+    tops = (200, 214, 240, 254, 280, 306, 320)  # paragraphs of two, two, one and two lines
+    lines = [line(f"These are the words of line {top}", 100, top, 700, 12) for top in tops]
+    page = blocks(*lines, regions=(region("reference", 95, 195, 705, 340),))
+    assert [len(part.split("These")) - 1 for part in to_markdown(page).split("\n\n")] == [2, 2, 1, 2]
+
+
+def test_a_large_line_of_words_within_a_region_is_a_title() -> None:
+    lines = [line("These are the words of a line", 100, top, 700, 12) for top in (100, 114, 128, 200, 214, 228)]
+    inside = (region("text", 95, 95, 705, 245),)
+    for text, start in (("Boot parameters", "### "), ("It is large.", ""), ("x = 2 + 3 - 4", "")):
+        parts = to_markdown(blocks(*lines, line(text, 100, 160, 300, 16), regions=inside)).split("\n\n")
+        assert parts[1] == start + text, text
+
+
 def test_vertical_text_is_read_from_the_right() -> None:
     columns = ["学而时习之不亦说乎", "有朋自远方来不亦乐乎", "温故而知新可以为师矣"]
     lines = [

@@ -54,6 +54,13 @@ def test_boxes_of_cells_that_drift_do_not_move_the_rows() -> None:
     assert texts(table_grid(LINES, drifting)) == NAMES
 
 
+def test_a_line_over_two_cells_that_cannot_be_cut_makes_the_table_doubtful() -> None:
+    wide = Line("firstonesecond", 0.99, box(60, 28, 300, 42))
+    assert table_grid([wide, *LINES[2:]], SQUARE) is None
+    spanning = [cell(0, 0, column_span=2), *SQUARE[2:]]
+    assert texts(table_grid([wide, *LINES[2:]], spanning))[0] == ["firstonesecond", "r0 c2"]
+
+
 def test_a_line_over_two_cells_is_cut_between_them() -> None:
     wide = Line("first one second", 0.99, box(60, 28, 300, 42))
     grid = table_grid([wide, *LINES[2:]], SQUARE)

@@ -59,6 +59,12 @@ def test_a_word_that_cannot_be_seen_is_no_word_of_the_page(tmp_path: Path, hidde
     assert texts(render_page(path, 0, 100)) == ["seen"]
 
 
+def test_a_radical_is_the_ideograph_of_its_shape(tmp_path: Path) -> None:
+    names = {"a": "\u2f42", "b": "\u2ed3", "c": "\u6587"}  # two radicals, and the ideograph of the first
+    path = write_pdf(tmp_path / "a.pdf", show("abc", 20, 100), names=names)
+    assert texts(render_page(path, 0, 100)) == ["\u6587\u957f\u6587"]
+
+
 def test_what_is_outside_the_crop_box_is_no_part_of_the_page(tmp_path: Path) -> None:
     content = show("inside", 60, 110) + show("outside", 20, 20)
     page = render_page(

@@ -8,8 +8,6 @@ import re
 import unicodedata
 from collections import Counter
 
-from scipy.stats import kendalltau
-
 IDEOGRAPHS = r"\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """The characters of scripts without spaces, for a class of a regular expression."""
 _TOKEN = re.compile(rf"[{IDEOGRAPHS}]|[^\W_{IDEOGRAPHS}]+")
@@ -47,6 +45,8 @@ def order_agreement(read: list[str], reference: list[str]) -> float | None:
     shared = [(place, second[anchor]) for anchor, place in first.items() if anchor in second]
     if len(shared) < _FEW:
         return None
+    from scipy.stats import kendalltau  # takes a second to import, which whoever reads no page is spared
+
     places, others = zip(*shared, strict=True)
     return float(kendalltau(places, others).statistic)
 

@@ -40,7 +40,11 @@ _ALIKE = 1.5  # times the height of the other: two lines of one block
 _SAME_TEXT = 0.85  # similarity of what was read and what the file says: one text, which the file spells right
 _COHERENT = 1.25  # times the number of blocks, that the file's text may move from block to block
 _NARROW_MARK = re.compile(rf"(?<=[{IDEOGRAPHS}])[,?!:;](?=[{IDEOGRAPHS}]|$)")
-_WIDE = str.maketrans(",?!:;", "，？！：；")
+_WIDE = str.maketrans(",?!:;()", "，？！：；（）")
+_BRACKET = re.compile(r"[()]")
+_BRACKETED = re.compile(r"[(（][^()（）]*(?:[)）]|$)|^[^()（）]*[)）]")
+"""A pair with what it holds, or one whose other bracket is in another line."""
+_ANY_LETTER = re.compile(r"[^\W\d_]")
 _PAGE_NUMBER = re.compile(r"\W*(page\s*)?(\d{1,4}|[ivxlcdm]{1,7})(\s*(of|/)\s*\d{1,4})?\W*", re.IGNORECASE)
 
 
@@ -91,18 +95,43 @@ class WordIndex:
         ]
 
 
-def spelled_by_file(line: OcrLine, words: WordIndex, vertical: bool) -> Line:
-    """The line as the file spells it, where the two are clearly one text; as it was read otherwise."""
+def has_wide_brackets(lines: Sequence[OcrLine]) -> bool:
+    """Whether any bracket was read as a full-width one: models miss most of them, and see none where there is none."""
+    return any(bracket in line.text for line in lines for bracket in "（）")
+
+
+def spelled_by_file(line: OcrLine, words: WordIndex, vertical: bool, *, wide: bool) -> Line:
+    """The line as the file spells it, where the two are clearly one text; as it was read otherwise.
+
+    Args:
+        line: As it was read.
+        words: Of the file.
+        vertical: It runs down.
+        wide: The page has full-width brackets.
+    """
     inside = sorted(
         (word for _, word in words.inside(line.box)), key=lambda word: word.box.y1 if vertical else word.box.x1
     )
     text = join(inside)
-    return Line(text if _spells(text, line.text) else _widened(line.text), line.score, line.box)
+    return Line(text if _spells(text, line.text) else _widened(line.text, wide), line.score, line.box)
 
 
-def _widened(text: str) -> str:
-    """The text with full-width marks between ideographs, where models write ASCII."""
-    return _NARROW_MARK.sub(lambda match: match[0].translate(_WIDE), text)
+def _widened(text: str, wide: bool) -> str:
+    """The text with the full-width marks of Chinese and Japanese text, where models write ASCII.
+
+    Marks between ideographs; and brackets of which one was read as wide, or that hold ideographs in a line that is
+    mostly these, on a page with wide ones.
+    """
+    text = _NARROW_MARK.sub(lambda match: match[0].translate(_WIDE), text)
+    letters = _ANY_LETTER.findall(text)
+    mostly = sum(map(has_ideographs, letters)) > len(letters) / 2
+
+    def widened(match: re.Match[str]) -> str:
+        part = match[0]
+        chinese = "（" in part or "）" in part or (wide and mostly and has_ideographs(part))
+        return _BRACKET.sub(lambda mark: mark[0].translate(_WIDE), part) if chinese else part
+
+    return _BRACKETED.sub(widened, text)
 
 
 def _spells(text: str, read: str) -> bool:
@@ -142,7 +171,8 @@ def page_blocks(
     heights = [line.box.x2 - line.box.x1 if vertical else line.box.y2 - line.box.y1 for line in lines]
     height = median(heights)
     index = WordIndex(words if trusted else ())
-    spelled = [spelled_by_file(line, index, vertical) for line in lines]
+    wide = has_wide_brackets(lines)
+    spelled = [spelled_by_file(line, index, vertical, wide=wide) for line in lines]
     blocks = _ordered(_blocks(spelled, regions, height, vertical), height, vertical)
     body = [block for block in blocks if block.kind not in ("header", "footer", "margin")]
     if trusted:

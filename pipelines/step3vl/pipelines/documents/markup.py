@@ -17,6 +17,10 @@ EDGES = ("header", "footer", "margin")
 _FULL = 0.85  # of a block's width: a line that reaches so far is filled
 _FILLED = 0.5  # of the lines but the last, that are filled in running text
 _PITCH, _SPACE = 1.25, 0.3  # times the usual distance of two lines, and of a line's height beyond it: a new paragraph
+_USUAL = 0.25  # of the distances of lines are smaller: not half, for the paragraphs of a page may have a line or two
+_LARGE = 1.3  # times the usual height of a line: a title within a region of text
+_LONGEST_TITLE = 80  # characters
+_SENTENCE_END = ".,:;!?。，：；！？、"
 _INDENT = 0.8  # of a line's height
 _TITLES = ((1.9, 1), (1.4, 2))  # times the usual height of a line, and the level of such a title
 _LOWEST = 3
@@ -60,14 +64,33 @@ def _markdown(block: Block, page: PageBlocks) -> str:
     if block.grid is not None:
         return block.grid.markup()
     if block.kind == "title":
-        return "#" * _level(block, page) + " " + join(block.lines)
-    return "\n\n".join(_paragraph(rows, block.box, page) for rows in _paragraphs(block, page))
+        return _title(block.lines, page)
+    paragraphs = _paragraphs(block, page)
+    alone = len(paragraphs) == 1  # then the layout model saw that it is no title
+    return "\n\n".join(
+        _title(rows[0], page) if _is_title(rows, page) and not alone else _paragraph(rows, block.box, page)
+        for rows in paragraphs
+    )
 
 
-def _level(block: Block, page: PageBlocks) -> int:
-    sides = [reading_sides(line.box, page.vertical) for line in block.lines]
-    size = median(side[3] - side[1] for side in sides) / page.line_height
-    return next((level for least, level in _TITLES if size >= least), _LOWEST)
+def _title(lines: Sequence[Line], page: PageBlocks) -> str:
+    size = _size(lines, page)
+    level = next((level for least, level in _TITLES if size >= least), _LOWEST)
+    return "#" * level + " " + join(lines)
+
+
+def _size(lines: Sequence[Line], page: PageBlocks) -> float:
+    """The height of lines in usual ones."""
+    sides = [reading_sides(line.box, page.vertical) for line in lines]
+    return median(side[3] - side[1] for side in sides) / page.line_height
+
+
+def _is_title(rows: Sequence[list[Line]], page: PageBlocks) -> bool:
+    """Whether a paragraph of a larger region is a title: one large line of words, no sentence."""
+    text = join(rows[0])
+    letters = sum(character.isalpha() for character in text)
+    words = len(text) / 2 < letters and len(text) <= _LONGEST_TITLE and text[-1] not in _SENTENCE_END
+    return len(rows) == 1 and words and _size(rows[0], page) >= _LARGE
 
 
 def _paragraphs(block: Block, page: PageBlocks) -> list[list[list[Line]]]:
@@ -75,7 +98,7 @@ def _paragraphs(block: Block, page: PageBlocks) -> list[list[list[Line]]]:
     rows = rows_of(block.lines, page.vertical)
     sides = [reading_sides(row[0].box, page.vertical) for row in rows]
     pitches = [(below[1] + below[3] - above[1] - above[3]) / 2 for above, below in itertools.pairwise(sides)]
-    usual = median(pitches) if pitches else 0.0
+    usual = sorted(pitches)[int(_USUAL * len(pitches))] if pitches else 0.0
     left = min(side[0] for side in sides)
     paragraphs = [rows[:1]]
     for row, above, side, pitch in zip(rows[1:], sides, sides[1:], pitches, strict=False):

@@ -72,7 +72,11 @@ def table_grid(lines: Sequence[Line], cells: Sequence[TableCell]) -> Grid | None
     pieces = [piece for line in lines for piece in _cut(line, edges)]
     row_of = _rows_of(pieces, cells, rows)
     texts: dict[int, list[tuple[int, Line]]] = {}
+    centres = _centres(cells, columns)
     for piece, row in zip(pieces, row_of, strict=True):
+        covered = {places[row, column] for column, x in centres.items() if piece.box.x1 < x < piece.box.x2}
+        if len(covered) > 1:  # the texts of two cells, read as one
+            return None
         column = sum(edge <= piece.box.centre.x for edge in edges)
         texts.setdefault(places[row, column], []).append((row, piece))
     if len(texts) < _FILLED * len(cells) or not _falls_into_place(texts, cells):
@@ -104,16 +108,27 @@ def _places(cells: Sequence[TableCell], rows: int, columns: int) -> dict[tuple[i
     return places if len(places) == rows * columns else None
 
 
-def _edges(cells: Sequence[TableCell], count: int, axis: str) -> list[float]:
-    """The edges between columns, or rows: in the middle between the usual sides of their cells."""
+def _sides(cells: Sequence[TableCell], count: int, axis: str) -> list[tuple[list[float], list[float]]]:
+    """The sides of the cells of each column, or row, where each begins and where it ends; wide cells left out."""
     sides: list[tuple[list[float], list[float]]] = [([], []) for _ in range(count)]
     for cell in cells:
         place, span = (cell.column, cell.column_span) if axis == "x" else (cell.row, cell.row_span)
         if span == 1:
             sides[place][0].append(cell.box.x1 if axis == "x" else cell.box.y1)
             sides[place][1].append(cell.box.x2 if axis == "x" else cell.box.y2)
+    return sides
+
+
+def _centres(cells: Sequence[TableCell], columns: int) -> dict[int, float]:
+    """The middle of the usual cell of each column that has cells of its own."""
+    sides = _sides(cells, columns, axis="x")
+    return {column: (median(left) + median(right)) / 2 for column, (left, right) in enumerate(sides) if left}
+
+
+def _edges(cells: Sequence[TableCell], count: int, axis: str) -> list[float]:
+    """The edges between columns, or rows: in the middle between the usual sides of their cells."""
     edges: list[float] = []
-    for before, after in itertools.pairwise(sides):
+    for before, after in itertools.pairwise(_sides(cells, count, axis)):
         if before[1] and after[0]:
             edges.append((median(before[1]) + median(after[0])) / 2)
         else:  # only wide cells there: the edge before serves, and the check of the whole decides

@@ -32,7 +32,7 @@ from step3vl.pipelines.core.inputs import InputFile, list_pattern
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.documents.agreement import has_ideographs
-from step3vl.pipelines.documents.blocks import PageRegion, WordIndex, is_vertical, spelled_by_file
+from step3vl.pipelines.documents.blocks import PageRegion, WordIndex, has_wide_brackets, is_vertical, spelled_by_file
 from step3vl.pipelines.documents.label_check import CheckDocuments
 from step3vl.pipelines.documents.labels import PageLabel, label_page, label_page_elsewhere, line_agreement
 from step3vl.pipelines.documents.questions import LabelForm, ask
@@ -254,9 +254,9 @@ class SplitRegions:
         if "page" in entry.regions:
             yield Record(record.key, _page_region(page, self._label(page, rng)))
         if "line" in entry.regions:
-            words = WordIndex(page.words) if page.words else None
+            words, wide = WordIndex(page.words), has_wide_brackets(page.lines)
             for number, line in enumerate(page.lines):
-                yield Record(f"{record.key}/{number + 1}", _line_region(page, line, words))
+                yield Record(f"{record.key}/{number + 1}", _line_region(page, line, words, wide=wide))
 
     def _label(self, page: ReadPage, rng: random.Random) -> PageLabel:
         entry = self._entry
@@ -292,17 +292,17 @@ def _page_region(page: ReadPage, label: PageLabel) -> Region:
     )
 
 
-def _line_region(page: ReadPage, line: OcrLine, words: WordIndex | None) -> Region:
+def _line_region(page: ReadPage, line: OcrLine, words: WordIndex, *, wide: bool) -> Region:
     return Region(
         image=page.image,
         crop=line.box,
         form="line",
-        text=line.text if words is None else spelled_by_file(line, words, is_vertical([line])).text,
+        text=spelled_by_file(line, words, is_vertical([line]), wide=wide).text,
         marks=False,
         checks=(),
         confidence=round(line.score, 4),
         unsure=0.0,
-        agreement=None if words is None else _rounded(line_agreement(line, words)),
+        agreement=_rounded(line_agreement(line, words)) if page.words else None,
         order=None,
         turn=page.turn or 0,
         licence=page.licence,
@@ -393,9 +393,9 @@ DOMAIN = Domain(
     DocumentsEntry,
     steps=(
         BeamStep("open", version=2, worker=OpenDocuments, output=DocumentPage, time_limit=_SECONDS),
-        BeamStep("render", version=2, worker=RenderPages, output=Page, spread=True, time_limit=_SECONDS),
+        BeamStep("render", version=3, worker=RenderPages, output=Page, spread=True, time_limit=_SECONDS),
         ModelStep("read", version=3, annotator=PageReader, output=ReadPage, time_limit=_READ_SECONDS),
-        BeamStep("split", version=2, worker=SplitRegions, output=Region, time_limit=_SECONDS),
+        BeamStep("split", version=3, worker=SplitRegions, output=Region, time_limit=_SECONDS),
         BeamStep("build", version=2, worker=LabelRegions, output=Sample),
     ),
     example={

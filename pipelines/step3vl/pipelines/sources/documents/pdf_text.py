@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,7 +23,17 @@ _DIVIDES = (0x02, 0xFFFE)  # PDFium's marks for a hyphen at the end of a line: i
 _HYPHENS = {0x02: "-", 0xFFFE: "-", 0xAD: "-"}
 UNNAMED = "\ufffd"
 """A character that the file shows and does not name."""
-_CHARACTERS = {**_LIGATURES, **_HYPHENS}
+# Fonts have one glyph for a radical and the ideograph of its shape, and PDFs may name either. The ideographs of the
+# first block are compatibility forms in Unicode; those of the second are from its list `EquivalentUnifiedIdeograph`,
+# as far as they are words by themselves.
+_RADICALS = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0x2F00, 0x2FD6)} | dict(
+    zip(
+        map(ord, "⺟⺠⻄⻅⻆⻉⻋⻑⻓⻔⻘⻙⻚⻛⻜⻝⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳"),
+        "母民西见角贝车長长门青韦页风飞食马骨鬼鱼鸟卤麦黄黾斉齐歯齿竜龙龜亀龟",
+        strict=True,
+    )
+)
+_CHARACTERS = {**_LIGATURES, **_HYPHENS, **_RADICALS}
 _VALUES = (pdfium.FPDF_FORMFIELD_TEXTFIELD, pdfium.FPDF_FORMFIELD_COMBOBOX)  # fields whose value is rendered as text
 
 
