@@ -65,7 +65,7 @@ test-fast: setup ## run the tests that take less than a few seconds each (under 
 test-shuffled: setup ## run the fast tests in a random order: none may depend on another
 	$(PYTEST) -m "not slow and not faults and not installs" --random-order
 
-test-faults: setup ## kill a build at 20 random moments on each of three engines, where `make test` does at 5 in all
+test-faults: setup ## kill a build at 20 random moments on each of three engines, where `make test` does at 4 in all
 	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py tests/pipelines/cluster/test_gate.py
 
 test-flink: setup ## build a small corpus on an embedded Flink and compare bytes: make test-flink FLINK_JOB_SERVER_JAR=PATH (or maven)

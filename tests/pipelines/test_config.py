@@ -1,12 +1,15 @@
 """Every configuration of a corpus in the repository is valid, and its input files exist."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from step3vl.data.config import explain_validation_error
 from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.context import StepContext
@@ -66,6 +69,33 @@ def test_the_how_to_page_shows_every_domain() -> None:
     assert {entry.domain for entry in check(match[1]).domains} == set(DOMAINS)
 
 
-def test_the_entry_union_is_the_registry() -> None:
-    union, _ = get_args(get_args(CorpusConfig.model_fields["domains"].annotation)[0])
-    assert set(get_args(union)) == {domain.entry for domain in DOMAINS.values()}
+def test_the_schema_has_the_entry_of_every_domain() -> None:
+    items = CorpusConfig.model_json_schema()["properties"]["domains"]["items"]
+    assert set(items["discriminator"]["mapping"]) == set(DOMAINS) and len(items["oneOf"]) == len(DOMAINS)
+
+
+def test_a_configuration_imports_the_domains_that_it_names() -> None:
+    code = (
+        "import sys; from step3vl.pipelines.config import CorpusConfig\n"
+        "entry = {'domain': 'maps', 'name': 'maps', 'count': 1}\n"
+        "CorpusConfig.model_validate({'name': 'a', 'domains': [entry]}); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    domains = {name for name in done.stdout.split() if name.startswith("step3vl.pipelines.domains.")}
+    assert domains == {"step3vl.pipelines.domains.maps"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "a"}, "domains.1: an entry needs a `domain`"),
+        ({"name": "a", "domain": "mapz"}, "domains.1: there is no such domain; `step3vl corpus domains` lists them"),
+        ({"name": "a", "domain": "maps", "count": 0}, "domains.1.count: Input should be greater than 0; found 0"),
+        ("maps", "domains.1: an entry needs a `domain`"),
+    ],
+)
+def test_a_mistake_in_an_entry_names_its_place(entry: object, message: str) -> None:
+    good = {"domain": "maps", "name": "maps", "count": 1}
+    with pytest.raises(ValidationError) as error:
+        CorpusConfig.model_validate({"name": "a", "domains": [good, entry]})
+    assert explain_validation_error(error.value).startswith(message)

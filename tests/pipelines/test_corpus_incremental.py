@@ -94,9 +94,9 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counter[runner._segment.name] += 1
         return work(runner, fragment)
 
-    def counted(tokens: TokenCounter, fragment: Fragment) -> Any:
+    def counted(tokens: TokenCounter, *arguments: Any) -> Any:
         counter["tokens"] += 1
-        return count(tokens, fragment)
+        return count(tokens, *arguments)
 
     def written(writer: ShardWriter, *arguments: Any) -> Any:
         counter["shards"] += 1
@@ -234,7 +234,7 @@ def test_the_plan_says_what_is_missing(tmp_path: Path, worked: Counter[str]) -> 
     pages, out = tmp_path / "in", tmp_path / "out"
     make_pages(pages, 1, 2, 3)
     corpus = config(pages, SUMS)
-    before = corpus_plan(corpus, out)
+    before = corpus_plan(corpus, out).segments
     planned = {(each.entry.name, each.name): (each.kind, each.total, each.committed) for each in before}
     assert planned == {
         ("pages", "open"): ("step", 3, 0),
@@ -248,7 +248,8 @@ def test_the_plan_says_what_is_missing(tmp_path: Path, worked: Counter[str]) -> 
     build_corpus(corpus, out)
     make_pages(pages, 100)
     worked.clear()
-    after = {(each.entry.name, each.name): (each.total, each.committed) for each in corpus_plan(corpus, out)}
+    segments = corpus_plan(corpus, out).segments
+    after = {(each.entry.name, each.name): (each.total, each.committed) for each in segments}
     assert after == {
         ("pages", "open"): (4, 3),
         ("pages", "render"): (None, 3),
@@ -258,7 +259,7 @@ def test_the_plan_says_what_is_missing(tmp_path: Path, worked: Counter[str]) -> 
         ("sums", "build"): (3, 3),
         ("sums", "tokens"): (3, 3),
     }
-    assert all((Path(staging_root(corpus, out)) / each.folder).is_dir() for each in corpus_plan(corpus, out))
+    assert all((Path(staging_root(corpus, out)) / each.folder).is_dir() for each in segments)
     assert worked == {}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from step3vl.pipelines.cost import (
     measure,
     parse_count,
 )
+from step3vl.pipelines.domains import DOMAINS
 from step3vl.pipelines.layout import staging_root
 
 
@@ -188,10 +190,45 @@ def test_a_larger_corpus_costs_the_requests_that_the_sheet_says(
         caplog.clear()
         build_corpus(config, out)
         seen = requests_until_the_commit([record.message for record in caplog.records if record.name == "werkzeug"])
-        folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in corpus_plan(config, out)]
+        segments = corpus_plan(config, out).segments
+        folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in segments]
         (entry,) = measure(staging_root(config, out), folders, s3)
         return seen, entry.usage.requests
 
     (seen, computed), (more_seen, more_computed) = build(500), build(1500)
     assert computed < seen < 500
     assert more_seen - seen == more_computed - computed > 80
+
+
+@pytest.fixture
+def burning(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of the burning domain, registered, that processes of this one can import."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import burning_domain
+
+    monkeypatch.setitem(DOMAINS, "burning", burning_domain.DOMAIN)
+    return burning_domain
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of a domain that a test adds
+def test_the_sheet_counts_the_processor_time_of_every_process(burning: Any, tmp_path: Path) -> None:
+    """As for requests, the growth from one build to another is compared."""
+    sums = {"domain": "education", "name": "sums", "count": 1, "families": {"chain_sum": {}}, "modality": "text"}
+    corpus = CorpusConfig.model_validate({"name": "c", "tokens": {"tokenizer": {"train": 320}}, "domains": [sums]})
+
+    def build(count: int) -> tuple[float, float]:
+        """Seconds as the system counts them, of this process and of its children that ended; and of the sheet."""
+        entry = burning.BurningEntry(name="burning", count=count)
+        config, out = corpus.model_copy(update={"domains": (entry,)}), tmp_path / str(count)
+        before = os.times()
+        build_corpus(config, out)
+        used = sum(os.times()[:4]) - sum(before[:4])
+        segments = corpus_plan(config, out).segments
+        folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in segments]
+        (entry_usage,) = measure(staging_root(config, out), folders)
+        return used, entry_usage.usage.cpu_seconds
+
+    (used, computed), (more_used, more_computed) = build(10), build(90)
+    assert more_computed - computed > 80 * 3 * burning.SECONDS
+    assert more_computed - computed == pytest.approx(more_used - used, rel=0.1)

@@ -10,11 +10,11 @@ from step3vl.pipelines.corpus import CorpusConfig, build_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+THREADS = ("--direct_num_workers=3", "--direct_running_mode=multi_threading", "--direct_runner_bundle_repeat=1")
+PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 ENGINES: dict[str, dict[str, Any]] = {
-    "threads": {"beam_options": ("--direct_num_workers=3", "--direct_running_mode=multi_threading")},
-    "processes": {"beam_options": ("--direct_num_workers=2", "--direct_running_mode=multi_processing")},
-    "repeated-bundles": {"beam_options": ("--direct_runner_bundle_repeat=1",)},
-    "ray": {"models": {"engine": "ray", "workers": 2}},
+    "threads-and-repeated-bundles": {"beam_options": THREADS},
+    "processes-and-ray": {"beam_options": PROCESSES, "models": {"engine": "ray", "workers": 2}},
 }
 """Repeated bundles: each runs twice, as where a runner retries one, and the outputs of one run are kept."""
 

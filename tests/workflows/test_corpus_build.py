@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from step3vl.workflows.cli import app
 
 pytestmark = pytest.mark.slow
 
-CORPUS = {
+CORPUS: dict[str, Any] = {
     "name": "small",
     "shards": 1,
     "heldout": 0.2,
@@ -84,6 +85,22 @@ def test_a_plan_says_what_would_run(config: Path, built: Path, tmp_path: Path) -
     ] * 2
     changed = run("plan", config, "domains.1.families={chain_sum: {min_terms: 2, max_terms: 2}}", "--out", built)
     assert [row[5] for row in (*rows(changed, "sums"), *rows(changed, "drops"))][:3] == ["0", "0", "1"]
+
+
+def test_what_is_left_out_is_said_by_plan_and_build(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {"domain": "ocr.document_to_code", "name": "tables", "count": 2}
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no Chromium
+    for optional in (True, False):
+        path = tmp_path / f"{optional}.yaml"
+        path.write_text(yaml.safe_dump({**CORPUS, "domains": [*CORPUS["domains"], {**tables, "optional": optional}]}))
+        for command in ("plan", "build"):
+            result = run(command, path, "--out", tmp_path / str(optional), code=0 if optional else 1)
+            if optional:
+                assert "Entries left out" in result.stdout and "needs Chromium" in result.stdout
+            else:
+                assert "give the entry tables `optional: true`" in str(result.exception)
 
 
 def test_a_finished_dataset_is_left_alone(config: Path, built: Path) -> None:

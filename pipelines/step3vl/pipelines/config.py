@@ -1,24 +1,52 @@
 """The configuration of a corpus."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from step3vl.data.config import Config
 from step3vl.data.dataset import ShardTarget
+from step3vl.data.errors import UserError
 from step3vl.data.sample import ImageSpec
 from step3vl.data.storage import StoreConfig
 from step3vl.pipelines.core.domain import DomainEntry
 from step3vl.pipelines.core.ray import ModelsConfig
 from step3vl.pipelines.domains import DOMAINS
 
-if TYPE_CHECKING:
-    Entry = DomainEntry
-else:
-    Entry = Annotated[Union[tuple(domain.entry for domain in DOMAINS.values())], Field(discriminator="domain")]  # noqa: UP007
+
+class _OfItsDomain:
+    """Validates an entry by the class of its domain, which alone is imported: a union would import every domain."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        any_model = core_schema.simple_ser_schema("any")
+        return core_schema.no_info_plain_validator_function(_entry, serialization=any_model)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        entries = {name: domain.entry.__pydantic_core_schema__ for name, domain in DOMAINS.items()}
+        return handler(core_schema.tagged_union_schema(entries, discriminator="domain"))
+
+
+def _entry(value: Any) -> DomainEntry:
+    if isinstance(value, DomainEntry):
+        return value
+    name = value.get("domain") if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        raise PydanticCustomError("domain_missing", "an entry needs a `domain`, which decides its other fields")
+    if name not in DOMAINS:
+        raise PydanticCustomError("domain_unknown", "there is no such domain; `step3vl corpus domains` lists them")
+    return DOMAINS[name].entry.model_validate(value)
+
 
 # What cannot change the result: how and where the work is done.
-_FREE = {"root", "store", "models", "beam_options", "failure_budget"}
+_FREE: dict[str, Any] = {
+    **dict.fromkeys(("root", "store", "models", "beam_options", "failure_budget"), True),
+    "domains": {"__all__": {"optional"}},
+}
 
 
 class TrainedTokenizer(Config):
@@ -65,7 +93,7 @@ class CorpusConfig(Config):
     """Where the models run."""
     beam_options: tuple[str, ...] = ()
     """Beam's own command-line options, such as `--direct_num_workers=2`."""
-    domains: tuple[Entry, ...] = Field(min_length=1)
+    domains: tuple[Annotated[DomainEntry, _OfItsDomain], ...] = Field(min_length=1)
     """Where samples come from. The fields of an entry depend on its `domain`."""
 
     @field_validator("domains")
@@ -80,3 +108,19 @@ class CorpusConfig(Config):
     def content(self) -> dict[str, Any]:
         """The configuration as JSON without what cannot change the result, such as runner and workers."""
         return self.model_dump(mode="json", exclude=_FREE)
+
+    def without(self, left_out: Collection[str]) -> Self:
+        """The configuration without some entries.
+
+        Args:
+            left_out: Their names.
+
+        Raises:
+            UserError: No other entry is there.
+        """
+        if not left_out:
+            return self
+        domains = tuple(entry for entry in self.domains if entry.name not in left_out)
+        if not domains:
+            raise UserError(f"nothing is left to build: {', '.join(left_out)} need programs that are not installed")
+        return self.model_copy(update={"domains": domains})

@@ -51,10 +51,11 @@ from step3vl.pipelines.layout import (
     asset_hashes,
     chains_of,
     earlier_fragments,
+    entries_left_out,
     open_staging,
     staging_root,
 )
-from step3vl.pipelines.planning import PlannedSegment, corpus_plan
+from step3vl.pipelines.planning import CorpusPlan, PlannedSegment, corpus_plan
 from step3vl.pipelines.provenance import KnownInputs, changes, provenance, versions
 from step3vl.pipelines.stages import Stages
 from step3vl.pipelines.view.progress import byte_size
@@ -62,6 +63,7 @@ from step3vl.pipelines.view.watcher import NoWatch, Watch
 
 __all__ = [
     "CorpusConfig",
+    "CorpusPlan",
     "PlannedSegment",
     "build_corpus",
     "changes",
@@ -183,7 +185,10 @@ class _Build:
         return "give another folder, or --force to set it aside and build again"
 
     def _build(self, lease: Lease) -> Dataset:
-        config = self._config
+        left_out = entries_left_out(self._config, self._staging)
+        for name, reason in left_out.items():
+            _log.warning("%s is left out: %s", name, reason)
+        config = self._config = self._config.without(left_out)
         if isinstance(config.tokens.tokenizer, str):
             load_tokenizer(config.tokens.tokenizer)  # now, and not after hours of work, it may turn out to be missing
         assets = asset_hashes(config, self._staging)
@@ -212,11 +217,13 @@ class _Build:
             shards=shards,
             ledger=ledger.steps,
             counting=Counting(tokenizer=name, tokenizer_sha256=tokenizer.sha256, image=config.tokens.image),
-            config=provenance(config, assets, report.inputs).record(),
+            config=provenance(config, assets, report.inputs, left_out).record(),
             code_version=code_version("step3vl.data", "step3vl.pipelines"),
             store=config.store,
         )
         generations.commit().save(self._root)
+        if left_out:
+            _log.warning("%s is committed without %s", self._out.url, ", ".join(left_out))
         self._tell_of_earlier_fragments({*(segment.folder for segment in chains.segments), *counts.values()})
         return dataset
 

@@ -14,6 +14,7 @@ from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.assets import assets_fingerprint
 from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
@@ -44,15 +45,37 @@ def open_staging(config: CorpusConfig, out: str | Path) -> Staging:
     return Staging(staging_root(config, out), str(Path.cwd()), config.store)
 
 
+def entries_left_out(config: CorpusConfig, staging: Staging) -> dict[str, str]:
+    """Check all entries.
+
+    Returns:
+        The names of the optional entries that need a program which is not here, and why each is left out.
+
+    Raises:
+        UserError: An entry names what does not exist.
+        MissingProgram: An entry that is not optional needs a program that is not here.
+    """
+    context = StepContext(config.seed, staging.base, staging.store)
+    left_out = {}
+    for entry in config.domains:
+        try:
+            entry.check(context)
+        except MissingProgram as error:
+            if not entry.optional:
+                raise MissingProgram(
+                    f"{error}; or give the entry {entry.name} `optional: true`, which leaves it out"
+                ) from None
+            left_out[entry.name] = str(error)
+    return left_out
+
+
 def asset_hashes(config: CorpusConfig, staging: Staging) -> dict[str, str]:
-    """Check all entries, and hash the assets of each that has any. The driver reads them: they are small, and few.
+    """Hash the assets of each entry that has any. The driver reads them: they are small, and few.
 
     Raises:
         UserError: An entry names what does not exist.
     """
     context = StepContext(config.seed, staging.base, staging.store)
-    for entry in config.domains:
-        entry.check(context)
     patterns = {entry.name: entry.assets() for entry in config.domains}
     return {name: assets_fingerprint(context.assets(assets)) for name, assets in patterns.items() if assets}
 

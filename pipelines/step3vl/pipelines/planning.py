@@ -21,7 +21,7 @@ from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
 from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.core.work_list import Work
-from step3vl.pipelines.layout import Generations, asset_hashes, chains_of, open_staging
+from step3vl.pipelines.layout import Generations, asset_hashes, chains_of, entries_left_out, open_staging
 
 _COUNTS = "counts"
 _NEXT = "next"
@@ -48,7 +48,19 @@ class PlannedSegment(NamedTuple):
     committed: int
 
 
-def corpus_plan(config: CorpusConfig, out: Path | str) -> list[PlannedSegment]:
+class CorpusPlan(NamedTuple):
+    """What a build would do.
+
+    Attributes:
+        segments: Of all entries that are built, in order.
+        left_out: The names of the entries that are not, and why.
+    """
+
+    segments: list[PlannedSegment]
+    left_out: dict[str, str]
+
+
+def corpus_plan(config: CorpusConfig, out: Path | str) -> CorpusPlan:
     """What `build_corpus` would do with the fragments of every segment. Inputs are listed; nothing is worked on.
 
     Args:
@@ -61,6 +73,8 @@ def corpus_plan(config: CorpusConfig, out: Path | str) -> list[PlannedSegment]:
     """
     staging = open_staging(config, out)
     generations = Generations.load(staging.open())
+    left_out = entries_left_out(config, staging)
+    config = config.without(left_out)
     chains = chains_of(config, asset_hashes(config, staging), generations.current)
     chains = Chains(chains.segments, models_on_ray=False)
     tokenizer = StagedTokenizer.last(staging)
@@ -76,7 +90,7 @@ def corpus_plan(config: CorpusConfig, out: Path | str) -> list[PlannedSegment]:
 
     run_pipeline("plan", config.beam_options, staging, wire)
     sums = dict(json.loads(text) for text in read_list(staging, _RESULT))
-    return list(_planned(chains, sums, tokenizer, config.tokens.image, staging))
+    return CorpusPlan(list(_planned(chains, sums, tokenizer, config.tokens.image, staging)), left_out)
 
 
 def _planned(

@@ -1,7 +1,7 @@
 """What a dataset was built from, and what has changed since."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from step3vl.pipelines.core.shard_writer import SINK_VERSION
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.domains import DOMAINS
-from step3vl.pipelines.layout import asset_hashes, chains_of, open_staging
+from step3vl.pipelines.layout import asset_hashes, chains_of, entries_left_out, open_staging
 
 # The values of earlier releases: field and value -> today's value.
 _OLD_VALUES = {
@@ -40,10 +40,13 @@ class Provenance(Config):
     """A hash of the assets of each entry that has any."""
     versions: dict[str, int]
     """Of the sink and of the steps of the domains."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """The names of the optional entries that the dataset lacks, and why."""
 
     def record(self) -> dict[str, Any]:
         """The `config` of `dataset.json`."""
-        return {**self.content, "inputs": self.inputs, "assets": self.assets, "versions": self.versions}
+        left_out = {"left_out": self.left_out} if self.left_out else {}
+        return {**self.content, "inputs": self.inputs, "assets": self.assets, "versions": self.versions, **left_out}
 
 
 class KnownInputs(Config):
@@ -61,16 +64,21 @@ class KnownInputs(Config):
         store.put(_INPUTS, self.model_dump_json().encode())
 
 
-def provenance(config: CorpusConfig, assets: dict[str, str], inputs: Mapping[str, InputTotal]) -> Provenance:
+def provenance(
+    config: CorpusConfig, assets: dict[str, str], inputs: Mapping[str, InputTotal], left_out: Mapping[str, str]
+) -> Provenance:
     """The provenance of a build.
 
     Args:
-        config: Of the corpus.
+        config: Of the corpus, without the entries that are left out.
         assets: As `asset_hashes` returns them.
         inputs: The inputs of each entry, with the hashes of their contents.
+        left_out: As `entries_left_out` returns them.
     """
     hashes = {name: total.content for name, total in sorted(inputs.items()) if total.content}
-    return Provenance(content=config.content(), inputs=hashes, assets=assets, versions=versions(config))
+    return Provenance(
+        content=config.content(), inputs=hashes, assets=assets, versions=versions(config), left_out=dict(left_out)
+    )
 
 
 def versions(config: CorpusConfig) -> dict[str, int]:
@@ -84,7 +92,8 @@ def versions(config: CorpusConfig) -> dict[str, int]:
 def changes(config: CorpusConfig, out: Path | str) -> list[str]:
     """What differs between the finished dataset at `out` and the one that `config` builds, a line each.
 
-    Inputs are listed by Beam's workers; their contents are hashed only where the listing is not that of the build.
+    Inputs are listed by Beam's workers; their contents are hashed only where the listing is not that of the build. An
+    optional entry that is in the dataset is no change where a program that it needs has gone.
 
     Returns:
         An empty list when there is no finished dataset, or when it is just that one.
@@ -99,14 +108,27 @@ def changes(config: CorpusConfig, out: Path | str) -> list[str]:
         record = dict(Dataset.open(str(out), config.store).manifest.config)
     except UserError as error:  # a damaged manifest
         return [str(error)]
-    return _compare(read_provenance(config, out), record)
+    built = {entry.get("name") for entry in record.get("domains", [])}
+    return _compare(read_provenance(config, out, built), record)
 
 
-def read_provenance(config: CorpusConfig, out: Path | str) -> Provenance:
-    """The provenance of the dataset that a build at `out` would make. Raises as `changes` does."""
+def read_provenance(config: CorpusConfig, out: Path | str, built: Collection[str | None] = ()) -> Provenance:
+    """The provenance of the dataset that a build at `out` would make.
+
+    Args:
+        config: Of the corpus.
+        out: Folder or URL of the dataset.
+        built: Names of the entries that are not left out in any case.
+
+    Raises:
+        UserError: As in `changes`.
+        InfrastructureError: As in `changes`.
+    """
     staging = open_staging(config, out)
+    left_out = {name: why for name, why in entries_left_out(config, staging).items() if name not in built}
+    config = config.without(left_out)
     assets = asset_hashes(config, staging)
-    return provenance(config, assets, _hash_inputs(config, assets, staging))
+    return provenance(config, assets, _hash_inputs(config, assets, staging), left_out)
 
 
 def _hash_inputs(config: CorpusConfig, assets: Mapping[str, str], staging: Staging) -> dict[str, InputTotal]:
@@ -151,7 +173,8 @@ def _compare(new: Provenance, record: dict[str, Any]) -> list[str]:
     # Earlier versions recorded neither assets nor versions of steps, and `inputs` was a hash of both together.
     assets = record.pop("assets", None)
     inputs, versions = record.pop("inputs", {}), record.pop("versions", {})
-    record.pop("fingerprint", None)
+    for name in ("fingerprint", "left_out"):
+        record.pop(name, None)
     try:
         old = CorpusConfig.model_validate(_with_new_names(record)).content()
     except ValidationError:

@@ -117,10 +117,10 @@ class Cluster:
         with log.open("ab") as output:
             return subprocess.Popen([*entered, *command], stdout=output, stderr=output, env=environment)
 
-    def run(self, *command: str, log: Path, code: int = 0) -> str:
-        """What a program prints that runs where the driver runs, and ends with `code`."""
+    def run(self, *command: str, log: Path, code: int = 0, seconds: float = 600) -> str:
+        """What a program prints that runs where the driver runs, and ends with `code` within so many seconds."""
         process = self.start(*command, log=log)
-        assert process.wait(600) == code, log.read_text()[-6000:]
+        assert process.wait(seconds) == code, log.read_text()[-6000:]
         return log.read_text()
 
     def requests(self) -> list[str]:

@@ -1,14 +1,14 @@
 """The gate: workers that share nothing but a faulty store build a corpus, byte for byte as one process does.
 
-Its domains read files and numbers, have one step or several, models, and steps with time limits; `test_engines.py`
-builds every domain.
+Its domains read files and numbers, have one step or several, models, and steps with time limits. `make test-faults`
+builds every domain; each has processes with time limits, whose starts take minutes in all.
 """
 
 import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from step3vl.data.errors import AGAIN
+from step3vl.pipelines.domains import DOMAINS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -48,11 +49,13 @@ def command(
     """The command line of a build of the micro corpus into `s3://corpus/NAME`."""
     folder = tmp_path_factory.mktemp("configurations")
 
-    def command(name: str, beam_options: tuple[str, ...] = (), faulty: bool = False) -> list[str]:
+    def command(
+        name: str, beam_options: tuple[str, ...] = (), faulty: bool = False, domains: Iterable[str] = GATE
+    ) -> list[str]:
         store = {"options": cluster.store_options(faulty), "backoff": 0.1}
         config = folder / f"{name}.yaml"
         engines = {"models": {"engine": "beam"}, "beam_options": list(beam_options)}
-        config.write_text(yaml.safe_dump(micro_corpus("s3://corpus/inputs", GATE, store=store, **engines)))
+        config.write_text(yaml.safe_dump(micro_corpus("s3://corpus/inputs", domains, store=store, **engines)))
         step3vl = Path(sys.executable).with_name("step3vl")
         return [str(step3vl), "corpus", "build", str(config), "--out", f"s3://corpus/{name}"]
 
@@ -124,3 +127,17 @@ def test_workers_on_two_machines_build_a_corpus_for_a_driver_that_is_the_job_ser
 ) -> None:
     cluster.run(*command("pools", cluster.driver_options), log=tmp_path / "log")
     assert objects("hash", "s3://corpus/pools") == expected
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_the_job_service_builds_every_domain_through_a_faulty_store(
+    inputs: None, cluster: Any, command: Callable[..., list[str]], objects: Callable[..., Any], tmp_path: Path
+) -> None:
+    domains = sorted(DOMAINS)
+    cluster.run(*command("all-here", domains=domains), log=tmp_path / "here.log", seconds=1200)
+    cluster.run(
+        *command("all", cluster.beam_options, faulty=True, domains=domains), log=tmp_path / "log", seconds=2400
+    )
+    hashes = objects("hash", "s3://corpus/all")
+    assert len(hashes) > 10 and hashes == objects("hash", "s3://corpus/all-here")

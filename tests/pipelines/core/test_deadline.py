@@ -89,12 +89,6 @@ def test_what_a_function_prints_does_not_end_up_among_its_answers(deadline: Dead
     assert deadline.call(("print", "{}"), 10)[2] == "{}"
 
 
-def test_cpu_time_of_the_calls_is_counted(deadline: Deadline) -> None:
-    deadline.cpu_seconds = 0.0
-    deadline.call(("work", 0.2), 10)
-    assert 0.15 < deadline.cpu_seconds < 2
-
-
 def test_what_loading_raises_is_raised_at_the_start(targets: Any) -> None:
     deadline = Deadline(partial(targets.fail_to_load, UserError("no such icon")), "e.step")
     with pytest.raises(UserError, match="no such icon"):

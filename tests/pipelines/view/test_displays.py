@@ -69,6 +69,8 @@ def test_lines_say_the_same_now_and_then(build: BuildProgress, caplog: pytest.Lo
     lines.show(build, NOW + 31)
     assert caplog.records[-1].message == line(build.segments["icons.build"], NOW + 31)
     assert caplog.records[-1].message.startswith("icons.build: 4 of 10 fragments, 1,000 records")
+    lines.show(build, NOW + 62)
+    assert caplog.records[-1].message == "1 running segment has committed nothing since"
 
 
 def test_lines_that_are_logged_appear_above_the_table(build: BuildProgress, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from step3vl.data.dataset import MANIFEST, Dataset
 from step3vl.data.errors import UserError
-from step3vl.data.inspect import TableSection, ledger_table, markdown_table, print_sections
+from step3vl.data.inspect import TableSection, ledger_table, left_out_table, markdown_table, print_sections
 from step3vl.data.storage import is_url
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.cost import Prices, RecordFolder, Scale, assumptions, cost_tables, measure, parse_count
@@ -82,7 +82,9 @@ def build_command(
     if config is not None:
         check_names(rebuild, [entry.name for entry in config.domains], "entry")
         _build(config, out, rebuild=rebuild, metrics_port=metrics_port, force=force)
-        print_sections([ledger_table(Dataset.open(out, config.store).manifest.ledger)], Console())
+        manifest = Dataset.open(out, config.store).manifest
+        print_sections([ledger_table(manifest.ledger)], Console())
+        _print_left_out(manifest.config.get("left_out", {}))
 
 
 def _build(config: CorpusConfig, out: str, *, rebuild: tuple[str, ...], metrics_port: int | None, force: bool) -> None:
@@ -109,7 +111,7 @@ def plan_command(path: Path, overrides: list[str] | None, out: str) -> None:
     from step3vl.pipelines.corpus import corpus_plan
 
     config = load_config(path, parse_overrides(overrides or []), CorpusConfig)
-    planned = corpus_plan(config, out)
+    plan = corpus_plan(config, out)
     rows = [
         (
             segment.entry.name,
@@ -119,12 +121,18 @@ def plan_command(path: Path, overrides: list[str] | None, out: str) -> None:
             segment.committed,
             "?" if segment.total is None else segment.total - segment.committed,
         )
-        for segment in planned
+        for segment in plan.segments
     ]
     columns = ("entry", "steps", "runs in", "fragments", "committed", "to do")
     print_sections([TableSection(f"{config.name} in {out}", columns, rows)], Console())
-    if any(segment.total is None for segment in planned):
+    if any(segment.total is None for segment in plan.segments):
         typer.echo("?: depends on what the segment before makes")
+    _print_left_out(plan.left_out)
+
+
+def _print_left_out(left_out: Mapping[str, str]) -> None:
+    if left_out:
+        print_sections([left_out_table(left_out)], Console())
 
 
 def cost_command(
@@ -144,7 +152,8 @@ def cost_command(
     content = Dataset.open(dataset).manifest.config
     fields = {name: value for name, value in content.items() if name in CorpusConfig.model_fields}
     config = CorpusConfig.model_validate({**fields, "root": root})
-    folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in corpus_plan(config, dataset)]
+    segments = corpus_plan(config, dataset).segments
+    folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in segments]
     sections = cost_tables(measure(staging_root(config, dataset), folders, config.store), scale)
     if markdown:
         typer.echo("\n".join(line for section in sections for line in markdown_table(section)))

@@ -8,7 +8,14 @@ from step3vl.data.inspect.label_report import LABEL_REPORT, LabelReport, TaskChe
 from step3vl.data.inspect.problems import DatasetProblem
 from step3vl.data.inspect.sampling import read_samples, sample_tasks
 from step3vl.data.inspect.summary import Summary, summarise
-from step3vl.data.inspect.tables import TableSection, label_tables, ledger_table, print_dataset, print_sections
+from step3vl.data.inspect.tables import (
+    TableSection,
+    label_tables,
+    ledger_table,
+    left_out_table,
+    print_dataset,
+    print_sections,
+)
 from step3vl.data.inspect.task_sheets import task_sheet, task_sheets, write_task_sheets
 from step3vl.data.inspect.verify import VerificationReport, verify
 
@@ -28,6 +35,7 @@ __all__ = [
     "diversity_of",
     "label_tables",
     "ledger_table",
+    "left_out_table",
     "markdown_table",
     "measure_diversity",
     "print_dataset",

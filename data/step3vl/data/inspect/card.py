@@ -15,6 +15,7 @@ from step3vl.data.inspect.tables import (
     TableSection,
     cell,
     ledger_table,
+    left_out_table,
     quality_tables,
     summary_tables,
     totals_table,
@@ -72,6 +73,7 @@ def _sections(dataset: Dataset, dead_letters: Iterable[DeadLetter]) -> list[Tabl
     examples = [(row.step, row.error, row.reason, row.source) for row in example_dead_letters(dead_letters)]
     return [
         totals_table(dataset),
+        left_out_table(dataset.manifest.config.get("left_out", {})),
         ledger_table(dataset.manifest.ledger),
         *quality_tables(dataset),
         *summary_tables(summarise(dataset)),

@@ -1,6 +1,6 @@
 """A dataset as tables, for the terminal and for pages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -57,6 +57,11 @@ def ledger_table(steps: Iterable[LedgerStep]) -> TableSection:
     ]
     columns = ("step", "read", "kept", "dropped", "failed", "emitted")
     return TableSection("Ledger: read = kept + dropped + failed; the next step reads what is emitted", columns, rows)
+
+
+def left_out_table(left_out: Mapping[str, str]) -> TableSection:
+    """The entries of a corpus that were not built: why, by name."""
+    return TableSection("Entries left out", ("entry", "why"), list(left_out.items()))
 
 
 def shards_table(dataset: Dataset) -> TableSection:

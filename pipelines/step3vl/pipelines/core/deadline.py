@@ -43,8 +43,6 @@ class Deadline:
     def __init__(self, load: Callable[[], Callable[[Any], Any]], name: str) -> None:
         self._load, self._name = load, name
         self._child: subprocess.Popen[bytes] | None = None
-        self.cpu_seconds = 0.0
-        """CPU time of the calls so far; a caller may set it to 0."""
 
     def start(self) -> None:
         """Start the process and load the function.
@@ -115,8 +113,7 @@ class Deadline:
             raise
         if response is None:
             raise WorkerDied(f"the process of the step ended ({_ending(self.close())})")
-        result, error, cpu_seconds = pickle.loads(response)
-        self.cpu_seconds += cpu_seconds
+        result, error = pickle.loads(response)
         if error is not None:
             raise error
         return result

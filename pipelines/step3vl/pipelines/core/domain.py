@@ -65,6 +65,9 @@ class DomainEntry(Config):
     """The domain, which decides the fields of the entry."""
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Unique in the corpus. The entry's random numbers depend on it and on the corpus' seed."""
+    optional: bool = False
+    """Whether the entry may be left out, with a warning, where the machine that starts the build lacks a program that
+    it needs, such as a browser. Otherwise the build ends."""
     kind: Kind = "conversation"
     """`conversation` (user and assistant) or `document` (the same exchange as running text, for pretraining)."""
 

@@ -61,7 +61,7 @@ class FragmentResult(Commit):
     """What models on servers took, by name: `prompt_tokens`, `completion_tokens`, `price`."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    """Of this process while it worked on the fragment, and of the processes of steps with a time limit."""
+    """Of the worker's process and of all that it started, see `cpu_time`."""
     read_bytes: int = 0
     """Of input files, and of the images that rows point to."""
     written_bytes: int = 0

@@ -15,6 +15,7 @@ from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, StoreError
 from step3vl.pipelines.core.accounts import sum_hashes
 from step3vl.pipelines.core.commits import read_commit
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.cpu_time import cpu_time
 from step3vl.pipelines.core.fragment_writer import FragmentWriter
 from step3vl.pipelines.core.fragments import Fragment, FragmentResult, RowRange
 from step3vl.pipelines.core.inputs import file_hash
@@ -88,8 +89,8 @@ class SegmentRunner:
 
     def _work(self, fragment: Fragment) -> FragmentResult:
         assert self._steps is not None
-        started, cpu = time.monotonic(), time.process_time()
-        with FragmentWriter(self._store, self._segment.path(fragment.id), self._segment.output) as writer:
+        started, path = time.monotonic(), self._segment.path(fragment.id)
+        with cpu_time() as cpu_seconds, FragmentWriter(self._store, path, self._segment.output) as writer:
             self._read_bytes = sum(file.size for file in fragment.files)
             content = sum_hashes(file_hash(file, self._context.local_path(file)) for file in fragment.files)
             records: Iterable[Record[Any]] = self._records(fragment)
@@ -107,7 +108,7 @@ class SegmentRunner:
                 content=content if fragment.files else "",
                 paid={name: round(amount, 9) for step in self._steps for name, amount in step.paid.items()},
                 seconds=round(time.monotonic() - started, 3),
-                cpu_seconds=round(time.process_time() - cpu + sum(step.child_seconds for step in self._steps), 3),
+                cpu_seconds=round(cpu_seconds(), 3),
                 read_bytes=self._read_bytes,
             )
             return writer.commit(result)

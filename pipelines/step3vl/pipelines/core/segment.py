@@ -96,7 +96,7 @@ def segments_of(entry: DomainEntry, seed: int, assets: str) -> list[Segment]:
     """
     steps = _steps_of(entry)
     starts = [index for index in range(len(steps)) if index == 0 or _begins_segment(steps[index - 1], steps[index])]
-    config = entry.model_dump(mode="json", exclude=set(entry.INPUT_FIELDS))
+    config = entry.model_dump(mode="json", exclude={"optional", *entry.INPUT_FIELDS})
     segments = []
     for first, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
         versions = [(step.name, step.version) for step in steps[:stop]]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
@@ -27,6 +27,7 @@ from step3vl.data.sample import Sample, TokenCount
 from step3vl.data.storage import DEFAULT_STORE, FileSlice, Store, StoreConfig, read_slices, request_count
 from step3vl.pipelines.core.blocks import unpack_sample
 from step3vl.pipelines.core.commits import COMMIT_REQUESTS
+from step3vl.pipelines.core.cpu_time import cpu_time
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import read_counts
 
@@ -215,7 +216,8 @@ class ShardWriter:
         digest = samples.digest(SINK_VERSION, name, key.split)
         record = self._kept(name, digest)
         if record is None:
-            record = self._write(name, key.split, samples, digest)
+            with cpu_time() as cpu_seconds:
+                record = self._write(name, key.split, samples, digest, cpu_seconds)
             self._store.put(_record_path(name), record.model_dump_json().encode())
             _log.info("%s: %d samples", name, record.step.kept)
         return record
@@ -232,8 +234,10 @@ class ShardWriter:
             return None
         return record if intact else None
 
-    def _write(self, name: str, split: Split, samples: _Samples, digest: str) -> ShardRecord:
-        start, cpu, requests = time.perf_counter(), time.process_time(), request_count()
+    def _write(
+        self, name: str, split: Split, samples: _Samples, digest: str, cpu_seconds: Callable[[], float]
+    ) -> ShardRecord:
+        start, requests = time.perf_counter(), request_count()
         distinct = self._distinct(samples)
         written = write_shard(self._sharding.root, name, split, self._read(samples, distinct), self._sharding.store)
         duplicates = len(samples.rows) - len(distinct)
@@ -248,7 +252,7 @@ class ShardWriter:
                 dropped={DUPLICATE: duplicates} if duplicates else {},
             ),
             seconds=time.perf_counter() - start,
-            cpu_seconds=time.process_time() - cpu,
+            cpu_seconds=cpu_seconds(),
             read_bytes=int(samples.rows["size"][distinct].sum()),
             written_bytes=written.info.size,
             requests=request_count() - requests + COMMIT_REQUESTS,

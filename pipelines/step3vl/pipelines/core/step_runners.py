@@ -32,8 +32,6 @@ Finish = Callable[[str, list[Any]], T]
 class _Function(Protocol):
     """The code of a step, loaded here or in a process of its own."""
 
-    cpu_seconds: float
-
     def start(self) -> None: ...
     def call(self, argument: Any, seconds: float) -> Any: ...
     def close(self) -> object: ...
@@ -41,8 +39,6 @@ class _Function(Protocol):
 
 class _Here:
     """A function in this process; it takes no notice of time limits."""
-
-    cpu_seconds = 0.0  # counted with this process
 
     def __init__(self, load: Callable[[], Callable[[Any], Any]]) -> None:
         self._load = load
@@ -122,7 +118,6 @@ class StepRunner(ABC):
         self._failed: Counter[str] = Counter()
         self._keys: set[str] = set()
         self._paid: defaultdict[str, float] = defaultdict(float)
-        self._function.cpu_seconds = 0.0
 
     @property
     def account(self) -> LedgerStep:
@@ -135,11 +130,6 @@ class StepRunner(ABC):
             failed=dict(self._failed),
             emitted=self._emitted,
         )
-
-    @property
-    def child_seconds(self) -> float:
-        """CPU time of the process of a step with a time limit since `begin`."""
-        return self._function.cpu_seconds
 
     @property
     def paid(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ from step3vl.data.storage import request_count
 from step3vl.data.tokens import count_tokens, fingerprint, load_tokenizer
 from step3vl.pipelines.core.accounts import TOKENS
 from step3vl.pipelines.core.commits import COMMIT_REQUESTS, Commit, read_commit, read_model
+from step3vl.pipelines.core.cpu_time import cpu_time
 from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
 from step3vl.pipelines.core.fragments import Fragment
 from step3vl.pipelines.core.segment import digest
@@ -140,10 +141,13 @@ class TokenCounter:
         Raises:
             InfrastructureError: The machine or the store caused an error; nothing was committed.
         """
-        return self.committed(fragment) or self._count(fragment)
+        if (committed := self.committed(fragment)) is not None:
+            return committed
+        with cpu_time() as cpu_seconds:
+            return self._count(fragment, cpu_seconds)
 
-    def _count(self, fragment: Fragment) -> CountedFragment:
-        start, cpu, requests = time.perf_counter(), time.process_time(), request_count()
+    def _count(self, fragment: Fragment, cpu_seconds: Callable[[], float]) -> CountedFragment:
+        start, requests = time.perf_counter(), request_count()
         assert fragment.rows is not None
         source, path = fragment.rows.path, self.path(fragment)
         rows: list[dict[str, Any]] = []
@@ -171,7 +175,7 @@ class TokenCounter:
             text_tokens=sum(row["text_tokens"] for row in rows),
             image_tokens=sum(row["image_tokens"] for row in rows),
             seconds=time.perf_counter() - start,
-            cpu_seconds=time.process_time() - cpu,
+            cpu_seconds=cpu_seconds(),
             read_bytes=read_bytes,
             written_bytes=sum(files.values()),
             requests=request_count() - requests + COMMIT_REQUESTS + _READS,

@@ -46,11 +46,12 @@ class TerminalTable:
 
 
 class LogLines:
-    """A line for each running segment twice a minute, and one at its end."""
+    """A line for each running segment that moved, twice a minute, and one at the end of each."""
 
     def __init__(self) -> None:
         self._last = 0.0
         self._ended: set[str] = set()
+        self._fragments: dict[str, int] = {}  # by segment, when its line was written
 
     def show(self, progress: BuildProgress, now: float) -> None:
         for segment in progress.segments.values():
@@ -60,8 +61,14 @@ class LogLines:
         self._last = self._last or now
         if now - self._last >= _QUIET:
             self._last = now
-            for segment in progress.running:
+            moved = [each for each in progress.running if each.fragments != self._fragments.get(each.name, 0)]
+            for segment in moved:
+                self._fragments[segment.name] = segment.fragments
                 _log.info("%s", line(segment, now))
+            if still := len(progress.running) - len(moved):
+                _log.info(
+                    "%d running %s committed nothing since", still, "segment has" if still == 1 else "segments have"
+                )
 
     def close(self) -> None:
         pass
