@@ -161,7 +161,7 @@ def find_chromium() -> str:
 class _Playwright:
     """The driver of all browsers of this process, in a thread of its own.
 
-    It keeps an event loop running, so that nothing else in its thread could use asyncio; and a thread can have only one.
+    It keeps an event loop running, so that nothing else in its thread could use asyncio; a thread can have only one.
     """
 
     def __init__(self) -> None:
