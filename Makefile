@@ -14,7 +14,7 @@ T ?=
 K ?=
 PYTEST := $(BIN)/pytest -q $(T) $(if $(K),-k '$(K)')
 # All tests run in one process a core, each file of tests in one of them; some tests, which you look at, in one process.
-ALL := $(if $(T)$(K),,-n auto --dist loadfile)
+ALL := $(if $(T)$(K),,-n auto --dist loadfile --no-loadscope-reorder)
 # Of `make test-flink`: a path, or `maven`, where Beam downloads it.
 FLINK_JOB_SERVER_JAR ?=
 export RAY_USAGE_STATS_ENABLED := 0

@@ -17,8 +17,15 @@ from step3vl.grading.grader import GRADERS, Grader
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 
-FACTOR = 10
+LIMIT = 10 * fuzz.CPU_SECONDS
 """A busy machine charges a process for what its neighbours do to the caches; quadratic time would exceed this too."""
+ATTEMPTS = 5
+"""A collection of garbage may fall into one of them."""
+
+
+def check_time(text: str) -> None:
+    calls = (fuzz.slowest_call(text) for _ in range(ATTEMPTS))
+    assert any(seconds < LIMIT for seconds, _ in calls), text[:100]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,14 +35,12 @@ def _imports_are_no_part_of_the_time() -> None:
 
 @pytest.mark.parametrize("name", fuzz.ADVERSARIAL)
 def test_adversarial_text_of_64_kib(name: str) -> None:
-    seconds, kind = fuzz.slowest_call(fuzz.ADVERSARIAL[name])
-    assert seconds < FACTOR * fuzz.CPU_SECONDS, kind
+    check_time(fuzz.ADVERSARIAL[name])
 
 
 def test_random_texts() -> None:
     for text in fuzz.strings(1000, seed=1):
-        seconds, kind = fuzz.slowest_call(text)
-        assert seconds < FACTOR * fuzz.CPU_SECONDS, (kind, text[:100])
+        check_time(text)
 
 
 @given(st.text())

@@ -108,11 +108,11 @@ class Cluster:
 
     def start(self, *command: str, log: Path) -> "subprocess.Popen[bytes]":
         """Start a program where the driver runs; its output goes to `log`."""
-        entered: Sequence[str] = ()
+        entered: Sequence[str] = ("env", "--default-signal=INT")  # which a shell's background job would ignore
         if self.isolated:
             inside = psutil.Process(self._machines.pid).children()[0].pid
             user = ["--user", "--preserve-credentials"] if os.geteuid() else []
-            entered = ["nsenter", f"--target={inside}", *user, *_NAMESPACES, f"--wd={Path.cwd()}"]
+            entered = [*entered, "nsenter", f"--target={inside}", *user, *_NAMESPACES, f"--wd={Path.cwd()}"]
         environment = {**_environment(), "PYTHONPATH": str(self._site)}  # the same code, whoever edits it meanwhile
         with log.open("ab") as output:
             return subprocess.Popen([*entered, *command], stdout=output, stderr=output, env=environment)

@@ -145,21 +145,24 @@ def test_the_configuration_of_models_needs_no_ray() -> None:
 def test_a_node_lost_in_the_middle_changes_nothing(cluster: Any, plugin: Any, s3: StoreConfig, tmp_path: Path) -> None:
     marks = Marks(tmp_path, plugin, s3=s3, count=480, seconds=0.02, fails=(7, 400))
     lost: list[int] = []
+    over = threading.Event()
 
     def lose_a_node() -> None:
-        while len({parent for _, parent, _ in marks.notes()}) < 2 or len(marks.committed()) < 4:
-            time.sleep(0.1)
-        _, parent, _ = marks.notes()[-1]
-        for node in list(cluster.worker_nodes):
-            if node.all_processes["raylet"][0].process.pid == parent:
-                cluster.remove_node(node, allow_graceful=False)
-                lost.append(parent)
+        """The first worker node that is at work once four fragments are committed; the head node stays."""
+        raylets = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
+        while not over.wait(0.1):
+            parents = [parent for _, parent, _ in marks.notes() if parent in raylets]
+            if parents and len(marks.committed()) >= 4:
+                cluster.remove_node(raylets[parents[-1]], allow_graceful=False)
+                lost.append(parents[-1])
+                return
 
     thread = threading.Thread(target=lose_a_node)
     thread.start()
     try:
         (account,) = marks.run_on(cluster.address)
     finally:
+        over.set()
         thread.join()
         cluster.add_node(num_cpus=CPUS)
     assert len(lost) == 1
