@@ -12,7 +12,7 @@ from step3vl.data.errors import UserError
 from step3vl.model import Step3VLForConditionalGeneration, component_of, masks
 from step3vl.training import config as config_module
 from step3vl.training.config import EngineConfig, OptimizerConfig
-from step3vl.training.engine import backward, parameter_groups, start_engine
+from step3vl.training.engine import backward, is_slow, parameter_groups, start_engine
 from step3vl.training.pretrain import PretrainConfig
 from step3vl.training.trainer import start_model
 
@@ -115,3 +115,15 @@ def test_a_dense_mask_beyond_8k_tokens_is_refused_with_the_remedy(configure: Con
         PretrainConfig.model_validate(configure(long))
     PretrainConfig.model_validate(configure({**long, "engine": {"attention": "flash_attention_2"}}))
     assert config_module.MAX_DENSE_MASK_TOKENS == masks.MAX_DENSE_MASK_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "slow"),
+    [("AVX2", "autocast", True), ("AVX2", "bf16", True), ("AVX2", "fp32", False), ("AVX512", "autocast", False)],
+)
+def test_bfloat16_is_known_to_be_slow_without_avx512(
+    monkeypatch: pytest.MonkeyPatch, capability: str, precision: Any, slow: bool
+) -> None:
+    monkeypatch.setattr("step3vl.training.engine._CPU", True)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert is_slow(precision) == slow
