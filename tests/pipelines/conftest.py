@@ -12,10 +12,19 @@ from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import MissingProgram
 from step3vl.pipelines.core.steps import Dropped, Record, Worker, rng_for
+from step3vl.pipelines.render.web.browser import find_chromium
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "data/samples"  # the inputs of the examples of domains
 MICRO_COUNT = 4  # records of a domain that generates
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("chromium"):
+        try:
+            find_chromium()
+        except MissingProgram as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

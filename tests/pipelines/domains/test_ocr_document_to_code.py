@@ -31,9 +31,6 @@ from step3vl.pipelines.sources.markup.markdown import read_markdown
 from step3vl.pipelines.sources.markup.markup import parse_markup
 from step3vl.pipelines.sources.markup.markup_html import canonical
 
-needs_chromium = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
-)
 SMALL = {"page_scale": (0.8, 1.0), "max_side": 1200}
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
@@ -92,7 +89,7 @@ def made() -> tuple[list[Sample], list[RenderedDocument]]:
     return samples, tables.documents + pages.documents
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_answers_are_graded_correct_and_their_code_is_that_of_the_image(
     made: tuple[list[Sample], list[RenderedDocument]],
 ) -> None:
@@ -110,7 +107,7 @@ def test_answers_are_graded_correct_and_their_code_is_that_of_the_image(
     assert {sample.source.licence for sample in samples} >= {"CC0-1.0", "Apache-2.0"}
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_both_codes_of_a_page_are_the_same_tree(made: tuple[list[Sample], list[RenderedDocument]]) -> None:
     both = [document for document in made[1] if "markdown" in document.codes]
     assert both
@@ -119,7 +116,7 @@ def test_both_codes_of_a_page_are_the_same_tree(made: tuple[list[Sample], list[R
         assert canonical(read_markdown(document.codes["markdown"], links=True).root) == tree
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_nothing_hidden_is_in_the_code(made: tuple[list[Sample], list[RenderedDocument]]) -> None:
     for document in made[1]:
         root = parse_markup(document.codes["html"])
@@ -128,7 +125,7 @@ def test_nothing_hidden_is_in_the_code(made: tuple[list[Sample], list[RenderedDo
         assert "<!--" not in document.codes["html"]
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_one_seed_gives_the_same_bytes_whatever_was_made_before(context: StepContext) -> None:
     build = Build(context, count=6, **SMALL)
     first = {sample.source.uri: (sample.id, sample.images[0].sha256) for sample in build.run(build.inputs())}
@@ -138,7 +135,7 @@ def test_one_seed_gives_the_same_bytes_whatever_was_made_before(context: StepCon
     assert first
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_pages_of_a_web_archive(context: StepContext) -> None:
     """An archive is one record of the first step and many of the second."""
     build = Build(context, sources=[{"files": ["data/samples/web/*.warc.gz"], "licence": "BSD-3-Clause"}])
@@ -220,7 +217,7 @@ def test_the_second_opinion_reads_code_by_other_parsers() -> None:
 
 
 @pytest.mark.slow
-@needs_chromium
+@pytest.mark.chromium
 def test_the_second_opinion_finds_right_labels_right_and_wrong_ones_wrong(
     context: StepContext, made: tuple[list[Sample], list[RenderedDocument]]
 ) -> None:

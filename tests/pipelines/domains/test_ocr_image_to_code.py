@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +14,6 @@ from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.image_to_code_questions import NOTATIONS, ask, phrasings
 from step3vl.pipelines.domains.ocr_image_to_code import ImageToCodeEntry, LabelFigures, RenderedFigure, RenderFigures
 
-needs_chromium = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
-)
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -62,7 +58,7 @@ def test_each_tool_alone_gives_samples_that_are_graded_correct(context: StepCont
         assert sample.source.collected_by.startswith(f"step3vl/t/{tool}.")
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_plotly_gives_code_data_and_places(context: StepContext) -> None:
     tools = {"plotly": 1}
     families = ("plotly.bar_labelled", "plotly.pie", "plotly.line")

@@ -2,7 +2,6 @@ import asyncio
 import hashlib
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +20,6 @@ from step3vl.pipelines.render.web.browser import BrowserRenderer, WebPage, find_
 
 FONTS = Path(__file__).parents[3] / "data/step3vl/data/assets/fonts"
 CSS = 'body { margin: 0; padding: 10px; font: 16px/1.5 "serif of ours"; } h1 { font-size: 30px; }'
-
-needs_chromium = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def digest(png: bytes) -> str:
     return hashlib.sha256(png).hexdigest()
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_boxes_enclose_the_ink_of_their_texts(browser: BrowserRenderer) -> None:
     html = '<h1 data-step3vl="a">Title</h1><p data-step3vl="b">Some words in a paragraph that takes two lines.</p>'
     image = browser.render(page(html, scale=1.25), 1000)
@@ -63,7 +58,7 @@ def test_boxes_enclose_the_ink_of_their_texts(browser: BrowserRenderer) -> None:
     assert image.text.split()[:2] == ["Title", "Some"]
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_the_same_document_gives_the_same_bytes_whatever_was_before(browser: BrowserRenderer) -> None:
     documents = [page(f"<h1>{n}</h1><p>{'words ' * n}</p>", 300 + n) for n in range(6)]
     first = [digest(browser.render(document, 1000).png) for document in documents]
@@ -73,14 +68,14 @@ def test_the_same_document_gives_the_same_bytes_whatever_was_before(browser: Bro
     assert len(set(first)) == 6
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_page_is_replaced_and_renders_the_same(browser: BrowserRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("step3vl.pipelines.render.web.browser._RECYCLE", 2)
     digests = {digest(browser.render(page("<p>again</p>"), 1000).png) for _ in range(5)}
     assert len(digests) == 1
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_page_is_widened_for_what_does_not_wrap(browser: BrowserRenderer) -> None:
     image = browser.render(page(f"<pre>{'x' * 60}</pre>", 300), 2000)
     assert image.size[0] > 500
@@ -90,20 +85,20 @@ def test_a_page_is_widened_for_what_does_not_wrap(browser: BrowserRenderer) -> N
         browser.render(page(f"<pre>{'x' * 300}</pre>", 300), 800)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_table_alone_makes_the_page_narrow(browser: BrowserRenderer) -> None:
     css = CSS.replace("margin: 0;", "margin: 0; display: inline-block;")
     image = browser.render(page("<table><tr><td>a<td>b</table>", 1000, css, fit=True), 1400)
     assert image.size[0] < 120
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_page_that_is_too_high_is_dropped(browser: BrowserRenderer) -> None:
     with pytest.raises(Dropped, match="page_too_high"):
         browser.render(page("<p>line</p>" * 100), 600)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_nothing_is_loaded_and_no_script_runs(browser: BrowserRenderer) -> None:
     html = (
         '<p>text</p><script>document.body.textContent = "replaced"</script>'
@@ -113,7 +108,7 @@ def test_nothing_is_loaded_and_no_script_runs(browser: BrowserRenderer) -> None:
     assert browser.render(page('<iframe src="file:///etc/passwd"></iframe><p>text</p>'), 1000).text.strip() == "text"
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_browser_that_was_killed_is_started_again(browser: BrowserRenderer) -> None:
     first = browser.render(page("<p>text</p>"), 1000)
     for pid in _children(os.getpid()):
@@ -122,7 +117,7 @@ def test_a_browser_that_was_killed_is_started_again(browser: BrowserRenderer) ->
     assert browser.render(page("<p>text</p>"), 1000).png == first.png
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_process_may_have_several_browsers_and_end_them_in_any_order(browser: BrowserRenderer) -> None:
     first = browser.render(page("<p>text</p>"), 1000)
     other = BrowserRenderer({"serif of ours": FONTS / "DejaVuSerif.ttf"})
@@ -131,7 +126,7 @@ def test_a_process_may_have_several_browsers_and_end_them_in_any_order(browser: 
     assert browser.render(page("<p>text</p>"), 1000).png == first.png
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_any_thread_may_render_and_use_asyncio_beside(browser: BrowserRenderer) -> None:
     async def nothing() -> None:
         pass
@@ -143,7 +138,7 @@ def test_any_thread_may_render_and_use_asyncio_beside(browser: BrowserRenderer) 
     assert {image.png for image in images} == {first.png}
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_process_ends_by_itself_with_a_browser_open() -> None:
     code = (
         "from pathlib import Path; from step3vl.pipelines.render.web.browser import BrowserRenderer\n"
@@ -152,7 +147,7 @@ def test_a_process_ends_by_itself_with_a_browser_open() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_function_fills_the_page_and_returns_what_it_sees(browser: BrowserRenderer) -> None:
     function = "async n => { document.body.innerHTML = `<b>${n}</b>`; return {text: document.body.innerText}; }"
     result, png = browser.run(function, 7, ["serif of ours"], "7", (80, 40), 1.5)
@@ -162,7 +157,7 @@ def test_a_function_fills_the_page_and_returns_what_it_sees(browser: BrowserRend
         browser.run("() => { throw Error('no such thing'); }", None, [], "", (80, 40), 1.0)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_the_browser_ends_with_its_process(tmp_path: Path) -> None:
     """Also when that is killed, as a process is that exceeds its time limit."""
     code = (

@@ -1,7 +1,6 @@
 import io
 import itertools
 import random
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,10 +36,6 @@ listing
 ![A photograph of a cat]()
 """
 
-needs_chromium = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
-)
-
 
 @pytest.fixture(scope="module")
 def renderer(families: list[FontFamily]) -> Iterator[DocumentRenderer]:
@@ -54,7 +49,7 @@ def grey(image: DocumentImage) -> np.ndarray:
         return np.asarray(pixels.convert("L")).astype(int)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_page_has_its_code_in_both_languages_and_the_lines_of_each_block(renderer: DocumentRenderer) -> None:
     root = read_markdown(DOCUMENT, links=True).root
     page = renderer.render(root, OPTIONS, rng_for(3))
@@ -71,7 +66,7 @@ def test_a_page_has_its_code_in_both_languages_and_the_lines_of_each_block(rende
     assert {element.text for element in page.elements if not element.html} == {"a", "b", "1", "2"}
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_blocks_are_apart_from_top_to_bottom_and_have_ink(renderer: DocumentRenderer) -> None:
     pixels = None
     for number in range(6):
@@ -88,7 +83,7 @@ def test_blocks_are_apart_from_top_to_bottom_and_have_ink(renderer: DocumentRend
     assert pixels is not None
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_an_address_is_printed_only_where_the_code_has_it(renderer: DocumentRenderer) -> None:
     printed = renderer.render(read_markdown("see [this](http://x.y/zzz) text", links=True).root, OPTIONS, rng_for(0))
     plain = renderer.render(read_markdown("see [this](http://x.y/zzz) text").root, OPTIONS, rng_for(0))
@@ -97,7 +92,7 @@ def test_an_address_is_printed_only_where_the_code_has_it(renderer: DocumentRend
     assert printed.png != plain.png
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_a_label_that_says_something_else_is_dropped(
     renderer: DocumentRenderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +102,7 @@ def test_a_label_that_says_something_else_is_dropped(
         renderer.render(root, OPTIONS, rng_for(0))
 
 
-@needs_chromium
+@pytest.mark.chromium
 @pytest.mark.parametrize(
     ("css", "reason"),
     [
@@ -129,7 +124,7 @@ def test_a_page_that_does_not_show_its_text_is_dropped(
         renderer.render(parse_markup(f"<p>{'some words ' * 40}</p>"), OPTIONS, rng_for(1))
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_characters_without_a_font_are_dropped(renderer: DocumentRenderer) -> None:
     with pytest.raises(Dropped, match="no_font_has_all_characters"):
         renderer.render(parse_markup("<p>ᚠᚢᚦ</p>"), OPTIONS, rng_for(0))

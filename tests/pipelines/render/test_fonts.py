@@ -5,7 +5,7 @@ from fontTools.ttLib import TTCollection, TTFont
 
 from step3vl.data.errors import UserError
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
+from step3vl.pipelines.render.figures.figures import FigureMaker, FigureOptions, Supply, Tool
 from step3vl.pipelines.render.figures.makers import MAKERS
 from step3vl.pipelines.render.fonts import load_families
 
@@ -59,12 +59,12 @@ def test_a_broken_collection_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["vega_lite", "matplotlib", "table", "infographic", "mermaid", "circuit"])
-def test_every_tool_sets_texts_in_the_fonts_of_a_collection(tool: str, bundle: Path, tmp_path: Path) -> None:
+def test_every_tool_sets_texts_in_the_fonts_of_a_collection(tool: Tool, bundle: Path, tmp_path: Path) -> None:
     renamed("DejaVuSans.ttf", "Sans SC", "Regular").save(tmp_path / "sans.ttf")
     images = []
     for families in (load_families([bundle])[:1], load_families([tmp_path / "sans.ttf"])):
         supply = Supply(families, FigureOptions(("en",), (240, 300), (180, 220), 0.0, ()), [], ICONS)
-        maker = MAKERS[tool](supply)  # type: ignore[index]
+        maker = MAKERS[tool](supply)
         images.append(first_image(maker, tool))
     assert images[0] == images[1]
 
@@ -72,11 +72,11 @@ def test_every_tool_sets_texts_in_the_fonts_of_a_collection(tool: str, bundle: P
 ICONS = sorted((FONTS.parent / "icons").glob("*.svg"))
 
 
-def first_image(maker: object, tool: str) -> bytes:
+def first_image(maker: FigureMaker, tool: str) -> bytes:
     for number in range(20):
         rng = rng_for(0, tool, number)
         try:
-            return maker.make(rng.choice(maker.families()), rng).figure.png  # type: ignore[attr-defined]
+            return maker.make(rng.choice(maker.families()), rng).figure.png
         except Dropped:
             continue
     raise AssertionError(f"no figure of {tool} passes")

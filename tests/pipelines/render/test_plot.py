@@ -5,7 +5,7 @@ import pytest
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.render.charts.chart_style import pick_style
 from step3vl.pipelines.render.charts.plot import PlotRenderer
-from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, scatter_plot
+from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, PLOT_POINTS
 from step3vl.pipelines.render.charts.plot_parts import Plot
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.sources.tables.tables import Points, Table, make_points, make_table
@@ -18,17 +18,18 @@ def renderer(families: list[FontFamily]) -> PlotRenderer:
 
 def make(name: str, number: int, families: list[FontFamily]) -> Plot:
     rng = rng_for(0, name, number)
-    if name == "scatter":
-        points: Points = make_points(rng, rng.randint(1, 3), rng.randint(8, 24))
+    if name in PLOT_POINTS:
+        scatter = PLOT_POINTS[name]
+        points: Points = make_points(rng, rng.randint(*scatter.groups), rng.randint(*scatter.number))
         fonts = [f for f in families if f.covers(points.texts())]
-        return scatter_plot(points, pick_style(fonts, (300, 520), (220, 360), rng), rng)
+        return scatter.build(points, pick_style(fonts, (300, 520), (220, 360), rng), rng)
     family = PLOT_CHARTS[name]
     table: Table = make_table(family.kind, rng.randint(*family.series), rng)
     fonts = [f for f in families if f.covers(table.texts())]
     return family.build(table, pick_style(fonts, (300, 520), (220, 360), rng), rng)
 
 
-@pytest.mark.parametrize("name", [*PLOT_CHARTS, "scatter"])
+@pytest.mark.parametrize("name", [*PLOT_CHARTS, *PLOT_POINTS])
 def test_a_chart_is_read_back_from_its_artists(name: str, families: list[FontFamily], renderer: PlotRenderer) -> None:
     kept = 0
     for number in range(12):

@@ -1,6 +1,5 @@
 """Every family of Plotly charts is run, shown by Chromium and read back; code that does more than plot is refused."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -22,10 +21,6 @@ from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.sources.tables.tables import make_points, make_table
 
 TABLE_FAMILIES = PLOTLY_CHARTS | PLOTLY_RANGES
-
-needs_chromium = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="Chromium is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +56,7 @@ def first(name: str, families: list[FontFamily], renderer: PlotlyRenderer) -> tu
     raise AssertionError(f"no chart of {name} passes")
 
 
-@needs_chromium
+@pytest.mark.chromium
 @pytest.mark.parametrize("name", [*TABLE_FAMILIES, *PLOTLY_POINTS])
 def test_a_chart_is_read_back_from_its_page(name: str, families: list[FontFamily], renderer: PlotlyRenderer) -> None:
     chart, scale = first(name, families, renderer)
@@ -71,7 +66,7 @@ def test_a_chart_is_read_back_from_its_page(name: str, families: list[FontFamily
     assert renderer.figure(chart, scale).png == figure.png
 
 
-@needs_chromium
+@pytest.mark.chromium
 @pytest.mark.parametrize("name", [*TABLE_FAMILIES])
 def test_a_chart_that_shows_another_value_is_refused(
     name: str, families: list[FontFamily], renderer: PlotlyRenderer
@@ -86,7 +81,7 @@ def test_a_chart_that_shows_another_value_is_refused(
             renderer.figure(replace(chart, readings=(other,)), scale)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_labels_in_another_order_are_refused(families: list[FontFamily], renderer: PlotlyRenderer) -> None:
     chart, scale = first("bar", families, renderer)
     code = chart.code.replace("fig.show()", 'fig.update_xaxes(categoryorder="total ascending")\nfig.show()')
@@ -94,7 +89,7 @@ def test_labels_in_another_order_are_refused(families: list[FontFamily], rendere
         renderer.figure(replace(chart, code=code), scale)
 
 
-@needs_chromium
+@pytest.mark.chromium
 def test_the_same_bytes_whatever_was_shown_before(families: list[FontFamily], renderer: PlotlyRenderer) -> None:
     charts = [first(name, families, renderer) for name in ("heatmap", "pie", "line_series")]
     images = [renderer.figure(*chart).png for chart in charts]

@@ -97,7 +97,7 @@ class SplitDocuments:
         if entry.count:
             self._real = RealTables() if entry.real_tables else None
             self._families = load_families(self._context.assets(entry.font_files))
-            chinese = [t for t in ZH_TOPICS if self._covers("".join(c for c in t.texts() if not c.isascii()))]
+            chinese = [topic for topic in ZH_TOPICS if self._covers(topic.characters())]
             self._topics = {"en": list(TOPICS), "zh": chinese}
 
     def _covers(self, text: str) -> bool:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily
+from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily, PointsFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import columns_of, coordinates, readable_step, value_span
 from step3vl.pipelines.render.charts.plot_parts import (
@@ -290,7 +290,7 @@ PLOT_CHARTS: dict[str, ChartFamily[Plot]] = {
 }
 
 
-def scatter_plot(points: Points, style: ChartStyle, rng: random.Random) -> Plot:
+def _scatter(points: Points, style: ChartStyle, rng: random.Random) -> Plot:
     """Points in one colour for each group."""
     sides = (style.width * style.scale * _PLOT_SHARE, style.height * style.scale * _PLOT_SHARE)
     spans = [max(values) - min(values) for values in coordinates(points)]
@@ -328,3 +328,6 @@ def scatter_plot(points: Points, style: ChartStyle, rng: random.Random) -> Plot:
     xs, ys = zip(*(row for rows in groups.values() for row in rows), strict=True)
     readings = (PlotReading("point_x", (xs,), steps[0]), PlotReading("point_y", (ys,), steps[1]))
     return Plot(script.text(), readings, (points.title, *(groups if several else ())), False)
+
+
+PLOT_POINTS: dict[str, PointsFamily[Plot]] = {"scatter": PointsFamily(_scatter, (1, 3), (8, 24))}

@@ -104,30 +104,24 @@ def _bar(horizontal: bool, labelled: bool) -> ChartBuilder[PlotlyChart]:
     return build
 
 
-def _grouped(horizontal: bool) -> ChartBuilder[PlotlyChart]:
+def _bars(horizontal: bool, stacked: bool) -> ChartBuilder[PlotlyChart]:
+    """Of several series: side by side, or on top of each other."""
+    channel: PlotlyChannel
+    if stacked:
+        channel = "width" if horizontal else "height"
+    else:
+        channel = "bar_x" if horizontal else "bar_y"
+
     def build(table: Table, style: ChartStyle, rng: random.Random) -> PlotlyChart:
-        table, step = snap(table, style, horizontal)
-        script = PlotlyScript(style, table.title, rng)
-        _put_bars(script, table, horizontal, rng)
-        script.put_layout('barmode="group"', f"bargap={style.gap}")
-        label_axis = script.table_axes(table, rng, horizontal)
-        script.legend(table.series)
-        return table_chart(script, table, "bar_x" if horizontal else "bar_y", step, label_axis, series=True)
-
-    return build
-
-
-def _stacked(horizontal: bool) -> ChartBuilder[PlotlyChart]:
-    def build(table: Table, style: ChartStyle, rng: random.Random) -> PlotlyChart:
-        table, step = snap(table, style, horizontal, stacked=True)
-        if min(map(min, table.values)) <= 0:
+        table, step = snap(table, style, horizontal, stacked)
+        if stacked and min(map(min, table.values)) <= 0:
             raise Dropped("empty_part")
         script = PlotlyScript(style, table.title, rng)
         _put_bars(script, table, horizontal, rng)
-        script.put_layout('barmode="stack"', f"bargap={style.gap}")
+        script.put_layout(f'barmode="{"stack" if stacked else "group"}"', f"bargap={style.gap}")
         label_axis = script.table_axes(table, rng, horizontal)
         script.legend(table.series)
-        return table_chart(script, table, "width" if horizontal else "height", step, label_axis, series=True)
+        return table_chart(script, table, channel, step, label_axis, series=True)
 
     return build
 
@@ -424,10 +418,10 @@ PLOTLY_CHARTS: dict[str, ChartFamily[PlotlyChart]] = {
     "bar_horizontal_labelled": ChartFamily(_bar(True, True), "groups", (1, 1)),
     "bar_signed": ChartFamily(_bar(False, False), "signed", (1, 1)),
     "bar_over_time": ChartFamily(_bar(False, False), "time", (1, 1)),
-    "bar_grouped": ChartFamily(_grouped(False), "groups", (2, 4)),
-    "bar_grouped_horizontal": ChartFamily(_grouped(True), "groups", (2, 3)),
-    "bar_stacked": ChartFamily(_stacked(False), "parts", (2, 4)),
-    "bar_stacked_horizontal": ChartFamily(_stacked(True), "parts", (2, 3)),
+    "bar_grouped": ChartFamily(_bars(False, False), "groups", (2, 4)),
+    "bar_grouped_horizontal": ChartFamily(_bars(True, False), "groups", (2, 3)),
+    "bar_stacked": ChartFamily(_bars(False, True), "parts", (2, 4)),
+    "bar_stacked_horizontal": ChartFamily(_bars(True, True), "parts", (2, 3)),
     "bar_normalized": ChartFamily(_normalized, "parts", (2, 4)),
     "line": ChartFamily(_line(False, False, True), "time", (1, 1)),
     "line_points": ChartFamily(_line(True, False, False), "time", (1, 1)),

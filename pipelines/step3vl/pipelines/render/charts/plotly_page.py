@@ -146,7 +146,7 @@ class PlotlyPage:
 
 
 class PlotlyBrowser:
-    """Shows figures one after the other; for one thread.
+    """Shows figures one after the other.
 
     Args:
         families: Every font that a figure may name.

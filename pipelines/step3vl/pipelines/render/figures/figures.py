@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple, Protocol
 
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.charts.chart_family import ChartFamily, ChartT, PointsFamily
 from step3vl.pipelines.render.charts.chart_style import ChartStyle, pick_style
 from step3vl.pipelines.render.charts.plot import PlotRenderer
-from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, scatter_plot
+from step3vl.pipelines.render.charts.plot_charts import PLOT_CHARTS, PLOT_POINTS
 from step3vl.pipelines.render.charts.plot_parts import Plot
 from step3vl.pipelines.render.charts.plotly import PlotlyRenderer
 from step3vl.pipelines.render.charts.plotly_charts import PLOTLY_CHARTS
@@ -64,8 +65,11 @@ Notation = Literal[
     "tikz",
 ]
 
-_CHARTS = TABLE_CHARTS | RANGE_CHARTS
-_PLOTLY = PLOTLY_CHARTS | PLOTLY_RANGES
+_VEGA: dict[str, ChartFamily[Chart] | PointsFamily[Chart]] = {**TABLE_CHARTS, **RANGE_CHARTS, **POINT_CHARTS}
+_PLOT: dict[str, ChartFamily[Plot] | PointsFamily[Plot]] = {**PLOT_CHARTS, **PLOT_POINTS}
+_PLOTLY: dict[str, ChartFamily[PlotlyChart] | PointsFamily[PlotlyChart]] = {
+    **PLOTLY_CHARTS, **PLOTLY_RANGES, **PLOTLY_POINTS
+}  # fmt: skip
 _LEAST_PIXELS = 2.0  # of a step of the values on an axis: less cannot be read off
 _PAPERS = (
     ("#ffffff", "#000000"),
@@ -166,8 +170,7 @@ class Supply:
     def _zh_topics(self) -> list[Topic]:
         covered = []
         for topic in ZH_TOPICS:
-            characters = "".join(character for character in topic.texts() if not character.isascii())
-            if any(family.covers(characters) for family in self.families):
+            if any(family.covers(topic.characters()) for family in self.families):
                 covered.append(topic)
         return covered or list(TOPICS)
 
@@ -243,6 +246,20 @@ def _made_chart(
     return MadeFigure(family, notation, code, text, markdown, figure, data.uri, data.licence, said_step, traits)
 
 
+def _build_chart(
+    family: ChartFamily[ChartT] | PointsFamily[ChartT], supply: Supply, rng: random.Random
+) -> tuple[ChartT, Table | Points, ChartStyle]:
+    """A chart of a family, of data that suit it."""
+    data: Table | Points
+    if isinstance(family, ChartFamily):
+        data = table = supply.table(family.kind, rng.randint(*family.series), rng)
+        style = supply.style(data.texts(), rng)
+        return family.build(table, style, rng), data, style
+    data = points = supply.points(rng, rng.randint(*family.groups), rng.randint(*family.number))
+    style = supply.style(data.texts(), rng)
+    return family.build(points, style, rng), data, style
+
+
 class VegaMaker:
     """Charts as Vega-Lite."""
 
@@ -251,19 +268,10 @@ class VegaMaker:
         self._renderer = VegaRenderer(supply.families)
 
     def families(self) -> list[str]:
-        return [*_CHARTS, *POINT_CHARTS]
+        return list(_VEGA)
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
-        supply = self._supply
-        data: Table | Points
-        if family in _CHARTS:
-            tables = _CHARTS[family]
-            data = supply.table(tables.kind, rng.randint(*tables.series), rng)
-            chart = tables.build(data, style := supply.style(data.texts(), rng), rng)
-        else:
-            points = POINT_CHARTS[family]
-            data = supply.points(rng, rng.randint(*points.groups), rng.randint(*points.number))
-            chart = points.build(data, style := supply.style(data.texts(), rng), rng)
+        chart, data, style = _build_chart(_VEGA[family], self._supply, rng)
         code = format_spec(chart.spec)
         figure = self._renderer.figure(chart, code, style.scale)
         step = max(chart.steps.values())
@@ -278,18 +286,10 @@ class PlotMaker:
         self._renderer = PlotRenderer(supply.families)
 
     def families(self) -> list[str]:
-        return [*PLOT_CHARTS, "scatter"]
+        return list(_PLOT)
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
-        supply = self._supply
-        data: Table | Points
-        if family == "scatter":
-            data = supply.points(rng, rng.randint(1, 3), rng.randint(8, 24))
-            plot = scatter_plot(data, style := supply.style(data.texts(), rng), rng)
-        else:
-            tables = PLOT_CHARTS[family]
-            data = supply.table(tables.kind, rng.randint(*tables.series), rng)
-            plot = tables.build(data, style := supply.style(data.texts(), rng), rng)
+        plot, data, style = _build_chart(_PLOT[family], self._supply, rng)
         figure = self._renderer.figure(plot)
         step = max(reading.step for reading in plot.readings)
         return _made_chart(f"matplotlib.{family}", "python", plot.code, plot, step, data, figure, style)
@@ -304,19 +304,10 @@ class PlotlyMaker:
         self._renderer = PlotlyRenderer(supply.families)
 
     def families(self) -> list[str]:
-        return [*_PLOTLY, *PLOTLY_POINTS]
+        return list(_PLOTLY)
 
     def make(self, family: str, rng: random.Random) -> MadeFigure:
-        supply = self._supply
-        data: Table | Points
-        if family in _PLOTLY:
-            tables = _PLOTLY[family]
-            data = supply.table(tables.kind, rng.randint(*tables.series), rng)
-            chart = tables.build(data, style := supply.style(data.texts(), rng), rng)
-        else:
-            points = PLOTLY_POINTS[family]
-            data = supply.points(rng, rng.randint(*points.groups), rng.randint(*points.number))
-            chart = points.build(data, style := supply.style(data.texts(), rng), rng)
+        chart, data, style = _build_chart(_PLOTLY[family], self._supply, rng)
         figure = self._renderer.figure(chart, style.scale)
         step = max(reading.step for reading in chart.readings)
         made = _made_chart(f"plotly.{family}", "plotly", chart.code, chart, step, data, figure, style)

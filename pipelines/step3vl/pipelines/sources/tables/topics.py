@@ -56,13 +56,14 @@ class Topic:
         "Maximum",
     )
 
-    def texts(self) -> str:
-        """All that a table of the topic may say, but its numbers."""
+    def characters(self) -> str:
+        """All characters that a table of the topic may have and that not every font has."""
         labels = "".join(label + "".join(names) for label, names in self.labels)
         names = (self.measure, self.unit, self.series_name, self.share, self.change)
         parts = (*self.range_names, *self.price_names, *self.quartile_names)
         times = _ZH_TIMES if self.language == "zh" else ""
-        return "".join((*names, labels, *self.series, *self.titles, *self.places, *parts, times))
+        texts = (*names, labels, *self.series, *self.titles, *self.places, *parts, times)
+        return "".join(character for text in texts for character in text if not character.isascii())
 
 
 _CITIES = (
