@@ -10,7 +10,7 @@ import pytest
 
 from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import Dropped, Record, Worker, rng_for
 from step3vl.pipelines.render.web.browser import find_chromium
 
@@ -23,7 +23,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("chromium"):
         try:
             find_chromium()
-        except MissingProgram as error:
+        except MissingProgramError as error:
             pytest.skip(str(error))
 
 
@@ -76,7 +76,7 @@ def micro_corpus() -> Callable[..., dict[str, Any]]:
         entry = DOMAINS[name].entry.model_validate(micro_entry(name, SAMPLES))
         try:
             entry.check(StepContext(seed=0, base=str(ROOT)))
-        except MissingProgram as error:
+        except MissingProgramError as error:
             warnings.warn(f"NOT IN THE MICRO CORPUS: {name} cannot run on this machine: {error}", stacklevel=2)
             return False
         return True

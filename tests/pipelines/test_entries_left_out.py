@@ -15,7 +15,7 @@ from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample, Source, TextTruth
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, MissingProgram
+from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, MissingProgramError
 from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.core.samples import compose
 from step3vl.pipelines.core.segment import segments_of
@@ -39,7 +39,7 @@ class EchoEntry(GeneratedEntry):
 
     def check(self, context: StepContext) -> None:
         if shutil.which(PROGRAM) is None:
-            raise MissingProgram(WHY)
+            raise MissingProgramError(WHY)
 
 
 class Echo:
@@ -102,10 +102,10 @@ def counts(dataset: Dataset) -> dict[str, int]:
 
 def test_an_entry_whose_program_is_missing_ends_the_build(install: Any, tmp_path: Path) -> None:
     with pytest.raises(
-        MissingProgram, match=f"^{WHY}; or give the entry echoes `optional: true`, which leaves it out$"
+        MissingProgramError, match=f"^{WHY}; or give the entry echoes `optional: true`, which leaves it out$"
     ):
         build_corpus(config(), tmp_path / "out")
-    with pytest.raises(MissingProgram, match=WHY):
+    with pytest.raises(MissingProgramError, match=WHY):
         corpus_plan(config(), tmp_path / "out")
     assert not (tmp_path / "out/dataset.json").exists()
 

@@ -14,7 +14,7 @@ from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.assets import assets_fingerprint
 from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
@@ -53,16 +53,16 @@ def entries_left_out(config: CorpusConfig, staging: Staging) -> dict[str, str]:
 
     Raises:
         UserError: An entry names what does not exist.
-        MissingProgram: An entry that is not optional needs a program that is not here.
+        MissingProgramError: An entry that is not optional needs a program that is not here.
     """
     context = StepContext(config.seed, staging.base, staging.store)
     left_out = {}
     for entry in config.domains:
         try:
             entry.check(context)
-        except MissingProgram as error:
+        except MissingProgramError as error:
             if not entry.optional:
-                raise MissingProgram(
+                raise MissingProgramError(
                     f"{error}; or give the entry {entry.name} `optional: true`, which leaves it out"
                 ) from None
             left_out[entry.name] = str(error)

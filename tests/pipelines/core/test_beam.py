@@ -16,7 +16,7 @@ from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.pipelines.core import beam as module
 from step3vl.pipelines.core.accounts import Report
 from step3vl.pipelines.core.beam import WriteList, WriteReport, beam_options, read_list, read_report, run_pipeline
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.staging import Staging
 
 
@@ -69,7 +69,7 @@ def failing(error: Callable[[], BaseException]) -> Callable[[beam.Pipeline, Stag
         (lambda: MemoryError(), InfrastructureError, "MemoryError"),
         (lambda: InfrastructureError("lost.bin is gone"), InfrastructureError, "^lost.bin is gone; nothing was"),
         (lambda: UserError("no file matches '*.pdf'"), UserError, r"^no file matches '\*\.pdf'$"),
-        (lambda: MissingProgram("there is no Chromium"), UserError, r"^there is no Chromium$"),
+        (lambda: MissingProgramError("there is no Chromium"), UserError, r"^there is no Chromium$"),
         (lambda: ZeroDivisionError("a bug"), RuntimeError, "a bug"),
     ],
 )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from step3vl.data.sample import Sample, image, text
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import MissingProgram, Unchecked
+from step3vl.pipelines.core.domain import MissingProgramError, Unchecked
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import encode_jpeg
@@ -174,10 +174,10 @@ def test_what_the_machine_lacks_is_said_before_anything_runs(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     tables = DocumentToCodeEntry(domain="ocr.document_to_code", name="t", **dict(DOMAIN.example))
-    with pytest.raises(MissingProgram, match="chromium"):
+    with pytest.raises(MissingProgramError, match="chromium"):
         tables.check(context)
     sources = [{"files": ["x/*.tex"], "licence": "MIT"}]
-    with pytest.raises(MissingProgram, match="pdflatex"):
+    with pytest.raises(MissingProgramError, match="pdflatex"):
         DocumentToCodeEntry(domain="ocr.document_to_code", name="t", sources=sources).check(context)
 
 

@@ -8,7 +8,7 @@ import pytest
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.image_to_code_questions import NOTATIONS, ask, phrasings
@@ -76,7 +76,7 @@ def test_plotly_gives_code_data_and_places(context: StepContext) -> None:
 def test_plotly_needs_chromium_only_where_it_is_named(context: StepContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     ImageToCodeEntry(domain="ocr.image_to_code", name="t", count=1).check(context)
-    with pytest.raises(MissingProgram, match="chromium"):
+    with pytest.raises(MissingProgramError, match="chromium"):
         ImageToCodeEntry(domain="ocr.image_to_code", name="t", count=1, tools={"plotly": 1}).check(context)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.web.browser import BrowserRenderer, WebPage, find_chromium
 
@@ -180,7 +180,7 @@ def test_the_browser_ends_with_its_process(tmp_path: Path) -> None:
 
 def test_a_machine_without_chromium_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(MissingProgram, match="apt-get install chromium"):
+    with pytest.raises(MissingProgramError, match="apt-get install chromium"):
         find_chromium()
 
 

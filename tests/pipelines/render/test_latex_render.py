@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.render.web.latex import LatexImage, LatexRenderer, find_pdflatex
 
@@ -69,5 +69,5 @@ def test_hostile_snippets_read_nothing_and_end(code: str, monkeypatch: pytest.Mo
 
 def test_a_machine_without_pdflatex_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(MissingProgram, match="apt-get install texlive"):
+    with pytest.raises(MissingProgramError, match="apt-get install texlive"):
         find_pdflatex()

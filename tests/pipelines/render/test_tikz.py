@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.render.figures.figures import FigureOptions, Supply
 from step3vl.pipelines.render.figures.tikz import TikzMaker
@@ -82,5 +82,5 @@ def test_a_machine_without_latex_says_what_to_install(
     families: list[FontFamily], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(MissingProgram, match="pdflatex"):
+    with pytest.raises(MissingProgramError, match="pdflatex"):
         TikzMaker(Supply(families, FigureOptions(("en",), (240, 300), (180, 240), 0.0, ()), []))

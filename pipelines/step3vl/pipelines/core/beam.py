@@ -30,8 +30,7 @@ _CONNECT = 30.0  # seconds in which a job service has to answer
 
 # The line that ends a traceback, in what runners wrap it in.
 _RAISED = re.compile(
-    r"^(?:Pipeline .*? failed in state \w+: )?(?:RuntimeError: )*"
-    r"([A-Za-z_][\w.]*(?:Error|Exception|MissingProgram))(?:: (.*))?$",
+    r"^(?:Pipeline .*? failed in state \w+: )?(?:RuntimeError: )*([A-Za-z_][\w.]*(?:Error|Exception))(?:: (.*))?$",
     re.MULTILINE,
 )
 _WHILE_RUNNING = re.compile(r" ?\[while running '[^']*'\]")
@@ -147,7 +146,7 @@ def _explain(name: str, error: Exception) -> Exception:
     builtin = getattr(builtins, type_name, None) if qualified == type_name else None
     if isinstance(builtin, type) and issubclass(builtin, OSError | MemoryError):
         return InfrastructureError(f"{name}: {type_name}: {message}; {RESUME}")
-    if qualified in ("step3vl.data.errors.UserError", "step3vl.pipelines.core.domain.MissingProgram"):
+    if qualified in ("step3vl.data.errors.UserError", "step3vl.pipelines.core.domain.MissingProgramError"):
         return UserError(message)
     if qualified.startswith("step3vl.") and type_name in ("InfrastructureError", "StoreError"):
         return InfrastructureError(_with_advice(message))

@@ -19,7 +19,7 @@ FractionRange = tuple[float, float]
 """Lowest and highest, as fractions."""
 
 
-class MissingProgram(UserError):
+class MissingProgramError(UserError):
     """An entry needs a program that this machine lacks, such as a browser; the message says how to install it."""
 
 
@@ -87,7 +87,7 @@ class DomainEntry(Config):
 
         Raises:
             UserError: The entry names what does not exist.
-            MissingProgram: The entry needs a program that is not there.
+            MissingProgramError: The entry needs a program that is not there.
         """
         context.assets(self.assets())
 

@@ -24,7 +24,7 @@ from step3vl.pipelines.core.domain import (
     Files,
     FileSource,
     IntRange,
-    MissingProgram,
+    MissingProgramError,
     ModelStep,
 )
 from step3vl.pipelines.core.image_cache import ImageCache
@@ -93,7 +93,7 @@ class DocumentsEntry(DomainEntry):
             for model in (LAYOUT, ORIENTATION, TABLES):
                 locate(*model)
         except UserError as error:
-            raise MissingProgram(f"{self.name}: {error}") from None
+            raise MissingProgramError(f"{self.name}: {error}") from None
 
 
 class DocumentPage(Config):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.optional import require
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.figures.figure import PixelBox, scaled
 
@@ -147,12 +147,12 @@ def find_chromium() -> str:
     """The path of the machine's Chromium.
 
     Raises:
-        MissingProgram: There is none.
+        MissingProgramError: There is none.
     """
     for name in _PROGRAMS:
         if path := shutil.which(name):
             return path
-    raise MissingProgram(
+    raise MissingProgramError(
         "rendering web pages needs Chromium, and none of "
         f"{', '.join(_PROGRAMS)} is installed; install it on every worker: apt-get install chromium"
     )

@@ -21,7 +21,7 @@ from PIL import ImageOps
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.optional import require
-from step3vl.pipelines.core.domain import MissingProgram
+from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.render.figures.figure import encode_png
 
 _SECONDS = 40  # of a run
@@ -77,11 +77,11 @@ def find_pdflatex() -> str:
     """The path of the machine's pdflatex.
 
     Raises:
-        MissingProgram: There is none.
+        MissingProgramError: There is none.
     """
     if path := shutil.which("pdflatex"):
         return path
-    raise MissingProgram(
+    raise MissingProgramError(
         "rendering LaTeX needs pdflatex, which is not installed; install it on every worker: "
         "apt-get install texlive-latex-recommended texlive-fonts-recommended texlive-latex-extra texlive-science"
     )
