@@ -106,6 +106,16 @@ def test_small_remote_file_is_one_request(make_store: Make) -> None:
     assert request_count() - before == 1
 
 
+def test_requests_of_another_thread_are_not_counted(make_store: Make) -> None:
+    store = make_store("s3")
+    before = request_count()
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(store.exists, "file").result()
+    assert request_count() == before
+    assert not store.exists("file")
+    assert request_count() > before
+
+
 def test_store_that_fails_during_an_upload_is_a_store_error(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store("s3")
 

@@ -165,7 +165,13 @@ class Store:
         """Open a large file for pyarrow, of which only what is read is fetched. Raises as `read` does."""
         if self.local:
             return self._map(path)
-        return pa.PythonFile(RangeReader(lambda start, stop: self.part(path, start, stop), self.size(path)), mode="r")
+        counter = REQUESTS.counter
+
+        def read(start: int, stop: int) -> bytes:
+            with REQUESTS.counted_by(counter):  # pyarrow also reads in threads of its own
+                return self.part(path, start, stop)
+
+        return pa.PythonFile(RangeReader(read, self.size(path)), mode="r")
 
     def _map(self, path: str) -> pa.NativeFile:
         REQUESTS.add()

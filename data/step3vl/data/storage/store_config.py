@@ -1,9 +1,10 @@
 """How a remote store is used: its options, how often and how long a request is tried, and where copies are kept."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -62,8 +63,8 @@ class StoreError(InfrastructureError):
 DEFAULT_STORE = StoreConfig()
 
 
-class _Requests:
-    """Counts the attempts of requests of this process."""
+class RequestCounter:
+    """Counts the attempts of requests of a thread, and of those that work for it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -74,12 +75,34 @@ class _Requests:
             self.count += number
 
 
+class _Requests(local):
+    """The counter of each thread."""
+
+    def __init__(self) -> None:
+        self.counter = RequestCounter()
+
+    def add(self, number: int = 1) -> None:
+        self.counter.add(number)
+
+    @contextmanager
+    def counted_by(self, counter: RequestCounter) -> Iterator[None]:
+        """What this thread does in the block is done for the thread of a counter."""
+        own, self.counter = self.counter, counter
+        try:
+            yield
+        finally:
+            self.counter = own
+
+
 REQUESTS = _Requests()
 
 
 def request_count() -> int:
-    """Requests to stores that this process has tried so far; reads and writes of local files are counted alike."""
-    return REQUESTS.count
+    """Requests to stores that this thread has tried so far; reads and writes of local files are counted alike.
+
+    What other threads of the process do in the meantime, such as another bundle or the renewal of a lease, is theirs.
+    """
+    return REQUESTS.counter.count
 
 
 def retried(request: Callable[[], T], config: StoreConfig) -> T:
