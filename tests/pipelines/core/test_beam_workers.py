@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 import grpc
+import psutil
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection
@@ -103,3 +106,37 @@ def test_a_worker_whose_connection_is_lost_answers_with_an_error(monkeypatch: py
         "InfrastructureError: a Beam worker was lost: it was killed (out of memory?)" in future.get(timeout=30).error
     )
     watch.close()
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+import apache_beam as beam
+from step3vl.pipelines.core.beam import run_pipeline
+from step3vl.pipelines.core.staging import Staging
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+def work(number, folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(120)
+
+def wire(pipeline, staging):
+    _ = pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(work, sys.argv[1])
+
+signal.signal(signal.SIGTERM, stop)
+run_pipeline("slow", sys.argv[2:], Staging(sys.argv[1], sys.argv[1]), wire)
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_driver_ends_worker_processes_in_the_middle_of_their_work(tmp_path: Path) -> None:
+    driver = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path), *PROCESSES], stderr=subprocess.PIPE)
+    while not (workers := [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]):
+        assert driver.poll() is None
+        time.sleep(0.1)
+    driver.terminate()
+    _, errors = driver.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in errors and driver.returncode != 0
+    assert not any(psutil.pid_exists(worker) for worker in workers)

@@ -16,7 +16,7 @@ from apache_beam.transforms.environments import Environment
 
 from step3vl.data.errors import AGAIN, RESUME, InfrastructureError, UserError, describe_error, is_infrastructure_error
 from step3vl.pipelines.core.accounts import Report
-from step3vl.pipelines.core.beam_workers import engine_failure, watch_workers
+from step3vl.pipelines.core.beam_workers import engine_failure, kill_workers, watch_workers
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.watchdog import heartbeats_for, watch_job
 
@@ -94,6 +94,9 @@ def run_pipeline(
             state = result.wait_until_finish()
     except Exception as error:
         raise _explain(name, error) from error
+    except BaseException:  # a KeyboardInterrupt: this process could not end before its workers do
+        kill_workers()
+        raise
     if state not in (None, "DONE"):
         raise RuntimeError(f"the Beam pipeline {name} ended as {state}")
 

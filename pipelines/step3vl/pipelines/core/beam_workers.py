@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_fn_api_pb2, beam_runner_api_pb2
@@ -26,6 +27,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 
 START_TIMEOUT = 50.0  # seconds until a worker has to be connected
+_END_TIMEOUT = 5.0  # seconds for a worker without a connection to end; one in the middle of a bundle would complete it
 _INTERVAL = 0.2
 _LOG_LINES = 12  # the last lines of a worker's log that the error quotes
 _LOST = "a Beam worker was lost: it was killed (out of memory?), or its machine is gone"
@@ -91,6 +93,7 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
             with suppress(RuntimeError):  # an exit code that is not 0; the watch sees that the process ended
                 worker.run()
 
+        _processes.add(self)
         self.worker_thread = threading.Thread(name="run_worker", target=run)
         self.worker_thread.start()
         self._watch = _Watch(self, self._failure)
@@ -107,11 +110,27 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
         super().close()
 
     def stop_worker(self) -> None:
-        if self.control_conn._input is None and self._pid.is_file():  # it never connected, and would not end by itself
-            with suppress(ProcessLookupError, ValueError):
-                os.kill(int(self._pid.read_text()), signal.SIGKILL)
+        if self.control_conn._input is None:  # it never connected, and would not end by itself
+            self.kill()
+        self.worker_thread.join(_END_TIMEOUT)
+        self.kill()
         super().stop_worker()
         self._folder.cleanup()
+
+    def kill(self) -> None:
+        """Kill the process in the middle of its work, if it still runs."""
+        if self.worker_thread.is_alive() and self._pid.is_file():
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(self._pid.read_text()), signal.SIGKILL)
+
+
+_processes: WeakSet[_WatchedProcess] = WeakSet()
+
+
+def kill_workers() -> None:
+    """Kill the worker processes of this process: nobody waits any more for what they work on."""
+    for process in list(_processes):
+        process.kill()
 
 
 class _WatchedExternal(ExternalWorkerHandler):
