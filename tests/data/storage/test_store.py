@@ -20,7 +20,7 @@ from step3vl.data.inspect.verify import verify
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.slices import FileSlice
 from step3vl.data.storage.store import Store
-from step3vl.data.storage.store_config import StoreConfig, StoreError
+from step3vl.data.storage.store_config import StoreConfig, StoreError, retried
 
 Make = Callable[..., Sample]
 
@@ -186,6 +186,18 @@ def test_temporary_errors_are_retried(server: FaultyServer, dataset: Dataset) ->
         server.faults = list(faults)
         assert far.read(*location) == dataset.read(*location)
         assert server.faults == []
+
+
+def test_an_interrupt_is_not_retried() -> None:
+    attempts: list[int] = []
+
+    def request() -> None:
+        attempts.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retried(request, StoreConfig(attempts=3, backoff=0.01))
+    assert attempts == [1]
 
 
 def test_reads_of_several_slices_are_retried_one_by_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from threading import Lock, local
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
-from tenacity import Retrying, before_sleep_log, retry_if_not_exception_type, stop_after_attempt
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
 from step3vl.data.config import Config
@@ -110,9 +110,10 @@ def retried(request: Callable[[], T], config: StoreConfig) -> T:
 
     Raises:
         Exception: That of the last attempt.
+        BaseException: Such as a `KeyboardInterrupt`, at once.
     """
     retrying = Retrying(
-        retry=retry_if_not_exception_type(FINAL),
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, FINAL)),
         stop=stop_after_attempt(config.attempts),
         wait=wait_exponential_jitter(config.backoff, _LONGEST_PAUSE, jitter=config.backoff),
         before_sleep=before_sleep_log(logger, logging.WARNING),
