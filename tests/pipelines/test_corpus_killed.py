@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import psutil
@@ -43,8 +44,8 @@ ENGINES: dict[str, dict[str, Any]] = {
     "processes": {"beam_options": ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]},
     "ray": {"models": {"engine": "ray", "workers": 2}},
 }
-WORKERS = {"here": "deadline_child", "processes": "sdk_worker_main", "ray": "ray::MapWorker"}
-"""What the command lines of processes have that work for a driver; `deadline_child` runs a step with a time limit."""
+WORKERS = {"here": "fork_server", "processes": "sdk_worker_main", "ray": "ray::MapWorker"}
+"""What the command lines of processes have that work for a driver; `fork_server` runs steps with a time limit."""
 TASKS = {"counting.icons": 1, "grounding.point": 1, "grounding.box": 1}
 SUMS = {"families": {"mathgenerator.addition": {}}, "modality": "text"}
 CONFIG: dict[str, Any] = {
@@ -137,6 +138,7 @@ def faulty_s3(s3_server: Callable[..., Any]) -> Iterator[StoreConfig]:
         )
         assert proxy.stdout
         client = {"endpoint_url": f"http://{host}:{int(proxy.stdout.readline())}"}
+        Thread(target=proxy.stdout.read, daemon=True).start()  # a proxy with a full pipe would stand still
         retries = {"retries": {"total_max_attempts": 1}}  # so that it is the package that retries
         yield StoreConfig(options={**direct, "client_kwargs": client, "config_kwargs": retries}, backoff=0.1)
         proxy.kill()
@@ -153,6 +155,7 @@ def ray_cluster(environment: dict[str, str]) -> Iterator[tuple[str, int]]:
     )
     assert process.stdout
     line = next(line for line in process.stdout if "--address=" in line)
+    Thread(target=process.stdout.read, daemon=True).start()
     yield line.split("--address=")[1].split()[0].strip("'"), process.pid
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()

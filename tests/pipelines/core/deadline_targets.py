@@ -1,12 +1,16 @@
 """Functions that the tests of time limits run in other processes."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from step3vl.data.errors import InfrastructureError
+
+IMPORTED_BY = os.getpid()
 
 
 class Peculiar(Exception):
@@ -44,6 +48,12 @@ def load(name: str) -> Callable[[Any], Any]:
             end = time.process_time() + value
             while time.process_time() < end:
                 pass
+        elif how == "origin":
+            return IMPORTED_BY, os.getppid(), os.environ.get(value)
+        elif how == "leave a process":  # which gets all that it can inherit
+            return subprocess.Popen(["sleep", str(value)], close_fds=False).pid
+        elif how == "modules":
+            return sorted(sys.modules)
         return name, os.getpid(), value
 
     return behave

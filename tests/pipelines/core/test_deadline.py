@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from step3vl.data.errors import InfrastructureError, UserError
@@ -113,15 +114,11 @@ def test_what_no_other_process_can_import_is_refused() -> None:
         deadline.start()
 
 
-def _processes_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE  # its new parent may leave it one
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
@@ -140,8 +137,11 @@ def test_the_process_ends_with_the_one_that_started_it(busy: bool, tmp_path: Pat
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=tmp_path)
     assert parent.stdout is not None
     parent.stdout.readline()
-    (child,) = _processes_of(parent.pid)
+    server, process = psutil.Process(parent.pid).children(recursive=True)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    _wait(lambda: not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text())
+    end = time.monotonic() + 20
+    while not (_has_ended(server) and _has_ended(process)):
+        assert time.monotonic() < end
+        time.sleep(0.02)

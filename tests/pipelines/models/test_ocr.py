@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -20,14 +23,26 @@ def test_the_model_folders_are_written_once(tmp_path: Path, monkeypatch: pytest.
     assert [path.name.startswith(".") for path in (tmp_path / "step3vl").iterdir()] == [False]
 
 
+_READ = """
+import sys
+from PIL import Image
+from step3vl.pipelines.models.ocr import OcrModel
+(line,) = OcrModel().read(Image.open(sys.argv[1]))
+heavy = {"torch", "transformers", "modelscope"} & sys.modules.keys()
+print([line.text, line.score, line.box.space, line.box.x1, line.box.x2, sorted(heavy)])
+"""
+
+
 @pytest.mark.slow
-def test_a_line_is_read_with_its_box_and_nothing_is_printed(
-    context: StepContext, capfd: pytest.CaptureFixture[str]
+def test_a_line_is_read_with_its_box_and_nothing_else_is_printed_or_imported(
+    context: StepContext, tmp_path: Path
 ) -> None:
     image = plain((320, 48), (250, 250, 245))
     (font,) = context.assets(["assets:fonts/DejaVuSans.ttf"])
     render_lines(image, ["Hello OCR 2026"], FontFace(font).at(26), (8, 8), (10, 10, 10))
-    (line,) = ocr.OcrModel().read(image)
-    assert line.text == "Hello OCR 2026" and line.score > 0.9
-    assert line.box.space == "pixels" and 0 <= line.box.x1 < 20 and 180 < line.box.x2 <= 320
-    assert capfd.readouterr() == ("", "")
+    image.save(tmp_path / "line.png")
+    done = subprocess.run([sys.executable, "-c", _READ, tmp_path / "line.png"], capture_output=True, text=True)
+    assert done.stderr == ""
+    text, score, space, left, right, heavy = literal_eval(done.stdout)
+    assert (text, heavy) == ("Hello OCR 2026", []) and score > 0.9
+    assert space == "pixels" and 0 <= left < 20 and 180 < right <= 320

@@ -1,26 +1,23 @@
 """Time limits: a function runs in a process of its own, which is killed when a call takes too long.
 
 A Python function that hangs cannot be stopped from within its process, and one that crashes takes its process along.
-The process is a plain subprocess, for the reasons that `step3vl.grading.pool` gives. It differs from the workers
-there, which share nothing between calls, take JSON and may use 4 GiB: this one loads a model or an asset once, and
-records and images travel to it as they are.
+The process is forked from a server (`fork_server`). It differs from the workers of `step3vl.grading.pool`, which share
+nothing between calls, take JSON and may use 4 GiB: this one loads a model or an asset once, and records and images
+travel to it as they are.
 """
 
-import contextlib
-import os
 import pickle
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from step3vl.data.errors import InfrastructureError, UserError, describe_error
 from step3vl.pipelines.core.deadline_child import receive, send
+from step3vl.pipelines.core.fork_server import START_SECONDS, ForkedProcess, ForkServer, fork_server
 
-_START_SECONDS = 300.0  # to import and load what a step needs, on a machine that is busy
+_CLOSE_SECONDS = 0.1  # for a process to end by itself
+_DEATH_SECONDS = 1.0  # for one that hung up, and is ending
 
 
 class TimeLimitExceeded(Exception):
@@ -42,7 +39,8 @@ class Deadline:
 
     def __init__(self, load: Callable[[], Callable[[Any], Any]], name: str) -> None:
         self._load, self._name = load, name
-        self._child: subprocess.Popen[bytes] | None = None
+        self._server: ForkServer | None = None
+        self._process: ForkedProcess | None = None
 
     def start(self) -> None:
         """Start the process and load the function.
@@ -58,19 +56,10 @@ class Deadline:
                 f"{self._name}: a step with a time limit is made by a class or function of a module, which another "
                 f"process can import: {describe_error(error)}"
             ) from error
-        ours, theirs = socket.socketpair()
-        with theirs:
-            paths = [path for path in sys.path if path]
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from step3vl.pipelines.core.deadline_child import main; main()",
-                 str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                pass_fds=[theirs.fileno()],
-            )  # fmt: skip
-        self._socket = ours
+        self._server = fork_server()
+        self._process = self._server.fork(load)
         try:
-            self._ask(load, _START_SECONDS)
+            self._ask(self._process, load, START_SECONDS)
         except (TimeLimitExceeded, WorkerDied) as error:
             raise InfrastructureError(f"{self._name}: its process did not start: {error}") from None
         except BaseException:
@@ -90,47 +79,47 @@ class Deadline:
             WorkerDied: The process ended.
             InfrastructureError: The process did not start again.
         """
-        request = pickle.dumps((argument, seconds))
-        if self._child is None:
+        if self._process is None:
             try:
                 self.start()
             except Exception as error:  # it did before: this is not the record's failure
                 raise InfrastructureError(f"{self._name}: {describe_error(error)}") from error
-        return self._ask(request, seconds)
+            assert self._process is not None
+        return self._ask(self._process, argument, seconds)
 
-    def _ask(self, request: bytes, seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
+    def close(self) -> None:
+        """End the process; a later call starts another."""
+        self._end(_CLOSE_SECONDS)
+        self._server = None
+
+    def _ask(self, process: ForkedProcess, argument: Any, seconds: float) -> Any:
+        request, deadline = pickle.dumps((argument, seconds)), time.monotonic() + seconds
         try:
-            send(self._socket, request, deadline)
-            response = receive(self._socket, deadline)
+            send(process.connection, request, deadline)
+            response = receive(process.connection, deadline)
         except TimeoutError:
-            self.close()
+            self._end(0)
             raise TimeLimitExceeded(f"took longer than {seconds:g} s") from None
         except OSError:
             response = None
         except BaseException:  # a KeyboardInterrupt: the answer of an abandoned call would be the next one's
-            self.close()
+            self._end(0)
             raise
         if response is None:
-            raise WorkerDied(f"the process of the step ended ({_ending(self.close())})")
+            raise WorkerDied(f"the process of the step ended ({_ending(self._end(_DEATH_SECONDS))})")
         result, error = pickle.loads(response)
         if error is not None:
             raise error
         return result
 
-    def close(self) -> int:
-        """End the process; a later call starts another. Returns its exit status, 0 without a process."""
-        if self._child is None:
-            return 0
-        child, self._child = self._child, None
-        self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.1)  # one that died tells how
-        child.kill()
-        return child.wait()
+    def _end(self, seconds: float) -> int | None:
+        process, self._process = self._process, None
+        return process.end(seconds) if process is not None else None
 
 
-def _ending(status: int) -> str:
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "with its fork server"
     if status >= 0:
         return f"exit status {status}"
     try:

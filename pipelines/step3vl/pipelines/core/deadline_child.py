@@ -1,7 +1,7 @@
 """The process of a step with a time limit, and the messages between the two: their length in 8 bytes, then a pickle.
 
-The first message is what makes the function, each further one `(argument, seconds)`. The answer to each is `(result,
-error)`.
+A message is `(argument, seconds)`. The argument of the first one is a pickle of what makes the function, of all others
+what the function takes. The answer to each is `(result, error)`.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 from step3vl.data.errors import InfrastructureError, describe_error, is_infrastructure_error
 
-_PARENT_CHECK_SECONDS = 5.0
+PARENT_CHECK_SECONDS = 1.0
 
 
 class Failure(Exception):
@@ -69,26 +69,42 @@ def _limit(connection: socket.socket, deadline: float | None) -> None:
 
 
 def main() -> None:
-    """Serve a function over the socket whose number is the first argument, until the other side ends."""
-    parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that started this one
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    if (message := receive(connection)) is None:
-        return
-    loaded: list[Callable[[Any], Any]] = []
-    send(connection, _answer(lambda load: loaded.append(pickle.loads(load)()), message))
-    # A process that was forked from the parent may hold the other end of the socket open.
-    while loaded and os.getppid() == parent:
-        if not select.select([connection], [], [], _PARENT_CHECK_SECONDS)[0]:
+    """Serve over the socket whose number is the first argument, in a process that its parent did not fork."""
+    serve(socket.socket(fileno=int(sys.argv[1])), os.getppid())
+
+
+def serve(connection: socket.socket, parent: int) -> None:
+    """Make a function, and answer calls of it.
+
+    Args:
+        connection: To the process that asks. This returns when the other side ends.
+        parent: The parent of this process. This returns, too, when another process has become it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that asks
+    function: Callable[[Any], Any] | None = None
+
+    def call(argument: Any) -> Any:
+        nonlocal function
+        if function is not None:
+            return function(argument)
+        function = pickle.loads(argument)()
+        return None
+
+    # The other side may be open in yet another process, which was forked from the one that is gone.
+    while os.getppid() == parent:
+        if not select.select([connection], [], [], PARENT_CHECK_SECONDS)[0]:
             continue
         if (message := receive(connection)) is None:
             return
         argument, seconds = pickle.loads(message)
         # Holds when nobody is left to kill this process.
         signal.setitimer(signal.ITIMER_REAL, 2 * seconds + 1)
-        answer = _answer(loaded[0], argument)
+        answer = _answer(call, argument)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        send(connection, answer)
+        try:
+            send(connection, answer)
+        except OSError:  # the other side hung up: it was too late
+            return
 
 
 def _answer(function: Callable[[Any], Any], argument: Any) -> bytes:
