@@ -19,7 +19,7 @@ from step3vl.pipelines.cost import Prices, RecordFolder, Scale, assumptions, cos
 from step3vl.pipelines.layout import staging_root
 from step3vl.pipelines.view import Display, LogLines, ProgressPage, PrometheusPort, TerminalTable, watch_build
 from step3vl.workflows.command import resolve_config
-from step3vl.workflows.config import load_config, parse_overrides
+from step3vl.workflows.config import load_config, parse_overrides, read_yaml, validate
 from step3vl.workflows.corpus_commands import check_names
 from step3vl.workflows.records import next_name
 
@@ -104,6 +104,25 @@ def _build(config: CorpusConfig, out: str, *, rebuild: tuple[str, ...], metrics_
     from step3vl.workflows.runner import run_alone
 
     run_alone("corpus", KINDS, config, folder, force, options)
+
+
+def curate_command(datasets: Sequence[str], out: str, path: Path | None, overrides: Sequence[str]) -> None:
+    """Curate datasets, and print what became of every sample.
+
+    Args:
+        datasets: Folders or URLs.
+        out: The new dataset.
+        path: The YAML file of the configuration, if any.
+        overrides: Fields to change.
+    """
+    from step3vl.pipelines.curation.config import CurationConfig
+    from step3vl.pipelines.curation.curate import curate
+
+    changes = parse_overrides(overrides)
+    tree = read_yaml(path) if path else {}
+    config = validate(tree, changes, CurationConfig, path or Path("the defaults"))
+    dataset = curate(datasets, out, config)
+    print_sections([ledger_table(dataset.manifest.ledger)], Console())
 
 
 def plan_command(path: Path, overrides: list[str] | None, out: str) -> None:

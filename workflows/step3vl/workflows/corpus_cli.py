@@ -23,7 +23,7 @@ Oversize = Literal["drop", "split", "truncate"]
 
 corpus = typer.Typer(
     cls=ordered_group(
-        *("build", "plan", "domains", "cost", "clean"),
+        *("build", "plan", "domains", "cost", "clean", "curate"),
         *("convert", "inspect", "verify", "verify-labels", "doctor", "diff", "merge", "split", "schema", "concepts"),
     ),
     help="Build a corpus from documents and images, convert others, and inspect them.",
@@ -264,6 +264,35 @@ def convert(
             dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
             force=force,
         )
+
+
+@corpus.command(
+    "curate",
+    epilog="""
+[bold]With the defaults[/bold]     step3vl corpus curate runs/corpus --out runs/curated
+
+[bold]Several at once[/bold]       step3vl corpus curate runs/web runs/books --out runs/curated --config curation.yaml
+
+[bold]Against an earlier[/bold]    step3vl corpus curate runs/new --out runs/more --set 'against=[runs/curated]'
+""",
+)
+def curate(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets: folders or fsspec URLs.")],
+    out: BuildOut,
+    config: Annotated[Path | None, typer.Option(metavar="CONFIG", help="The YAML file; by default, defaults.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A field to change; may be repeated."),
+    ] = None,
+) -> None:
+    """Drop exact and near-duplicates from datasets, over all of them at once; every drop names the sample it repeats.
+
+    The result is a new dataset, with the evidence beside it.
+    """
+    with command_context(INTERRUPTED):
+        from step3vl.workflows.corpus_build import curate_command
+
+        curate_command(datasets, out, config, overrides or [])
 
 
 @corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus --card runs/card")

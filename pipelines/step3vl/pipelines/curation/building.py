@@ -1,0 +1,195 @@
+"""The features of a shard, committed under the root: read once, and again only when shard or configuration change."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from blake3 import blake3
+
+from step3vl.data.dataset import DeadLetter, LedgerStep, write_dead_letters
+from step3vl.data.storage import Store
+from step3vl.pipelines.core.accounts import Report, check_early, first_examples
+from step3vl.pipelines.core.commits import Commit, read_commit
+from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.curation.config import CurationConfig
+from step3vl.pipelines.curation.decontaminate import CONTAMINATED, DECONTAMINATE, Decontaminator, load_decontaminator
+from step3vl.pipelines.curation.features import Features, dtype_of
+from step3vl.pipelines.curation.inputs import InputShard, open_dataset
+from step3vl.pipelines.curation.reading import READ, ReadSample, ShardReader, features_of
+
+FEATURES_VERSION = 1  # raised with every change of what is compared
+_FOLDER = "features"
+_ENDINGS = ("bin", "images", "dead.parquet", "found.json")
+
+
+class ScreenedSample(NamedTuple):
+    """A sample that contains a benchmark item, see `Hit`."""
+
+    id: str
+    item: str
+    similarity: float
+    phash: int
+    pdq: int
+    detail: str
+
+
+class FeatureCommit(Commit):
+    """Says that the features of a shard are complete."""
+
+    accounts: tuple[LedgerStep, ...]
+    examples: tuple[DeadLetter, ...] = ()
+    keys: int
+    """Under which its samples meet, at most."""
+
+
+def features_path(shard: InputShard, config: CurationConfig, benchmarks: str = "") -> str:
+    """Where the features of a shard are, relative to the root and without an ending.
+
+    The name follows from the shard's bytes and from what is kept of samples, not from where the dataset is.
+
+    Args:
+        shard: The shard.
+        config: What is compared.
+        benchmarks: Path of the index of benchmark items. Samples of earlier datasets are not searched for them.
+    """
+    depends = {
+        "benchmarks": "" if shard.earlier else benchmarks,
+        "version": FEATURES_VERSION,
+        "shard": shard.blake3,
+        "split": shard.split,
+        "near": config.near and [config.near.ngram, config.near.slots],
+        "images": config.images is not None,
+        "prefer": config.prefer,
+    }
+    return f"{_FOLDER}/{blake3(json.dumps(depends, sort_keys=True).encode()).hexdigest(16)}"
+
+
+def index_path(shard: InputShard, config: CurationConfig) -> str:
+    """The same beside a dataset that was curated, relative to the dataset."""
+    return f"index/{features_path(shard, config).rpartition('/')[2]}"
+
+
+class BuildFeatures(beam.DoFn):
+    """Reads shards, by number, and commits their features. The outputs are `Report`s as JSON.
+
+    Args:
+        shards: All of them.
+        config: What is compared.
+        staging: The root.
+        benchmarks: Path of the index of benchmark items; empty where samples are not searched for them.
+    """
+
+    def __init__(
+        self, shards: tuple[InputShard, ...], config: CurationConfig, staging: Staging, benchmarks: str
+    ) -> None:
+        self._shards, self._config, self._staging, self._benchmarks = shards, config, staging, benchmarks
+
+    def setup(self) -> None:
+        self._staging.heartbeats.start()
+        self._so_far = Report()
+        self._decontaminator: Decontaminator | None = None
+
+    def process(self, number: int) -> Iterator[str]:
+        shard, root = self._shards[number], self._staging.open()
+        path = features_path(shard, self._config, self._benchmarks)
+        with self._staging.heartbeats.working(path):
+            commit = read_commit(root, path, FeatureCommit) or self._build(shard, root, path)
+        report = Report(accounts=() if shard.earlier else commit.accounts, examples=commit.examples)
+        self._so_far += report
+        check_early(self._so_far, self._config.failure_budget)
+        keys = LedgerStep(name="keys", read=commit.keys, kept=commit.keys)
+        yield report.model_copy(update={"accounts": (*report.accounts, keys)}).model_dump_json(exclude_defaults=True)
+
+    def _build(self, shard: InputShard, root: Store, path: str) -> FeatureCommit:
+        dataset = open_dataset(shard.dataset, self._staging.store)
+        searched = bool(self._benchmarks) and not shard.earlier
+        if not searched and (commit := copy_features(dataset.files, index_path(shard, self._config), root, path)):
+            return commit
+        parts = [Features.load(b"", b"", dtype_of(self._config))]
+        dead: list[DeadLetter] = []
+        contaminated: list[ScreenedSample] = []
+        for batch in ShardReader(dataset, shard, self._config).batches():
+            samples = [item for item in batch if isinstance(item, ReadSample)]
+            parts.append(features_of(samples, shard, self._config))
+            dead += [item for item in batch if isinstance(item, DeadLetter)]
+            if searched:
+                contaminated += self._search(samples, parts[-1])
+        features = Features.concatenate(parts)
+        return save_features(root, path, features, dead, self._config, contaminated if searched else None)
+
+    def _search(self, samples: Sequence[ReadSample], features: Features) -> Iterator[ScreenedSample]:
+        """The samples that contain benchmark items, which are no longer live."""
+        if self._decontaminator is None:
+            self._decontaminator = load_decontaminator(self._staging.open(), self._benchmarks, self._config)
+        hits = self._decontaminator.check([sample.text for sample in samples], [sample.images for sample in samples])
+        for sample, hit, record in zip(samples, hits, features.samples, strict=True):
+            if hit is not None:
+                record["live"] = 0
+                yield ScreenedSample(sample.row["id"], *hit)
+
+
+def save_features(
+    store: Store,
+    path: str,
+    features: Features,
+    dead: Sequence[DeadLetter],
+    config: CurationConfig,
+    contaminated: Sequence[ScreenedSample] | None = None,
+) -> FeatureCommit:
+    """Write the features of a shard, and at last their commit.
+
+    Args:
+        store: Where to.
+        path: Without an ending.
+        features: Of all samples that could be read.
+        dead: The others.
+        config: What is compared.
+        found: Those that contain benchmark items; None where they were not searched for.
+    """
+    samples, images = features.dump()
+    store.put(f"{path}.bin", samples)
+    store.put(f"{path}.images", images)
+    write_dead_letters(store, f"{path}.dead.parquet", dead)
+    store.put(f"{path}.found.json", json.dumps(contaminated or []).encode())
+    failed = Counter(letter.error for letter in dead)
+    kept = len(features.samples)
+    accounts = [LedgerStep(name=READ, read=kept + failed.total(), kept=kept, failed=failed)]
+    if contaminated is not None:
+        dropped = {CONTAMINATED: len(contaminated)} if contaminated else {}
+        accounts.append(LedgerStep(name=DECONTAMINATE, read=kept, kept=kept - len(contaminated), dropped=dropped))
+    commit = FeatureCommit(
+        files={ending: store.size(f"{path}.{ending}") for ending in _ENDINGS},
+        accounts=tuple(accounts),
+        examples=first_examples(dead),
+        keys=_most_keys(features, config),
+    )
+    store.put(f"{path}.json", commit.model_dump_json().encode())
+    return commit
+
+
+def copy_features(source: Store, source_path: str, target: Store, path: str) -> FeatureCommit | None:
+    """Copy features that an earlier curation left beside its dataset; None where there are none."""
+    commit = read_commit(source, source_path, FeatureCommit)
+    if commit is not None:
+        for ending in _ENDINGS:
+            target.put(f"{path}.{ending}", source.read_all(f"{source_path}.{ending}"))
+        target.put(f"{path}.json", commit.model_dump_json().encode())
+    return commit
+
+
+def read_screened(root: Store, path: str) -> list[ScreenedSample]:
+    """The samples of a shard that contain benchmark items.
+
+    Args:
+        root: Store of the root.
+        path: As `features_path` gives it.
+    """
+    return [ScreenedSample(*row) for row in json.loads(root.read_all(f"{path}.found.json"))]
+
+
+def _most_keys(features: Features, config: CurationConfig) -> int:
+    samples = features.samples
+    bands = config.near.bands if config.near else 0
+    return len(samples) + bands * int((samples["words"] > 0).sum()) + 35 * int((samples["images"] > 0).sum())

@@ -1,0 +1,110 @@
+"""Hashes of images: of the decoded pixels, and two perceptual ones that agree on what looks alike.
+
+The 64-bit hash is the low frequencies of a DCT against their median (Zauner 2010, as in ImageHash); the 256-bit one is
+PDQ, by its authors' library. Grey conversion, filter and orientation are fixed, for other choices change bits.
+"""
+
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from xxhash import xxh3_128_intdigest
+
+from step3vl.data.sample.images import open_image, upright
+from step3vl.data.sample.parts import require_pixels
+from step3vl.pipelines.curation.words import U64, mix
+
+_SIDE = 32  # pixels of the thumbnail whose DCT is taken
+_LOW = 8  # frequencies of each direction that count
+_PDQ_SIDE = 128  # pixels of the thumbnail that PDQ reduces to 64
+IMAGE_DTYPE = np.dtype(
+    [
+        ("pixels", "<u8", 2),  # hash of size and RGB bytes
+        ("phash", "<u8"),
+        ("pdq", "<u8", 4),
+        ("quality", "u1"),  # of PDQ: how much structure there is, 0..100
+    ]
+)
+ImageHashes = NDArray[np.void]
+
+
+def hash_encoded(data: bytes) -> ImageHashes:
+    """The record of an image by its encoded bytes alone."""
+    record = np.zeros((), IMAGE_DTYPE)
+    record["pixels"] = _split(xxh3_128_intdigest(data))
+    return record
+
+
+def hash_image(data: bytes) -> ImageHashes:
+    """The record of an encoded image.
+
+    Raises:
+        ImageError: It cannot be decoded, or has more pixels than the model reads.
+    """
+    opened = open_image(data)
+    require_pixels(opened)
+    rgb = upright(opened)
+    record = np.zeros((), IMAGE_DTYPE)
+    record["pixels"] = _split(xxh3_128_intdigest(rgb.tobytes(), seed=rgb.width))
+    record["phash"] = phash(rgb)
+    record["pdq"], record["quality"] = _pdq(rgb)
+    return record
+
+
+def phash(image: PILImage.Image) -> int:
+    """The 64-bit DCT hash of an RGB image: which low frequencies are above the median."""
+    grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), PILImage.Resampling.LANCZOS), np.float64)
+    low = _dct() @ grey @ _dct().T
+    return int.from_bytes(np.packbits(low.ravel() > np.median(low)).tobytes(), "big")
+
+
+@cache
+def _dct() -> NDArray[np.float64]:
+    """The first rows of the DCT-II matrix."""
+    frequency, place = np.arange(_LOW)[:, None], np.arange(_SIDE)[None, :]
+    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * _SIDE))
+
+
+def _pdq(image: PILImage.Image) -> tuple[NDArray[np.uint64], int]:
+    import pdqhash  # of the extra `pipelines`
+
+    # Filtered first: of images that differ in size alone, the library's own reduction differs in up to 32 bits.
+    thumbnail = image.resize((_PDQ_SIDE, _PDQ_SIDE), PILImage.Resampling.BILINEAR)
+    bits, quality = pdqhash.compute(np.asarray(thumbnail))
+    return np.packbits(bits).view(">u8").astype(np.uint64), int(quality)
+
+
+def _split(value: int) -> tuple[int, int]:
+    return value >> 64, value & 0xFFFFFFFFFFFFFFFF
+
+
+def distances(first: ImageHashes, second: ImageHashes) -> tuple[int, int]:
+    """In how many bits the 64-bit and the 256-bit hashes of two images differ."""
+    near = int(np.bitwise_count(first["phash"] ^ second["phash"]))
+    return near, int(np.bitwise_count(first["pdq"] ^ second["pdq"]).sum())
+
+
+def chunk_keys(hashes: U64, *, selective: bool) -> U64:
+    """Keys [hashes, keys] of which two hashes share one at least if they differ in at most 4 bits (pigeonhole).
+
+    Args:
+        hashes: Of 64 bits.
+        selective: Give 35 keys of 27 or 28 bits, three of seven chunks each, in place of the five chunks. For images
+            that nothing else tells apart, of which 10^9 would put 10^5 into a bucket of 13 bits.
+    """
+    parts, together = (7, 3) if selective else (5, 1)
+    chunks = [_chunk(hashes, number, parts) for number in range(parts)]
+    keys = []
+    for number, members in enumerate(combinations(range(parts), together)):
+        key = np.full(len(hashes), number, np.uint64)
+        for member in members:
+            key = mix(key) ^ chunks[member]
+        keys.append(key)
+    return np.stack(keys, axis=1)
+
+
+def _chunk(values: U64, number: int, count: int) -> U64:
+    low, high = number * 64 // count, (number + 1) * 64 // count
+    return values >> np.uint64(low) & np.uint64((1 << (high - low)) - 1)
