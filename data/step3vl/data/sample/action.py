@@ -61,7 +61,7 @@ class Action(Config):
     the final answer."""
 
     direction: Direction | None = None
-    """Direction of a `scroll`."""
+    """Where a `scroll` moves the view: `down` shows what is below. A finger would move the other way."""
 
     @model_validator(mode="after")
     def _has_its_fields(self) -> Self:

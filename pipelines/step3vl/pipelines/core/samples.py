@@ -17,7 +17,7 @@ def compose(
     task: str,
     question: str,
     answer: str,
-    truth: Truth,
+    truth: Truth | None,
     source: Source,
     images: Sequence[Image] = (),
     reasoning: str = "",

@@ -21,7 +21,7 @@ from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.figures.figure import PixelBox, scaled
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",  # of containers' root; the page is ours, has no scripts of others and no network
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -187,7 +187,7 @@ class _Playwright:
             self._driver.stop()
 
 
-_PLAYWRIGHT = _Playwright()
+PLAYWRIGHT = _Playwright()
 
 
 class BrowserRenderer:
@@ -216,7 +216,7 @@ class BrowserRenderer:
         Raises:
             InfrastructureError: It does not start.
         """
-        _PLAYWRIGHT.call(self._start)
+        PLAYWRIGHT.call(self._start)
 
     def _start(self) -> None:
         if self._page is not None:
@@ -224,9 +224,9 @@ class BrowserRenderer:
         api = require("playwright.sync_api", "pipelines")
         try:
             if self._browser is None:
-                self._driver = _PLAYWRIGHT.take()
+                self._driver = PLAYWRIGHT.take()
                 self._browser = self._driver.chromium.launch(
-                    executable_path=find_chromium(), headless=True, args=list(_FLAGS), timeout=_START_TIMEOUT
+                    executable_path=find_chromium(), headless=True, args=list(FLAGS), timeout=_START_TIMEOUT
                 )
             context = self._browser.new_context(java_script_enabled=True, service_workers="block", locale="en-US")
             context.set_default_timeout(_TIMEOUT)
@@ -244,13 +244,13 @@ class BrowserRenderer:
 
     def close(self) -> None:
         """End the browser; a later call starts another."""
-        _PLAYWRIGHT.call(self._close)
+        PLAYWRIGHT.call(self._close)
 
     def _close(self) -> None:
         browser, driver = self._browser, self._driver
         self._page = self._browser = self._driver = None
         self._rendered = 0
-        for ending in (browser and browser.close, driver and _PLAYWRIGHT.give_back):
+        for ending in (browser and browser.close, driver and PLAYWRIGHT.give_back):
             try:
                 if ending:
                     ending()
@@ -268,7 +268,7 @@ class BrowserRenderer:
             Dropped: The document is cut off or larger than `max_side`.
             InfrastructureError: The browser does not start.
         """
-        return _PLAYWRIGHT.call(lambda: self._twice(partial(self._render, page, max_side)))
+        return PLAYWRIGHT.call(lambda: self._twice(partial(self._render, page, max_side)))
 
     def run(
         self, function: str, argument: Any, families: Sequence[str], text: str, size: tuple[int, int], scale: float
@@ -291,7 +291,7 @@ class BrowserRenderer:
             ValueError: The function fails.
         """
         attempt = partial(self._run, function, argument, families, text, size, scale)
-        return _PLAYWRIGHT.call(lambda: self._twice(attempt))
+        return PLAYWRIGHT.call(lambda: self._twice(attempt))
 
     def _run(
         self, function: str, argument: Any, families: Sequence[str], text: str, size: tuple[int, int], scale: float

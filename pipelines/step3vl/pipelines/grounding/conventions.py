@@ -1,0 +1,153 @@
+"""How annotation files write coordinates, by name: nothing here guesses what four numbers mean.
+
+Published sets use at least six orders and four units. `BoxFormat` says which, reads numbers as a typed `Box` in pixels
+and writes a box as those numbers again, so that every conversion has a way back.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from step3vl.data.sample import Box, Point, Size
+
+Order = Literal["xyxy", "xywh", "cxcywh", "xxyy", "yxyx", "yxhw"]
+"""`xyxy` is left, top, right, bottom; `xxyy` left, right, top, bottom (OpenImages); `yxyx` and `yxhw` begin with the
+top (AITW); `cxcywh` begins with the centre (YOLO)."""
+Unit = Literal["pixels", "unit", "percent", "milli"]
+"""Of an image's sides: pixels, 0..1, 0..100 (PixMo), 0..1000."""
+Polygon = tuple[float, ...]
+"""x and y of each corner in turn, as COCO writes them."""
+
+_EXTENT: dict[str, float] = {"unit": 1.0, "percent": 100.0, "milli": 1000.0}
+
+
+class GeometryError(ValueError):
+    """Coordinates that are none.
+
+    Args:
+        reason: A short word to count by.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BoxFormat(NamedTuple):
+    """What four numbers mean."""
+
+    order: Order
+    unit: Unit
+
+    def read(self, values: Sequence[float], size: Size) -> Box:
+        """The box of four numbers, in pixels; it may reach out of the image.
+
+        Args:
+            values: Four numbers.
+            size: Width and height of the image in pixels.
+
+        Raises:
+            GeometryError: `not_four_numbers`, `not_finite`, or `no_area` for sides that are not positive.
+        """
+        if len(values) != 4:
+            raise GeometryError("not_four_numbers")
+        if not all(math.isfinite(value) for value in values):
+            raise GeometryError("not_finite")
+        a, b, c, d = values
+        match self.order:
+            case "xyxy":
+                x1, y1, x2, y2 = a, b, c, d
+            case "xywh":
+                x1, y1, x2, y2 = a, b, a + c, b + d
+            case "cxcywh":
+                x1, y1, x2, y2 = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+            case "xxyy":
+                x1, y1, x2, y2 = a, c, b, d
+            case "yxyx":
+                x1, y1, x2, y2 = b, a, d, c
+            case "yxhw":
+                x1, y1, x2, y2 = b, a, b + d, a + c
+        if x2 <= x1 or y2 <= y1:
+            raise GeometryError("no_area")
+        x_scale, y_scale = _scales(self.unit, size)
+        return Box(x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale, "pixels", size)
+
+    def write(self, box: Box) -> tuple[float, float, float, float]:
+        """The four numbers of a box, unrounded; `read` makes the box of them again."""
+        pixels = box.to("pixels")
+        x_scale, y_scale = _scales(self.unit, box.size)
+        x1, y1, x2, y2 = pixels.x1 / x_scale, pixels.y1 / y_scale, pixels.x2 / x_scale, pixels.y2 / y_scale
+        match self.order:
+            case "xyxy":
+                return x1, y1, x2, y2
+            case "xywh":
+                return x1, y1, x2 - x1, y2 - y1
+            case "cxcywh":
+                return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+            case "xxyy":
+                return x1, x2, y1, y2
+            case "yxyx":
+                return y1, x1, y2, x2
+            case "yxhw":
+                return y1, x1, y2 - y1, x2 - x1
+
+
+def _scales(unit: Unit, size: Size) -> tuple[float, float]:
+    """Pixels of one unit across and down."""
+    if unit == "pixels":
+        return 1.0, 1.0
+    return size[0] / _EXTENT[unit], size[1] / _EXTENT[unit]
+
+
+def point_in_pixels(x: float, y: float, unit: Unit, size: Size) -> Point:
+    """A point in pixels. Raises GeometryError for numbers that are not finite (`not_finite`)."""
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise GeometryError("not_finite")
+    x_scale, y_scale = _scales(unit, size)
+    return Point(x * x_scale, y * y_scale, "pixels", size)
+
+
+def polygon_in_pixels(values: Sequence[float], unit: Unit, size: Size) -> Polygon:
+    """A polygon in pixels.
+
+    Raises:
+        GeometryError: `not_a_polygon` for fewer than three corners or an odd number of values, or `not_finite`.
+    """
+    if len(values) < 6 or len(values) % 2:
+        raise GeometryError("not_a_polygon")
+    if not all(math.isfinite(value) for value in values):
+        raise GeometryError("not_finite")
+    x_scale, y_scale = _scales(unit, size)
+    return tuple(value * (y_scale if index % 2 else x_scale) for index, value in enumerate(values))
+
+
+def polygon_area(polygon: Polygon) -> float:
+    """The area that a polygon encloses, by the shoelace formula; that of one which crosses itself is too small."""
+    xs, ys = polygon[::2], polygon[1::2]
+    return abs(sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))) / 2
+
+
+def box_of_polygons(polygons: Sequence[Polygon], size: Size) -> Box:
+    """The smallest box that holds some polygons, in pixels."""
+    xs = [value for polygon in polygons for value in polygon[::2]]
+    ys = [value for polygon in polygons for value in polygon[1::2]]
+    return Box(min(xs), min(ys), max(xs), max(ys), "pixels", size)
+
+
+def rotated_rectangle(x: float, y: float, width: float, height: float, radians: float) -> Polygon:
+    """The corners of a rectangle turned about its centre (MSRA-TD500).
+
+    Args:
+        x: Left side before it is turned.
+        y: Top side before it is turned.
+        width: Before it is turned.
+        height: Before it is turned.
+        radians: The angle; with y pointing down, a positive one turns clockwise as seen.
+    """
+    middle_x, middle_y = x + width / 2, y + height / 2
+    cos, sin = math.cos(radians), math.sin(radians)
+    corners = ((-width, -height), (width, -height), (width, height), (-width, height))
+    turned: list[float] = []
+    for across, down in corners:
+        turned += [middle_x + (across * cos - down * sin) / 2, middle_y + (across * sin + down * cos) / 2]
+    return tuple(turned)

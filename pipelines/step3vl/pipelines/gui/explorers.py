@@ -1,0 +1,157 @@
+"""Explorers: they act on a page without a goal and keep what each action did."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from step3vl.data.sample import Action
+from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.gui.effect import observe_effect
+from step3vl.pipelines.gui.recorder import GuiPage
+from step3vl.pipelines.gui.screen import Element, Pixels, Screen, Step
+
+_FIELDS = ("textbox", "searchbox")
+_FOREIGN_TYPES = (
+    "file",
+    "date",
+    "time",
+    "month",
+    "week",
+    "datetime-local",
+    "color",
+    "number",
+)  # windows of the system
+_WORDS = ("green tea", "notes", "Maria", "42", "hello", "2026", "blue", "report", "Anna Berg", "test")
+
+
+class Trial(NamedTuple):
+    """An action that may be tried on a screen."""
+
+    action: Action
+    target: Element | None
+    start_box: Pixels | None = None
+    end_box: Pixels | None = None
+
+
+class Recording(NamedTuple):
+    """Screens and the steps between them."""
+
+    screens: list[Screen]
+    steps: list[Step]
+
+
+def trials(screen: Screen, rng: random.Random) -> list[Trial]:
+    """What can be done on a screen: every control that a click reaches, and scrolling. Lists of the system, whose
+    choices no screenshot shows, are left alone."""
+    possible = []
+    for element in screen.controls():
+        if element.tag == "select" or element.type in _FOREIGN_TYPES or element.role == "slider":
+            continue
+        if element.role in _FIELDS:
+            texts = [word for line in screen.lines for word in line.text.split() if 3 <= len(word) <= 12]
+            text = rng.choice(texts or _WORDS) if rng.random() < 0.5 else rng.choice(_WORDS)
+            possible.append(Trial(Action(action="type", point_2d=element.point, text=text), element))
+        else:
+            possible.append(Trial(Action(action="click", point_2d=element.point), element))
+    top, height, window = screen.extent
+    if top + window < height - 1:
+        possible.append(Trial(Action(action="scroll", direction="down"), None))
+    if top > 0:
+        possible.append(Trial(Action(action="scroll", direction="up"), None))
+    return possible
+
+
+def perform(page: GuiPage, recording: Recording, before: int, trial: Trial) -> Step:
+    """Perform an action on the last state of a page, and add the screen and the step to a recording."""
+    page.act(trial.action)
+    after = page.observe()
+    effect = observe_effect(recording.screens[before], after, trial.action, trial.target)
+    recording.screens.append(after)
+    step = Step(
+        before=before,
+        action=trial.action,
+        target=trial.target.index if trial.target else None,
+        start_box=trial.start_box,
+        end_box=trial.end_box,
+        after=len(recording.screens) - 1,
+        effect=effect,
+    )
+    recording.steps.append(step)
+    return step
+
+
+def random_walk(page: GuiPage, steps: int, rng: random.Random) -> Recording:
+    """Actions one after the other, each tried once on a state; it ends where nothing is left to try.
+
+    Args:
+        page: At its beginning.
+        steps: How many.
+        rng: Random numbers.
+    """
+    recording = Recording([page.observe()], [])
+    tried: set[tuple[str, str]] = set()
+    for before in range(steps):
+        screen = recording.screens[before]
+        fresh = [t for t in trials(screen, rng) if (screen.state(), t.action.to_text()) not in tried]
+        if not fresh:
+            break
+        trial = rng.choice(fresh)
+        tried.add((screen.state(), trial.action.to_text()))
+        perform(page, recording, before, trial)
+    return recording
+
+
+def breadth_first(page: GuiPage, actions: int, branch: int, rng: random.Random) -> Recording:
+    """Several actions on each state, the states in the order in which they are reached.
+
+    The page is reset before an action on a state that it has left, and led there again; it must then be in the very
+    same state.
+
+    Args:
+        page: At its beginning.
+        actions: How many in all, beside those that only lead to a state.
+        branch: At most so many on a state.
+        rng: Random numbers.
+
+    Raises:
+        Dropped: A state is not reached again by the same actions.
+    """
+    recording = Recording([page.observe()], [])
+    waiting: list[tuple[int, tuple[Action, ...]]] = [(0, ())]
+    seen = {recording.screens[0].state()}
+    position: str | None = recording.screens[0].state()
+    for before, path in waiting:  # which grows on the way
+        screen = recording.screens[before]
+        possible = trials(screen, rng)
+        for trial in _varied(possible, branch, rng):
+            if len(recording.steps) >= actions:
+                return recording
+            if position != screen.state():
+                _lead(page, path, screen)
+            step = perform(page, recording, before, trial)
+            position = recording.screens[step.after].state()
+            if position not in seen:
+                seen.add(position)
+                waiting.append((step.after, (*path, trial.action)))
+    return recording
+
+
+def _lead(page: GuiPage, path: Sequence[Action], screen: Screen) -> None:
+    page.reset()
+    for action in path:
+        page.act(action)
+    if page.observe().state() != screen.state():
+        raise Dropped("state_not_reached_again")
+
+
+def _varied(possible: Sequence[Trial], count: int, rng: random.Random) -> list[Trial]:
+    """Some of the actions, of each role and kind in turn, so that thirty links do not hide a switch."""
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in rng.sample(possible, len(possible)):
+        kinds.setdefault((trial.action.action, trial.target.role if trial.target else ""), []).append(trial)
+    chosen: list[Trial] = []
+    while len(chosen) < min(count, len(possible)):
+        for group in kinds.values():
+            if group and len(chosen) < count:
+                chosen.append(group.pop())
+    return chosen

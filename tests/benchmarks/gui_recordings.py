@@ -1,0 +1,106 @@
+"""Recordings of the web apps: replays that end in the same state, clicks that reach their element, speed.
+
+    python tests/benchmarks/gui_recordings.py [EPISODES-OF-AN-APP]
+
+Every trajectory is replayed in a page of its own; the screen at its end must be the same to the byte. Every control
+that is said to be reached by a click on its point is clicked, with a listener that says which element the event came
+to.
+"""
+
+import random
+import resource
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from step3vl.data.sample import Action
+from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.inputs import list_pattern
+from step3vl.pipelines.core.steps import Dropped, Record, rng_for
+from step3vl.pipelines.domains.gui import AskAboutEpisodes, OpenPages, RecordEpisodes, StoredPage
+from step3vl.pipelines.domains.gui_entry import GuiEntry
+from step3vl.pipelines.gui.recorder import GuiPage
+from step3vl.pipelines.gui.screen import Episode, Screen
+
+ROOT = Path(__file__).parents[2]
+CLICKS = 12  # of a screen
+LISTEN = """() => { window.hits = []; const stop = event => { if (event.type === 'click')
+  hits.push(event.composedPath()[0]); event.preventDefault(); event.stopImmediatePropagation(); };
+  for (const kind of ['click', 'mousedown', 'mouseup', 'pointerdown']) addEventListener(kind, stop, true); }"""
+REACHED = """index => { const nodes = []; const walk = node => { nodes.push(node);
+  for (const child of node.shadowRoot?.children ?? []) walk(child);
+  if (node.contentDocument) walk(node.contentDocument.documentElement);
+  for (const child of node.children) walk(child); };
+  walk(document.documentElement);
+  const path = []; for (let node = hits.pop(); node; node = node.parentNode ?? node.host) path.push(node);
+  return path.includes(nodes[index]); }"""
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended, such as browsers."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def main(episodes: int) -> None:
+    """Record, ask, replay and click, and print the figures."""
+    context = StepContext(seed=0, base=str(ROOT))
+    entry = GuiEntry.model_validate({
+        "domain": "gui", "name": "bench", "episodes": episodes,
+        "sources": [{"files": ["data/samples/web_apps/*.html"], "licence": "CC0-1.0"}],
+        "shared_files": ["data/samples/web_apps/kit.*"],
+    })  # fmt: skip
+    (pattern,) = entry.sources[0].files
+    files = list_pattern(pattern, "CC0-1.0", entry="bench", base=context.base, store=context.store)
+    pages = [page for file in files for page in OpenPages(entry, context).process(Record(file.key, file), rng_for(0))]
+    worker, dropped = RecordEpisodes(entry, context), Counter[str]()
+    worker.setup()
+    recorded: list[tuple[Record[StoredPage], Episode]] = []
+    for page in pages:
+        try:
+            recorded += [(page, record.value) for record in worker.process(page, rng_for(page.key))]
+        except Dropped as error:
+            dropped[error.reason] += 1
+    worker.recorder.close()
+    asking = AskAboutEpisodes(entry, context)
+    samples = Counter[str]()
+    for page, episode in recorded:
+        samples.update(sample.task for sample in asking.process(Record(page.key, episode), rng_for(page.key)))
+    seconds = cpu_seconds()
+    elements = sum(len(screen.elements) for _, episode in recorded for screen in episode.screens)
+    print(f"{len(recorded)} episodes, dropped {dict(dropped)}; {sum(samples.values())} samples: {dict(samples)}")
+    print(f"{sum(samples.values()) / seconds:.1f} samples and {elements / seconds:.0f} elements a CPU-second")
+    _check(worker, recorded, rng_for("clicks"))
+
+
+def _check(worker: RecordEpisodes, recorded: list[tuple[Record[StoredPage], Episode]], rng: random.Random) -> None:
+    same, clicks = Counter[bool](), Counter[bool]()
+    for page, episode in recorded:
+        path = [step.action for step in episode.steps] if episode.kind != "explore" else []
+        site, view = worker.open(page.value, rng_for(page.key))
+        again, hits = worker.recorder.run(site, view, partial(_replay, path, rng))
+        if path:
+            same[again == episode.screens[-1]] += 1
+        clicks.update(hits)
+    worker.recorder.close()
+    print(f"replayed: {same[True]} of {same.total()} trajectories end on the same screen, byte for byte")
+    print(f"clicked: {clicks[True]} of {clicks.total()} points reach their element")
+
+
+def _replay(path: list[Action], rng: random.Random, page: GuiPage) -> tuple[Screen, list[bool]]:
+    """The last screen of a trajectory that is performed again, and whether clicks on it reach their elements."""
+    for action in path:
+        page.act(action)
+    screen = page.observe()
+    page.evaluate(LISTEN)
+    hits = []
+    controls = [e for e in screen.controls() if all(parent.tag != "iframe" for parent in screen.ancestors(e))]
+    for element in rng.sample(controls, min(CLICKS, len(controls))):
+        page.act(Action(action="click", point_2d=element.point))
+        hits.append(bool(page.evaluate(REACHED, element.index)))
+    return screen, hits
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
