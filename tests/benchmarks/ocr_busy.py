@@ -2,10 +2,12 @@
 
     .venv/bin/python tests/benchmarks/ocr_busy.py [--pages 160] [--workers 2] [--dpi 120] [--folder FOLDER]
 
-A worker is busy while it computes or waits for a core; else it waits for the store, for Ray or for a fragment. The
-kernel counts both for each thread (`/proc/PID/task/*/schedstat`). Threads that wait at the same time count each, so on
-a loaded machine the share is an upper bound. It is given from the start of the last worker until the first one finds
-no more to read, and of the whole step, at whose end workers wait for the last one. Loading the models is part of both.
+A worker is busy while one of its threads computes or waits for a core; else it waits for the store, for Ray or for a
+fragment. The kernel counts both for each thread (`/proc/PID/task/*/schedstat`), so other load on the machine makes a
+busy worker slower and not idle. Of each interval between two looks, the busiest thread gives the least share, and the
+threads together, which may overlap, the largest. Both are given from the start of the last worker until the first one
+finds no more to read, and of the whole step, at whose end workers wait for the last one. Loading the models is part
+of both. How long the fragments took, as the build recorded it, tells the waits between them from those within.
 Linux only.
 """
 
@@ -14,7 +16,6 @@ import json
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -28,11 +29,16 @@ READING = 0.5  # of an interval, that a worker which reads is busy at least
 
 
 class Look(NamedTuple):
-    """At a worker, so far: seconds of its threads on a core, and those in which they waited for one."""
+    """What a worker's threads did since the look before, in seconds."""
 
     time: float
+    span: float
     computed: float
-    waited: float
+    """On a core, all threads together."""
+    least: float
+    """In which the busiest thread computed or waited for a core."""
+    most: float
+    """In which any of them did, at most."""
 
 
 class Worker:
@@ -41,7 +47,8 @@ class Worker:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.looks: list[Look] = []
-        self._seconds: dict[int, tuple[float, float]] = {}  # of each process, also of those that have ended
+        self._time = time.monotonic()
+        self._threads: dict[str, tuple[float, float]] = {}
 
     def look(self) -> None:
         try:
@@ -49,42 +56,43 @@ class Worker:
             family = [actor, *actor.children(recursive=True)]
         except psutil.Error:  # it has ended
             return
+        now, threads = time.monotonic(), {}
         for process in family:
-            seconds = scheduled(process.pid)
-            self._seconds[process.pid] = max(self._seconds.get(process.pid, seconds), seconds)
-        computed, waited = (sum(values) for values in zip(*self._seconds.values(), strict=True))
-        self.looks.append(Look(time.monotonic(), computed, waited))
+            threads |= scheduled(process.pid)
+        since = [
+            (computed - before[0], waited - before[1])
+            for thread, (computed, waited) in threads.items()
+            for before in [self._threads.get(thread, (0.0, 0.0))]
+        ]
+        span, occupied = now - self._time, [computed + waited for computed, waited in since]
+        if self._threads:  # what was before the first look belongs to no interval
+            least, most = (min(span, value) for value in (max(occupied), sum(occupied)))
+            self.looks.append(Look(now, span, sum(computed for computed, _ in since), least, most))
+        self._time, self._threads = now, threads
 
     def reading(self) -> tuple[float, float]:
         """When it began to work and when it ended."""
-        active = [
-            (before.time, after.time)
-            for before, after in pairwise(self.looks)
-            if after.computed + after.waited - before.computed - before.waited > READING * (after.time - before.time)
-        ]
+        active = [look for look in self.looks if look.least > READING * look.span]
         if not active:
             raise SystemExit("a worker read nothing: give it more pages")
-        return active[0][0], active[-1][1]
+        return active[0].time - active[0].span, active[-1].time
 
 
-def scheduled(pid: int) -> tuple[float, float]:
-    """The seconds of a process' threads on a core, and those in which they waited for one."""
-    computed = waited = 0
+def scheduled(pid: int) -> dict[str, tuple[float, float]]:
+    """For each thread of a process, the seconds on a core, and those in which it waited for one."""
+    threads = {}
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:
             on_core, in_queue, _ = map(int, path.read_text().split())
         except OSError:  # the thread has ended
             continue
-        computed, waited = computed + on_core, waited + in_queue
-    return computed / 1e9, waited / 1e9
+        threads[str(path)] = on_core / 1e9, in_queue / 1e9
+    return threads
 
 
-def busy(looks: list[Look]) -> tuple[float, float]:
-    """The shares of the time between the first and the last look: computing, and computing or waiting for a core."""
-    first, last = looks[0], looks[-1]
-    wall = last.time - first.time
-    computed, waited = last.computed - first.computed, last.waited - first.waited
-    return computed / wall, min(computed + waited, wall) / wall
+def fragment_seconds(folder: Path) -> list[float]:
+    """How long each fragment of the step that reads took, by its commit record."""
+    return [json.loads(path.read_text())["seconds"] for path in folder.glob("*/read-*/*.json")]
 
 
 def watched(build: "subprocess.Popen[bytes]", count: int) -> list[Worker]:
@@ -135,16 +143,20 @@ def main() -> None:
         print((folder / "log").read_text()[-1500:] if build.returncode else f"{len(files)} files")
         if build.returncode or len(workers) < options.workers:
             raise SystemExit(f"the build ended with {build.returncode}, and {len(workers)} workers were seen")
-    report(workers)
+        report(workers, fragment_seconds(folder / "out" / ".staging"))
 
 
-def report(workers: list[Worker]) -> None:
+def report(workers: list[Worker], fragments: list[float]) -> None:
     spans = [worker.reading() for worker in workers]
     starts, ends = zip(*spans, strict=True)
     for title, low, high in (("while all read", max(starts), min(ends)), ("the whole step", min(starts), max(ends))):
-        shares = [busy([each for each in worker.looks if low <= each.time <= high]) for worker in workers]
-        computed, occupied = (sum(values) / len(values) for values in zip(*shares, strict=True))
-        print(f"{title}, {high - low:.0f} s: workers busy {occupied:.1%} of the time, on a core {computed:.1%}")
+        looks = [look[2:] for worker in workers for look in worker.looks if low < look.time <= high]
+        wall = len(workers) * (high - low)
+        computed, least, most = (sum(seconds) / wall for seconds in zip(*looks, strict=True))
+        print(f"{title}, {high - low:.0f} s: workers busy {least:.1%} to {most:.1%}, on a core {computed:.1%}")
+    working = sum(end - start for start, end in spans)
+    share = sum(fragments) / working
+    print(f"{len(fragments)} fragments took {share:.1%} of the {working:.0f} s that the workers worked")
 
 
 if __name__ == "__main__":

@@ -65,3 +65,11 @@ def test_special_characters_survive_latex() -> None:
         source = write_table(table, SETUP, rng_for(0, number))
         assert parse_latex(source.latex) == source.cells
     assert escape_latex("a_b & c%") == r"a\_b \& c\%"
+
+
+def test_families_that_typst_takes_for_widths_of_others_are_left_to_other_tools(families: list[FontFamily]) -> None:
+    names = {family.name for family in families}
+    known = {family.name for family in TypesetRenderer(families).families}
+    assert known and known <= names
+    narrow = {name for name in names if name.endswith(("Narrow", "Condensed"))}
+    assert not known & narrow

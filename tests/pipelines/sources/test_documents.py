@@ -15,7 +15,7 @@ from step3vl.pipelines.sources.markup.notebooks import NotebookError, read_noteb
 from step3vl.pipelines.sources.tables.delimited import DelimitedError, read_delimited
 from step3vl.pipelines.sources.tables.document_tables import LAYOUTS, make_document_table
 from step3vl.pipelines.sources.tables.tables import make_table
-from step3vl.pipelines.sources.web.main_body import text_length
+from step3vl.pipelines.sources.web.main_element import text_length
 
 OPTIONS = SplitOptions(characters=(40, 800), rows=(2, 5), columns=(2, 4), printed_links=0, tables=1)
 

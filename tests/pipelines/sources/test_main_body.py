@@ -82,7 +82,14 @@ def test_boilerplate_lines_are_left_out(line: str) -> None:
 def test_lines_of_links_are_left_out_and_links_in_sentences_stay() -> None:
     links = "<p><a href=1>One</a> <a href=2>Two</a></p><h2><a href=3>Head</a></h2>x"
     page = f"<p>{LOREM}<a href=x>More of it</a>.</p>{links}"
-    assert read(page) == [f"{LOREM}More of it.", "## Head", "x"]
+    assert read(page) == [f"{LOREM}More of it.", "x"]
+
+
+def test_a_title_that_is_a_link_stays_with_the_passage_below_it() -> None:
+    passage = (LOREM * 3).strip()
+    page = f"<p>{LOREM}</p><h3><a href=1>A post</a></h3><p>{passage}</p><h3><a href=2>Another</a></h3><p>In short.</p>"
+    assert read(page) == [LOREM.strip(), "### A post", passage, "In short."]
+    assert read(f"<h3><a href='#edges'>Edges</a></h3><p>{LOREM}</p>") == ["### Edges", LOREM.strip()]
 
 
 def test_late_images_are_taken_from_where_they_are() -> None:
@@ -96,3 +103,89 @@ def test_late_images_are_taken_from_where_they_are() -> None:
 def test_deep_and_long_pages_take_no_recursion() -> None:
     assert read("<p>" + LOREM + "</p>" + "<div>" * 3000 + "deep")[:1] == [LOREM.strip()]
     assert len(read("".join(f"<p>Paragraph {n} of many.</p>" for n in range(5000)))) == 5000
+
+
+TEXT = (LOREM * 6).strip()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "field field--name-field-body field--label-hidden",
+        "post-12 post type-post tag-social category-related",
+        "elementor-element elementor-widget elementor-widget-text-editor",
+        "content-sidebar-wrap",
+        "left-navigation_page-wrapper",
+        "no-sidebar",
+    ],
+)
+def test_names_that_only_mention_a_part_are_no_reason_to_leave_out_text(names: str) -> None:
+    blocks = "".join(f'<div class="{names}"><p>{n}. {LOREM}</p></div>' for n in range(8))
+    assert read(f"<div><h1>Edges</h1>{blocks}</div>") == ["# Edges", *(f"{n}. {LOREM}".strip() for n in range(8))]
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["sidebar widget-area", "relatedPosts", "post_comments", "author-box", "d-print-none", "social-share", "ad-1"],
+)
+def test_parts_that_name_themselves_are_left_out(names: str) -> None:
+    assert read(f'<p>{TEXT}</p><div class="{names}"><p>Something else is here.</p></div>') == [TEXT]
+    assert read(f"<p>{TEXT}</p><div id={names.split()[0]}><p>Something else is here.</p></div>") == [TEXT]
+
+
+def test_a_menu_that_was_never_closed_hides_nothing() -> None:
+    assert read(f"<nav class=navbar><ul><li><a href=1>Home</a></ul><main><p>{TEXT}</p></main>") == [TEXT]
+    assert read(f"<form action=/><div><p>{TEXT}</p></div></form>") == [TEXT]
+
+
+def test_comments_that_are_longer_than_the_article_are_left_out() -> None:
+    comments = "".join(f"<li><p>{n}: {LOREM}</p></li>" for n in range(40))
+    page = f"<div id=content><article><h1>Edges</h1><p>{TEXT}</p></article><ol id=comments>{comments}</ol></div>"
+    assert read(page) == ["# Edges", TEXT]
+
+
+def test_the_heading_and_the_summary_above_the_named_body_are_read_and_what_is_around_is_not() -> None:
+    page = f"""<div><p>Before all.</p>
+      <header><h1>Edges</h1><p class=teaser-text>In short.</p><p>By A. Author</p></header>
+      <div><div class=article-body><p>{TEXT}</p></div></div><section><p>{LOREM}</p></section></div>"""
+    assert read(page) == ["# Edges", "In short.", "By A. Author", TEXT]
+
+
+def test_a_title_of_the_site_that_is_a_link_is_no_heading_of_the_body() -> None:
+    page = f"<div><h1><a href=/>Site</a></h1><p>Motto</p><div class=entry-content><p>{TEXT}</p></div></div>"
+    assert read(page) == [TEXT]
+
+
+def test_teasers_of_other_pages_are_left_out() -> None:
+    page = f"<div><p>{TEXT}</p><div class='m-teaser'><h4><a href=1>Other</a></h4><p>It says so.</p></div></div>"
+    assert read(page) == [TEXT]
+
+
+def test_how_characters_are_said_is_not_text() -> None:
+    assert read(f"<p><ruby>子<rt>こ</rt></ruby>ども</p><p>{LOREM}</p>") == ["子ども", LOREM.strip()]
+
+
+def test_anchors_without_a_target_are_no_links() -> None:
+    assert read(f"<p><a name=top>{LOREM}</p><p>{LOREM}Twice.</p>") == [LOREM.strip(), f"{LOREM}Twice."]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Das könnte Sie auch interessieren",
+        "Lesen Sie auch:",
+        "Vous aimerez aussi",
+        "Zobacz także",
+        "Foto: A. B.",
+        "Tags: edges, filters",
+        "You might also like",
+        "関連記事はこちら",
+    ],
+)
+def test_headings_of_links_and_credits_are_left_out(line: str) -> None:
+    assert read(f"<p>{LOREM}</p><h4>{line}</h4>") == [LOREM.strip()]
+
+
+def test_long_ordered_lists_take_linear_time() -> None:
+    items = read("<ol>" + "<li>item" * 20_000 + "</ol>")
+    assert (items[0], items[-1]) == ("1. item", "20000. item")

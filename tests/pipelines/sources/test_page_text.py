@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode, text_length
+from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode
+from step3vl.pipelines.sources.web.main_element import text_length
 from step3vl.pipelines.sources.web.page_text import clean, repetition, split
 
 IMAGE = ImageNode(("https://a.example/a.png",), "", None)

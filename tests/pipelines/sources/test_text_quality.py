@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, split_text, text_fault
-from step3vl.pipelines.sources.web.main_body import text_length
+from step3vl.pipelines.sources.web.main_element import text_length
 
 LIMITS = QualityLimits((40, 4000), 0.6, 0.4, 0.3)
 GOOD = "The rabbit-hole went straight on like a tunnel for some way, and then dipped suddenly down.\nSo suddenly."

@@ -188,7 +188,7 @@ def caption(exercise: Exercise) -> str:
 
 DOMAIN = Domain(
     FiguresEntry,
-    steps=(BeamStep("build", version=2, worker=PoseFigures, output=Sample),),
+    steps=(BeamStep("build", version=3, worker=PoseFigures, output=Sample),),
     label_check=CheckExercises,
     example={"count": 20, "subjects": {"geometry": 1, "functions": 1}, "side": [120, 200]},
 )

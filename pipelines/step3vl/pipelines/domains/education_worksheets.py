@@ -267,7 +267,7 @@ def _messages(exchanges: list[tuple[str, str]]) -> tuple[Message, ...]:
 
 DOMAIN = Domain(
     WorksheetsEntry,
-    steps=(BeamStep("build", version=2, worker=PoseWorksheets, output=Sample),),
+    steps=(BeamStep("build", version=3, worker=PoseWorksheets, output=Sample),),
     label_check=CheckExercises,
     example={"count": 4, "subjects": {"geometry": 1}, "languages": ["en"], "problems": [1, 2], "side": [120, 160]},
 )

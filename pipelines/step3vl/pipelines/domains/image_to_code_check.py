@@ -1,7 +1,8 @@
 """The independent check of figures: PaddleOCR reads the image, and the label must say what it reads.
 
 It knows nothing of the renderers. Texts that the code or the data name must be on the image; values must be on it, or
-lie in the range of the numbers that are; the text that is asked for must be in its box. Formulas, which it cannot
+lie in the range of the numbers that are; the text that is asked for must be in its box. The shapes of Plotly charts
+are measured in the pixels. Formulas, which it cannot
 read, are typeset again from the label by matplotlib or Typst, and the ink compared. Structures and scores have no
 second reader.
 """
@@ -24,6 +25,7 @@ from step3vl.data.sample import BoxTruth, Sample, TextPart, TranscriptTruth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Unchecked
 from step3vl.pipelines.models.ocr import OcrModel
+from step3vl.pipelines.render.charts.chart_pixels import check_pixels
 from step3vl.pipelines.render.figures.figure import parse_number, read_png
 from step3vl.pipelines.render.figures.table_kinds import page_setup
 from step3vl.pipelines.render.figures.typeset import TypesetRenderer
@@ -73,6 +75,13 @@ class CheckFigures:
             return self._check_formula(label, image)
         if subject in ("molecule", "music"):
             raise Unchecked("no_second_reader")
+        if (
+            asked == "code"
+            and subject == "chart"
+            and "import plotly" in label
+            and (reason := _check_pixels(label, image))
+        ):
+            return reason
         is_chart_data = asked == "data" and subject == "chart"
         texts = list(data_texts(label) if is_chart_data else label_texts(label, subject, asked))
         recall, lines = self._recall(texts, image)
@@ -140,6 +149,14 @@ class CheckFigures:
         if not 1 / _ASPECTS < aspect < _ASPECTS:
             return "formula_has_another_shape"
         return None if _distance(ink, other) < _FAR else "formula_looks_different"
+
+
+def _check_pixels(code: str, image: PILImage.Image) -> str | None:
+    """What is wrong with the shapes of a Plotly chart; None also for one whose shapes cannot be told apart."""
+    try:
+        return check_pixels(code, image)
+    except Unchecked:
+        return None
 
 
 def folded(text: str) -> str:

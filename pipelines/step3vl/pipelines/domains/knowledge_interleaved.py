@@ -183,7 +183,7 @@ DOMAIN = Domain(
             time_limit=_TEXT_SECONDS,
             when=_measures_perplexity,
         ),
-        BeamStep("build", version=2, worker=BuildDocuments, output=Sample, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("build", version=3, worker=BuildDocuments, output=Sample, spread=True, time_limit=PAGE_SECONDS),
     ),
     example={"sources": [{"files": ["data/samples/web/*.warc.gz"], "licence": "BSD-3-Clause"}]},
 )

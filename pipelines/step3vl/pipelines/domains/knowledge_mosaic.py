@@ -57,7 +57,7 @@ from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice
 from step3vl.pipelines.sources.pairs.pair_reader import PairReader, slices_of_file
 from step3vl.pipelines.sources.text.words import content_words
 from step3vl.pipelines.sources.web.fetch import FetchConfig
-from step3vl.pipelines.sources.web.main_body import text_length
+from step3vl.pipelines.sources.web.main_element import text_length
 from step3vl.pipelines.sources.web.page_pairs import is_boilerplate
 
 _IMAGES = 4

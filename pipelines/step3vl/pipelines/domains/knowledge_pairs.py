@@ -31,7 +31,8 @@ from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice, PairText
 from step3vl.pipelines.sources.pairs.obelics import is_interleaved
 from step3vl.pipelines.sources.pairs.pair_reader import PairReader, has_pairs, slices_of_file
 from step3vl.pipelines.sources.text.words import words
-from step3vl.pipelines.sources.web.main_body import ImageNode, text_length
+from step3vl.pipelines.sources.web.main_body import ImageNode
+from step3vl.pipelines.sources.web.main_element import text_length
 from step3vl.pipelines.sources.web.page_pairs import (
     heading_above,
     is_boilerplate,
@@ -251,7 +252,7 @@ DOMAIN = Domain(
     PairsEntry,
     steps=(
         BeamStep("open", version=1, worker=OpenPairs, output=PairInput, time_limit=OPEN_SECONDS),
-        BeamStep("collect", version=1, worker=CollectPairs, output=Pair, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("collect", version=2, worker=CollectPairs, output=Pair, spread=True, time_limit=PAGE_SECONDS),
         ModelStep(
             "score",
             version=1,

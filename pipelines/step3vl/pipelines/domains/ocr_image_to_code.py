@@ -300,7 +300,7 @@ def _single_texts(figure: RenderedFigure) -> list[FigureElement]:
 DOMAIN = Domain(
     ImageToCodeEntry,
     steps=(
-        BeamStep("render", version=3, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
+        BeamStep("render", version=4, worker=RenderFigures, output=RenderedFigure, time_limit=_SECONDS),
         BeamStep("build", version=2, worker=LabelFigures, output=Sample),
     ),
     example={"count": 20, "tools": {"vega_lite": 1, "graphviz": 1, "molecule": 1, "mermaid": 1}, "languages": ["en"]},

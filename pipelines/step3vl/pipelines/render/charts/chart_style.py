@@ -10,17 +10,17 @@ from step3vl.pipelines.render.fonts import FontFamily
 Grid = Literal["none", "values", "both"]
 LegendPlace = Literal["right", "top", "bottom"]
 
-# Categorical palettes whose neighbours differ in hue or lightness.
+# Categorical palettes; any two colours of one are told apart (`colour_distance` of 60 and more).
 PALETTES: tuple[tuple[str, ...], ...] = (
     ("#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac"),
     ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
     ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999", "#332288", "#882255"),
     ("#66c2a5", "#fc8d62", "#8da0cb", "#e78ac3", "#a6d854", "#ffd92f", "#e5c494", "#b3b3b3", "#5e4fa2", "#3288bd"),
     ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#666666", "#8dd3c7", "#bebada"),
-    ("#264653", "#2a9d8f", "#e9c46a", "#f4a261", "#e76f51", "#8ab17d", "#6d597a", "#b56576", "#355070", "#eaac8b"),
-    ("#003f5c", "#ffa600", "#bc5090", "#58508d", "#ff6361", "#2f4b7c", "#a05195", "#f95d6a", "#665191", "#ff7c43"),
+    ("#264653", "#2a9d8f", "#e9c46a", "#f4a261", "#e76f51", "#8ab17d", "#6d597a", "#b56576", "#3a86ff", "#eaac8b"),
+    ("#003f5c", "#ffa600", "#bc5090", "#58508d", "#ff6361", "#2f4b7c", "#00a6a6", "#7cb518", "#8c8c8c", "#ff7c43"),
     ("#5f0f40", "#fb8b24", "#0f4c5c", "#e36414", "#9a031e", "#588157", "#3a86ff", "#8338ec", "#ffbe0b", "#ff006e"),
-    ("#7fc97f", "#beaed4", "#fdc086", "#386cb0", "#f0027f", "#bf5b17", "#666666", "#1b9e77", "#d95f02", "#7570b3"),
+    ("#7fc97f", "#beaed4", "#fdc086", "#386cb0", "#f0027f", "#bf5b17", "#666666", "#1b9e77", "#17becf", "#7570b3"),
     ("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255", "#661100"),
 )
 # Sequential scales, light to dark.
@@ -130,6 +130,15 @@ def pick_style(
 def rgb(colour: str) -> tuple[int, int, int]:
     """`#rrggbb` as numbers."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def colour_distance(first: str, second: str) -> float:
+    """How far two colours are apart to the eye, 0..765: the weighted distance known as redmean."""
+    left, right = rgb(first), rgb(second)
+    red, green, blue = (a - b for a, b in zip(left, right, strict=True))
+    mean = (left[0] + right[0]) / 2
+    squares = (2 + mean / 256) * red**2 + 4 * green**2 + (2 + (255 - mean) / 256) * blue**2
+    return float(squares**0.5)
 
 
 def contrast(first: str, second: str) -> float:

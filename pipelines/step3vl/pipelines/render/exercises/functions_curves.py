@@ -10,6 +10,7 @@ from step3vl.pipelines.render.exercises.exercise import Draft
 from step3vl.pipelines.render.exercises.sketch import XY
 
 X = sympy.Symbol("x")
+_ROUNDING = 1e-3  # of the coordinates of a path, in units of the plane
 
 
 PLANE = Plane((-5, 5), (-5, 6))
@@ -41,7 +42,10 @@ def show_plane(d: Draft, plane: Plane) -> None:
 
 
 def value_at(points: Sequence[XY], x: float) -> float:
-    """A graph's value at x, between its shown points."""
+    """A graph's value at x, between its shown points, or beyond the last one by no more than their rounding."""
+    low, high = min(point[0] for point in points), max(point[0] for point in points)
+    if low - _ROUNDING <= x <= high + _ROUNDING:
+        x = min(max(x, low), high)
     for (x1, y1), (x2, y2) in itertools.pairwise(points):
         if min(x1, x2) - 1e-6 <= x <= max(x1, x2) + 1e-6 and abs(x2 - x1) > 1e-9:
             return y1 + (y2 - y1) * (x - x1) / (x2 - x1)

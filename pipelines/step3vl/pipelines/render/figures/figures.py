@@ -190,9 +190,9 @@ class Supply:
             return self._real.points(rng, groups, number)
         return make_points(rng, groups, number, self.topics(rng))
 
-    def style(self, texts: str, rng: random.Random) -> ChartStyle:
-        """A random style whose font has all characters of the texts."""
-        families = [family for family in self.families if family.covers(texts)]
+    def style(self, texts: str, rng: random.Random, families: Sequence[FontFamily] | None = None) -> ChartStyle:
+        """A random style whose font, one of the families, has all characters of the texts."""
+        families = [family for family in (self.families if families is None else families) if family.covers(texts)]
         if not families:
             raise Dropped("no_font_has_all_characters")
         return pick_style(families, self.options.width, self.options.height, rng)
@@ -378,7 +378,7 @@ class TableMaker:
     def make(self, family: str, rng: random.Random) -> MadeFigure:
         kind = next(kind for kind in _TABLE_KINDS if kind == family)
         table = self._supply.table(kind, rng.randint(1, 5) if family in ("groups", "time") else 1, rng)
-        style = self._supply.style(table.texts(), rng)
+        style = self._supply.style(table.texts(), rng, self._renderer.families)
         fill, ink = rng.choice(_PAPERS[:4])
         setup = page_setup(style.font.name, rng.randint(9, 14), fill, ink, rng.randint(4, 18))
         source = write_table(table, setup, rng)

@@ -46,12 +46,18 @@ class TypesetRenderer:
 
     Args:
         families: Further fonts.
+
+    Attributes:
+        families: Of them, those that Typst knows by their names.
     """
 
     def __init__(self, families: Sequence[FontFamily]) -> None:
         typst = require("typst", "pipelines")
         folders = sorted({str(face.path.parent) for family in families for face in (family.regular, family.bold)})
         self._compiler = typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+        known = set(typst.Fonts(font_paths=folders, include_system_fonts=False).families())
+        # Typst takes "Narrow", "Condensed" and the like as widths of the family without them.
+        self.families = [family for family in families if family.name in known]
         self._pdfium = require("pypdfium2", "pipelines")
         self._matplotlib = require("matplotlib", "pipelines")
         mathtext = require("matplotlib.mathtext", "pipelines")

@@ -115,8 +115,8 @@ def _html_pieces(
 ) -> Iterator[DocumentPiece]:
     if page.opts_out:
         raise Dropped("opted_out")
-    element, keep = main_element(page)
-    markup = clean_markup(element, page.base, links=rng.random() < options.printed_links, keep=keep)
+    main = main_element(page)
+    markup = clean_markup(main.element, page.base, links=rng.random() < options.printed_links, keep=main.keeps)
     yield from _markup_pieces(markup, "html", uri, page.licence or licence, options, rng)
 
 

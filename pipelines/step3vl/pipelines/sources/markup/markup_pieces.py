@@ -10,7 +10,7 @@ from lxml import etree
 from step3vl.pipelines.sources.markup.markup import article
 from step3vl.pipelines.sources.markup.markup_html import HEADINGS
 from step3vl.pipelines.sources.markup.markup_space import Element
-from step3vl.pipelines.sources.web.main_body import CJK
+from step3vl.pipelines.sources.web.main_element import CJK
 
 _ROWS = 24  # of a table, at most
 _LINES = 40  # of a listing, at most

@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from step3vl.pipelines.sources.web.main_body import TextNode, text_length
+from step3vl.pipelines.sources.web.main_body import TextNode
+from step3vl.pipelines.sources.web.main_element import text_length
 from step3vl.pipelines.sources.web.page_text import repetition
 
 _BROKEN_LINES = re.compile(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]")

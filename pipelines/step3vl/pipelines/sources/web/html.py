@@ -15,6 +15,7 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,400}?charset\s*=\s*[\"']?\s*([\w.:-]+)
 _XML_CHARSET = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CONTROL_BYTES = bytes((*range(9), 11, 12, *range(14, 32)))
 _IMAGE_TAG = re.compile(r"<(?:img|source)\b", re.IGNORECASE)
 _REST_OF_TAG = re.compile(r"""(?:[^>"']|"[^"]{0,20000}"|'[^']{0,20000}'){0,1000}+""")
 _MAX_TAGS = 2000  # image tags of a page that are looked at
@@ -59,6 +60,13 @@ def decode_html(data: bytes, charset: str | None) -> str:
         data: The bytes of the page.
         charset: As the server states it.
     """
+    if b"\x1b$" not in data:  # ISO-2022-JP is 7-bit
+        try:
+            text = data.translate(None, _CONTROL_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            pass
+        else:
+            return text.replace("\ufffe", "").replace("\uffff", "")
     return _CONTROLS.sub("", _decode(data, charset))
 
 
@@ -66,11 +74,6 @@ def _decode(data: bytes, charset: str | None) -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "replace")
-    if b"\x1b$" not in data:  # ISO-2022-JP is 7-bit
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
     stated = [
         match[1].decode() for match in (_META_CHARSET.search(data[:_START]), _XML_CHARSET.search(data[:200])) if match
     ]

@@ -4,22 +4,17 @@ The body is cut on the tree first, by where the text is that is no link; then th
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import lxml.html
 from lxml import etree
 
+from step3vl.pipelines.sources.web.boilerplate import is_boilerplate_line
 from step3vl.pipelines.sources.web.html import HtmlPage, image_addresses
+from step3vl.pipelines.sources.web.main_element import MainElement, find_main_element
 
-_SKIPPED = frozenset(
-    re.findall(
-        r"\w+",
-        "script style noscript template svg iframe object embed canvas audio video map math head title nav footer "
-        "aside form button select input textarea label dialog menu del",
-    )
-)
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
@@ -28,37 +23,11 @@ _BLOCKS = frozenset(
         "picture",  # words: of HTML
     )
 )
-_CONTAINERS = frozenset(
-    {"html", "body", "div", "section", "article", "main", "header", "td", "table", "tbody", "tr", "center"}
-)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "menu", "menubar", "dialog"})
-_NOISE = re.compile(
-    r"(?:^|[\s_-])(?:nav|navbar|navigation|navheader|navfooter|menu|sidebar|side-bar|breadcrumbs?|footer|foot|banner|cookies?|"
-    r"consent|share|sharing|social|related|recommend\w*|comments?|disqus|newsletter|subscribe|subscription|advert\w*|ads?|"
-    r"promo|sponsor\w*|popup|modal|pagination|pager|toolbar|toc|headerlink|anchor|editsection|skip-link|sr-only|hidden|"
-    r"visually-hidden|author-bio|tagcloud|tags|widget|copyright|prev-?next|indexterm|docnav)(?:$|[\s_-])",
-    re.IGNORECASE,
-)
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_BOILERPLATE = re.compile(
-    r"^(?:share(?: this| on .*)?|tweet|advertisements?|sponsored(?: content)?|read (?:more|next).*|continue reading.*|"
-    r"click (?:here|to enlarge).*|see also:?|(?:©|copyright|\(c\)) .*|all rights reserved.*|sign (?:up|in).*|"
-    r"log ?in.*|subscribe.*|loading\W*|skip to .*|back to top|next|prev(?:ious)?|menu|print(?: this page)?|"
-    r"you may also like.*|related (?:posts|articles).*|leave a (?:reply|comment).*|powered by .*|"
-    r"posted (?:by|on|in) .*|"
-    r"(?:上|下)一[篇页页].*|相关(?:阅读|推荐|文章).*|责任编辑.*|(?:本文)?来源[::].*|扫(?:描|一扫).*(?:二维码|关注).*|点击(?:查看|阅读|关注).*|"
-    r"版权所有.*|.*转载请注明.*|分享(?:到|至).*|返回(?:顶部|首页).*|广告|.*ICP备.*号.*)$",
-    re.IGNORECASE,
-)
-_SHORT = 120  # characters up to which a line may be boilerplate
-_DOMINANT = 0.8  # of the text outside links, which an element must have for the rest to be cut
-_IMAGE_MASS = 150  # characters that an image counts as
+_SHORT = 240  # characters up to which a line may be navigation
 _LINKED = 0.66  # of a paragraph's characters in links, beyond which it is navigation
+_PASSAGE = 200  # characters of a paragraph, so many that a title that is a link belongs to it
 _MAX_CELL = 300  # characters of a cell, beyond which a table is layout
-_MAX_DEPTH = 400  # of elements; what is deeper is no page that anybody reads
-
-CJK = re.compile("[\u2e80-\uffdc]")  # a character that says as much as half a word
 
 TextKind = Literal["heading", "paragraph", "item", "row", "code"]
 
@@ -88,10 +57,10 @@ class ImageNode:
 Node = TextNode | ImageNode
 
 
-def main_element(page: HtmlPage) -> tuple[lxml.html.HtmlElement, Callable[[lxml.html.HtmlElement], bool]]:
-    """The element that holds a page's main body, and what tells which elements in it belong to the body."""
-    root, reader = _reader_of(page)
-    return root, lambda element: element in reader.masses and not reader.is_small_noise(element)
+def main_element(page: HtmlPage) -> MainElement:
+    """Where the main body of a page is."""
+    body = page.tree.find("body")
+    return find_main_element(page.tree if body is None else body)
 
 
 def read_main_body(page: HtmlPage) -> list[Node]:
@@ -100,107 +69,29 @@ def read_main_body(page: HtmlPage) -> list[Node]:
     An image amid the words of a paragraph follows the paragraph. Headings, items and listings are written as Markdown
     does, rows of tables with ` | ` between cells.
     """
-    root, reader = _reader_of(page)
-    return list(reader.read(root))
-
-
-def _reader_of(page: HtmlPage) -> "tuple[lxml.html.HtmlElement, _Reader]":
-    body = page.tree.find("body")
-    if body is None:
-        body = page.tree
-    masses = _masses(body)
-    root = _main_element(body, masses)
-    return root, _Reader(page.base, masses, masses[root])
-
-
-def _masses(body: lxml.html.HtmlElement) -> dict[lxml.html.HtmlElement, int]:
-    """For each element that is shown, the characters in it outside links; images count too."""
-    masses: dict[lxml.html.HtmlElement, int] = {}
-    open_masses, links = [0], 0  # the masses of the elements that are open, the outermost for what is around them
-    walk = etree.iterwalk(body, events=("start", "end"))
-    skipping: lxml.html.HtmlElement | None = None
-    for event, element in walk:
-        if skipping is not None:
-            if event == "end" and element is skipping:
-                skipping = None
-                if not links and element is not body:
-                    open_masses[-1] += text_length(element.tail)
-            continue
-        if event == "start":
-            if element is not body and (len(open_masses) > _MAX_DEPTH or _is_skipped(element)):
-                skipping = element
-                continue
-            links += element.tag == "a"
-            open_masses.append(0 if links else text_length(element.text))
-            if element.tag == "img":
-                open_masses[-1] += _IMAGE_MASS
-        else:
-            links -= element.tag == "a"
-            mass = open_masses.pop()
-            masses[element] = mass
-            open_masses[-1] += mass
-            if not links and element is not body:
-                open_masses[-1] += text_length(element.tail)
-    return masses
-
-
-def text_length(text: str | None) -> int:
-    """Characters without white space around, CJK counted double."""
-    text = text.strip() if text else ""
-    return len(text) if text.isascii() else len(text) + len(CJK.findall(text))
-
-
-def _is_skipped(element: lxml.html.HtmlElement) -> bool:
-    tag = element.tag
-    if not isinstance(tag, str) or tag in _SKIPPED:
-        return True
-    attributes = element.attrib
-    if not attributes:
-        return False
-    if "hidden" in attributes or attributes.get("aria-hidden") == "true" or attributes.get("role") in _ROLES:
-        return True
-    return "style" in attributes and bool(_HIDDEN.search(attributes["style"]))
-
-
-def _is_noise(element: lxml.html.HtmlElement) -> bool:
-    attributes = element.attrib
-    if "class" not in attributes and "id" not in attributes:
-        return False
-    return bool(_NOISE.search(f"{attributes.get('class', '')} {attributes.get('id', '')}"))
-
-
-def _main_element(body: lxml.html.HtmlElement, masses: dict[lxml.html.HtmlElement, int]) -> lxml.html.HtmlElement:
-    """The smallest container that has most of the text and the title above it."""
-    element = body
-    while True:
-        largest = max(
-            (child for child in element if child in masses and child.tag in _CONTAINERS),
-            key=lambda child: masses[child],
-            default=None,
-        )
-        if largest is None or masses[largest] < _DOMINANT * masses[element]:
-            return element
-        if any(sibling.tag in ("h1", "h2") for sibling in largest.itersiblings(preceding=True)):
-            return element
-        element = largest
+    return list(_Reader(page.base, main_element(page)).read())
 
 
 @dataclass
 class _Reader:
-    """Reads an element's nodes; `whole` is the mass of the element, beside which noise must be small."""
+    """Reads the nodes of a main body."""
 
     base: str
-    masses: dict[lxml.html.HtmlElement, int]
-    whole: int
+    main: MainElement
     _words: list[str] = field(default_factory=list)
     _waiting: list[ImageNode] = field(default_factory=list)
     _kind: TextKind = "paragraph"
     _prefix: str = ""
-    _linked: int = 0
+    _linked: int = 0  # characters in links
+    _elsewhere: int = 0  # of them, those in links to other pages
+    _title: str = ""  # that is a link, until what follows tells whether it is a title of this page
     _links: int = 0
+    _links_elsewhere: int = 0
     _listings: int = 0
+    _numbers: dict[lxml.html.HtmlElement, int] = field(default_factory=dict)  # of the items of lists so far
 
-    def read(self, root: lxml.html.HtmlElement) -> Iterator[Node]:
+    def read(self) -> Iterator[Node]:
+        root = self.main.element
         tables: list[bool] = []  # of the open tables, whether they hold data
         skipping: lxml.html.HtmlElement | None = None
         for event, element in etree.iterwalk(root, events=("start", "end")):
@@ -212,7 +103,7 @@ class _Reader:
             tag = element.tag
             is_cell = bool(tables and tables[-1]) and tag not in ("table", "tr", "img")
             if event == "start":
-                if element is not root and (element not in self.masses or self.is_small_noise(element)):
+                if element is not root and not self.main.keeps(element):
                     skipping = element
                     continue
                 if tag == "table":
@@ -228,45 +119,49 @@ class _Reader:
                     self._words.append(" " if is_cell else "\n")
                 elif tag == "img":
                     yield from self._show(element)
-                self._links += tag == "a"
-                self._listings += tag == "pre"
+                self._count(element, 1)
                 self._say(element.text)
             else:
                 if tag in _BLOCKS and not is_cell:
                     yield from self._end_of_block()
-                self._links -= tag == "a"
-                self._listings -= tag == "pre"
+                self._count(element, -1)
                 if tag == "table":
                     tables.pop()
                 if element is not root:
                     self._say(element.tail)
         yield from self._end_of_block()
 
-    def is_small_noise(self, element: lxml.html.HtmlElement) -> bool:
-        """Whether an element is navigation, and not what the page is about."""
-        return self.masses[element] < 0.4 * self.whole and _is_noise(element)
-
     def _begin(self, element: lxml.html.HtmlElement) -> None:
         tag = element.tag
         if tag in _HEADINGS:
             self._kind, self._prefix = "heading", "#" * _HEADINGS[tag] + " "
         elif tag == "li":
-            parent = element.getparent()
-            ordered = parent is not None and parent.tag == "ol"
-            number = 1 + sum(1 for _ in element.itersiblings("li", preceding=True)) if ordered else 0
-            self._kind, self._prefix = "item", f"{number}. " if ordered else "- "
+            self._kind, self._prefix = "item", "- "
+            if (parent := element.getparent()) is not None and parent.tag == "ol":
+                self._numbers[parent] = number = self._numbers.get(parent, 0) + 1
+                self._prefix = f"{number}. "
         elif tag == "tr":
             self._kind, self._prefix = "row", ""
         elif tag == "pre":
             self._kind, self._prefix = "code", ""
 
+    def _count(self, element: lxml.html.HtmlElement, change: int) -> None:
+        """Count the links and listings that are open."""
+        if element.tag == "a" and (link := element.get("href")) is not None:
+            self._links += change
+            self._links_elsewhere += change * (not link.startswith("#"))
+        elif element.tag == "pre":
+            self._listings += change
+
     def _say(self, text: str | None) -> None:
         if not text:
             return
         if not self._listings:
-            text = re.sub(r"\s+", " ", text)
+            text = text.replace("\n", " ")
         if self._links:
-            self._linked += len(text.strip())
+            length = len(text.strip())
+            self._linked += length
+            self._elsewhere += length * (self._links_elsewhere > 0)
         self._words.append(text)
 
     def _show(self, element: lxml.html.HtmlElement) -> Iterator[ImageNode]:
@@ -294,19 +189,33 @@ class _Reader:
         else:
             text = "\n".join(" ".join(line.split()) for line in text.split("\n")).strip(" \n|")
         if text.strip() and not self._is_boilerplate(text):
-            yield TextNode(f"```\n{text}\n```" if self._kind == "code" else self._prefix + text, self._kind)
+            yield from self._block(text)
         if text.strip() or self._kind != "item":  # the text of an item may be in a block of its own
             self._kind, self._prefix = "paragraph", ""
         yield from self._waiting
-        self._words, self._waiting, self._linked = [], [], 0
+        self._words, self._waiting, self._linked, self._elsewhere = [], [], 0, 0
+
+    def _block(self, text: str) -> Iterator[TextNode]:
+        """A block. A title that is a link needs a passage after it: others are titles of other pages."""
+        is_heading = self._kind == "heading"
+        if is_heading and self._prefix != "# " and self._elsewhere > _LINKED * _characters(text):
+            self._title = self._prefix + text
+            return
+        if self._title and not is_heading and len(text) >= _PASSAGE:
+            yield TextNode(self._title, "heading")
+        self._title = ""
+        yield TextNode(f"```\n{text}\n```" if self._kind == "code" else self._prefix + text, self._kind)
 
     def _is_boilerplate(self, text: str) -> bool:
         if self._kind == "code":
             return False
-        characters = len(text.replace(" ", ""))
-        if self._kind != "heading" and self._linked > _LINKED * characters and len(text) < 2 * _SHORT:
+        if self._kind != "heading" and self._linked > _LINKED * _characters(text) and len(text) < _SHORT:
             return True
-        return len(text) <= _SHORT and bool(_BOILERPLATE.match(text))
+        return is_boilerplate_line(text)
+
+
+def _characters(text: str) -> int:
+    return len(text.replace(" ", ""))
 
 
 def _holds_data(table: lxml.html.HtmlElement) -> bool:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from step3vl.pipelines.sources.web.main_body import CJK, ImageNode, Node, TextNode, text_length
+from step3vl.pipelines.sources.web.main_body import ImageNode, Node, TextNode
+from step3vl.pipelines.sources.web.main_element import CJK, text_length
 
 _SYMBOLS = 0.5  # of a paragraph's characters, at least, must be alphanumeric in any script
 _SHORT = 20  # characters up to which that is not asked
