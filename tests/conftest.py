@@ -1,13 +1,22 @@
-"""What all tests share: property tests that are not timed, and real servers: around an application, and of S3."""
+"""What all tests share: property tests that are not timed, folders that are made once, and real servers."""
 
+import fcntl
+import os
+import shutil
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# In this process and those that it starts small tensors gain nothing from more threads, and threads that share a busy
+# core wait for each other. It is read when numpy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A loaded machine is slow now and then.
 settings.register_profile("untimed", deadline=None)
@@ -16,9 +25,40 @@ settings.load_profile("untimed")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files of slow tests, so that no process is left with one when the others are done."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with the files that take longest, so that no process is left with one when the others are done.
+
+    Those are the files with the longest timeouts of their own, and then the others with slow tests.
+    """
+    seconds: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        for marker in item.iter_markers("timeout"):
+            seconds[item.path] = max(seconds[item.path], marker.args[0])
+        if item.get_closest_marker("slow"):
+            seconds[item.path] = max(seconds[item.path], 1.0)
+    items.sort(key=lambda item: -seconds[item.path])
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """made_once(name, make) -> a folder that `make(folder)` has filled, once for all processes of pytest-xdist.
+
+    The folder has the same path in all of them. Tests only read it, or copy it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait here, and it is released with the process
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failure has left
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
 
 
 @contextmanager

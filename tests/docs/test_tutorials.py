@@ -32,7 +32,7 @@ def follow(name: str, folder: Path) -> str:
     commands = "".join(body for language, title, body in blocks if language == "bash")
     for port in sorted(set(re.findall(r"\b87\d\d\b", commands))):  # those of the page may be in use
         commands = commands.replace(port, str(free_port()))
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     output = folder / f"{name}.log"
     with output.open("w") as log:
         process = subprocess.Popen(

@@ -14,8 +14,6 @@ from step3vl.data.tokens import TokenIds, train_bpe
 from step3vl.inference import Engine, Request
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
 
-torch.set_num_threads(1)  # small tensors gain nothing from more, and threads on a busy core wait for each other
-
 SPEC = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
 
 

@@ -16,9 +16,6 @@ from step3vl.data.sample import image as image_part
 from step3vl.data.tokens import TokenIds, train_bpe
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, tiny_config
 
-# Small tensors gain nothing from more threads, and threads that share a busy core wait for each other.
-torch.set_num_threads(1)
-
 SPEC = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
 TEXTS = ["How many images do you see?", "There are two of them, one red and one blue.", "Count the shapes."]
 

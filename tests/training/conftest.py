@@ -4,11 +4,13 @@ import io
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image as PILImage
 from PIL import ImageDraw
@@ -25,6 +27,7 @@ SPEC = ImageSpec(image_size=28, crop_size=28, patch_size=7, max_side=84)
 COLOURS = ("red", "green", "blue", "black")
 Settings = dict[str, Any]
 Configure = Callable[[Settings], Settings]
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def render_disc(rng: random.Random, size: tuple[int, int]) -> tuple[Image, str]:
@@ -126,12 +129,14 @@ def image_spec() -> ImageSpec:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(made_once: MadeOnce) -> Path:
     """150 samples to train on and 30 held out, with their own `tokenizer.json` beside the shards."""
-    root = tmp_path_factory.mktemp("corpus")
-    train_bpe(["red green blue black disc Colour I look."], 320).save(str(root / "tokenizer.json"))
-    commit_dataset(root, "discs", {"train": make_samples(150, seed=0), "heldout": make_samples(30, seed=1)})
-    return root
+
+    def make(root: Path) -> None:
+        train_bpe(["red green blue black disc Colour I look."], 320).save(str(root / "tokenizer.json"))
+        commit_dataset(root, "discs", {"train": make_samples(150, seed=0), "heldout": make_samples(30, seed=1)})
+
+    return made_once("training-corpus", make)
 
 
 @pytest.fixture(scope="session")
@@ -164,13 +169,21 @@ def merge(settings: Settings, changes: Settings) -> Settings:
     return merged
 
 
-@pytest.fixture
-def single_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def as_single_rank() -> Iterator[torch.device]:
     """This process as the only rank of a process group, which stays until pytest ends."""
     names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    for name, value in {**names, "MASTER_PORT": str(free_port())}.items():
-        monkeypatch.setenv(name, value)
-    join()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**names, "MASTER_PORT": str(free_port())}.items():
+            patch.setenv(name, value)
+        yield join()
+
+
+@pytest.fixture
+def single_rank() -> Iterator[torch.device]:
+    """The device of this process, which is the only rank of a process group."""
+    with as_single_rank() as device:
+        yield device
 
 
 VARIANTS: dict[str, Settings] = {
@@ -201,22 +214,22 @@ def variant_settings(configure: Configure) -> dict[str, Settings]:
 
 
 @pytest.fixture(scope="session")
-def variants(
-    variant_settings: dict[str, Settings], thirty_steps: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def variants(variant_settings: dict[str, Settings], thirty_steps: Settings, made_once: MadeOnce) -> Path:
     """A folder with the output of each variant by its name, of `long`, and of RESUMED_BY_TWO, all run by two ranks."""
-    root = tmp_path_factory.mktemp("variants")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
-        configs = [{**settings, "output": str(root / name)} for name, settings in variant_settings.items()]
-        configs.append({**thirty_steps, "output": str(root / "long")})
+
+    def make(root: Path) -> None:
         resumed = [{**variant_settings[name], "output": str(root / f"{name}-resumed")} for name in RESUMED_BY_TWO]
-        by_one = [merge(config, {"engine": {"processes": 1}}) for config in resumed]
-        launch("several_runs", write_yaml(root / "one.yaml", by_one), 1)
-        for config in resumed:
-            (Path(config["output"]) / "checkpoints" / "latest").write_text("step-00000004")
-        launch("several_runs", write_yaml(root / "two.yaml", configs + resumed), 2)
-    return root
+        with as_single_rank():
+            for config in resumed:
+                train(PretrainConfig.model_validate(merge(config, {"engine": {"processes": 1}})), "test")
+                (Path(config["output"]) / "checkpoints" / "latest").write_text("step-00000004")
+        configs = [{**settings, "output": str(root / name)} for name, settings in variant_settings.items()]
+        configs += [{**thirty_steps, "output": str(root / "long")}, *resumed]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+            launch("several_runs", write_yaml(root / "runs.yaml", configs), 2)
+
+    return made_once("variants", make)
 
 
 def write_yaml(path: Path, values: Any) -> Path:

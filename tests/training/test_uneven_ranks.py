@@ -14,7 +14,7 @@ import torch
 from step3vl.training.config import OptimizerConfig
 from step3vl.training.engine import parameter_groups
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # for the fixture, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,22 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of each case, NAME.json, which one pair of ranks runs one after the other."""
+    folder = tmp_path_factory.mktemp("uneven")
+    (folder / "cases.json").write_text(json.dumps(CASES))
+    code = f"from step3vl.training.launch import launch; launch('uneven_ranks', {str(folder / 'cases.json')!r}, 2)"
+    path = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=800, env={**os.environ, "PYTHONPATH": path})
+    return folder
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_ranks_with_unequal_batches_have_the_results_of_one_process(
-    expected: dict[str, Any], tmp_path: Path, name: str
+    expected: dict[str, Any], results: Path, name: str
 ) -> None:
-    (tmp_path / "case.json").write_text(json.dumps({**CASES[name], "output": str(tmp_path / "results.json")}))
-    code = f"from step3vl.training.launch import launch; launch('uneven_ranks', {str(tmp_path / 'case.json')!r}, 2)"
-    path = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env={**os.environ, "PYTHONPATH": path})
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    measured = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
     tolerance = 1e-4 if CASES[name]["precision"] == "fp32" else 3e-2
     for field, values in expected.items():
-        assert results[field] == pytest.approx(values, rel=tolerance), field
+        assert measured[field] == pytest.approx(values, rel=tolerance), field

@@ -1,7 +1,8 @@
-"""Two ranks whose batches differ in every way, with the released vocabulary; started by `launch` in tests.
+"""Two ranks whose batches differ in every way; started by `launch` in tests.
 
 `STEPS` is shared by all distributed cases: a text-only rank, a rank without crops, unequal lengths. The argument names
-a JSON file with the ZeRO stage, the precision, whether activations are recomputed, and where to write the results.
+a JSON file with the engine's settings of each case by its name; the results of each are written beside it. One set of
+ranks runs all of them, because starting Python with torch takes seconds.
 """
 
 import json
@@ -22,11 +23,11 @@ from step3vl.training.launch import run_rank
 from step3vl.training.rl.experience import NetworkInputs
 from step3vl.training.rl.networks import critic_of, entropies, response_logprobs, response_values
 
-VOCABULARY, IMAGE_TOKEN = 151_936, 151_679
+VOCABULARY, IMAGE_TOKEN = 18_992, 18_735
 SPEC = ImageSpec(image_size=28, crop_size=28, patch_size=7, max_side=84)
 RATE = 1e-2
-CHUNK = 2**24
-"""Logits at once: 110 tokens of the released vocabulary, so that ranks differ in chunks at lengths of a test."""
+CHUNK = 110 * VOCABULARY
+"""Logits at once: those of 110 tokens, so that ranks differ in their number of chunks at lengths of a test."""
 STEPS = (
     (("crops", 300), ("text", 40)),
     (("view", 60), ("crops", 260)),
@@ -79,12 +80,13 @@ def response_batch(rank: int) -> tuple[NetworkInputs, Tensor]:
 
 @torch.no_grad()
 def score_responses(actor: torch.nn.Module, critic: torch.nn.Module, policy: Any, rank: int) -> list[float]:
-    """Sums of log-probabilities, entropies and values of a rank's responses."""
+    """Sums of a rank's responses: of log-probabilities, of entropies, and of squared values, whose signs differ."""
     inputs, mask = response_batch(rank)
     suppress = torch.tensor([IMAGE_TOKEN])
     scores, hidden = response_logprobs(actor, inputs, mask, 1.0, suppress)
     entropy = entropies(policy, hidden, mask, 1.0, suppress)
-    return [float(part.double().sum()) for part in (scores, entropy, response_values(critic, inputs))]
+    values = response_values(critic, inputs).double()
+    return [float(part.double().sum()) for part in (scores, entropy, values.square())]
 
 
 def make_critic(model: Step3VLForConditionalGeneration) -> Step3VLForConditionalGeneration:
@@ -105,14 +107,9 @@ def with_all_parameters_partitioned(configuration: Callable[..., dict[str, Any]]
     return changed
 
 
-def main(path: str) -> None:
-    options = json.loads(Path(path).read_text(encoding="utf-8"))
-    output = Path(options.pop("output"))
-    join()
-    rank = torch.distributed.get_rank()
-    logprobs.MAX_LOGITS_PER_CHUNK = CHUNK
-    engine_module.deepspeed_config = with_all_parameters_partitioned(engine_module.deepspeed_config)
-    settings, optimizer = EngineConfig.model_validate(options), OptimizerConfig()
+def run_case(settings: EngineConfig, rank: int) -> dict[str, Any]:
+    """The losses, norms of gradients, evaluation and scores of responses that all ranks agree on."""
+    optimizer = OptimizerConfig()
 
     def start(model: Step3VLForConditionalGeneration) -> Any:
         return start_engine(model, parameter_groups(model, optimizer), optimizer, settings)
@@ -128,9 +125,9 @@ def main(path: str) -> None:
         with torch.no_grad():
             engine(**batch)  # an evaluation, with gradients off
         set_learning_rate(engine, RATE)
-        output_ = engine(**batch)
-        (weight,) = global_sums(float(output_.loss_weight))
-        loss = output_.loss * output_.loss_weight
+        output = engine(**batch)
+        (weight,) = global_sums(float(output.loss_weight))
+        loss = output.loss * output.loss_weight
         backward(engine, loss, weight)
         results["norms"].append(step(engine))
         results["losses"].append(global_sums(float(loss.detach()))[0] / weight)
@@ -139,9 +136,19 @@ def main(path: str) -> None:
         batch = {name: value.to(pixels) if "pixel" in name else value for name, value in make_batch(0, rank).items()}
         last = engine(**batch)
     total, weight = global_sums(float(last.loss * last.loss_weight), float(last.loss_weight))
-    results["evaluation"] = total / weight
-    if rank == 0:
-        output.write_text(json.dumps(results), encoding="utf-8")
+    return {**results, "evaluation": total / weight}
+
+
+def main(path: str) -> None:
+    cases = json.loads(Path(path).read_text(encoding="utf-8"))
+    join()
+    rank = torch.distributed.get_rank()
+    logprobs.MAX_LOGITS_PER_CHUNK = CHUNK
+    engine_module.deepspeed_config = with_all_parameters_partitioned(engine_module.deepspeed_config)
+    for name, options in cases.items():
+        results = run_case(EngineConfig.model_validate(options), rank)
+        if rank == 0:
+            Path(path).with_name(f"{name}.json").write_text(json.dumps(results), encoding="utf-8")
     leave()
 
 

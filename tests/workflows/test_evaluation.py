@@ -59,6 +59,21 @@ def test_examples_keep_their_images_byte_for_byte(scored: Path, corpus: Path) ->
         assert [answer["model"] for answer in example["answers"]] == ["before", "after", "after + PaCoRe"]
 
 
+def test_pacore_answers_are_those_of_one_prompt_at_a_time(scored: Path, corpus: Path, model: Path) -> None:
+    from step3vl.data.dataset import Dataset
+    from step3vl.inference import Engine, PaCoRe, PaCoReConfig, Request, Sampling
+    from step3vl.model import load_model
+
+    engine = Engine(*load_model(str(model)))
+    answers = json.loads((scored / "answers" / "after.pacore.json").read_text())
+    for task in ("counting", "grounding.point"):
+        for number, sample in zip(range(2), Dataset.open(corpus).samples(split="heldout", task=task), strict=False):
+            rounds = PaCoReConfig(rounds=(2,), sampling=Sampling(temperature=1.0, max_new_tokens=6), seed=2 * number)
+            alone = PaCoRe(engine, rounds).run(Request.from_sample(sample))
+            assert answers.pop(sample.id)["text"] == alone.rounds[-1][0].text
+    assert not answers
+
+
 def test_models_that_answered_before_an_interruption_are_kept(corpus: Path, model: Path, tmp_path: Path) -> None:
     config = settings(corpus, model, pacore=None, tasks=["counting"])
     evaluate(config, tmp_path)

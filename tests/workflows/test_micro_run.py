@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from step3vl.data.errors import UserError
+from step3vl.workflows.cli import app
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # for the fixtures, on a busy machine
 
@@ -62,7 +66,7 @@ class ResumedRun:
 
 
 def start(log: Path, mark: str, *arguments: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1", MARK: mark}
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), MARK: mark}
     with log.open("wb") as file:
         return subprocess.Popen(
             [Path(sys.executable).with_name("step3vl"), *arguments],
@@ -174,10 +178,15 @@ def test_every_stage_leaves_its_files(complete_run: CompleteRun) -> None:
     assert "Traceback" not in complete_run.log
 
 
-def test_a_second_run_skips_every_stage(complete_run: CompleteRun, tmp_path: Path) -> None:
+def invoke(*arguments: str) -> Result:
+    """The command in this process: what it finds before any work, without the seconds of a start."""
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+
+def test_a_second_run_skips_every_stage(complete_run: CompleteRun, caplog: pytest.LogCaptureFixture) -> None:
     files = {path: path.stat().st_mtime_ns for path in complete_run.out.glob("*/*")}
-    log = complete(complete_run.out, tmp_path / "log", uuid.uuid4().hex)
-    assert [stage for stage in STAGES if not re.search(rf"\] {stage}: unchanged.*, skipped", log)] == []
+    assert invoke("run", str(MICRO / "run.yaml"), f"output={complete_run.out}").exit_code == 0
+    assert [stage for stage in STAGES if not re.search(rf"\] {stage}: unchanged.*, skipped", caplog.text)] == []
     assert {path: path.stat().st_mtime_ns for path in complete_run.out.glob("*/*")} == files
 
 
@@ -226,6 +235,20 @@ def test_nothing_was_set_aside(resumed: ResumedRun) -> None:
     assert sorted(path.name for path in resumed.out.iterdir() if path.is_dir()) == sorted(STAGES)
 
 
+def test_a_corrupt_image_is_reported(complete_run: CompleteRun, tmp_path: Path) -> None:
+    image = tmp_path / "page.jpg"
+    image.write_bytes((complete_run.out / "corpus" / "contact_sheet.png").read_bytes()[:2000])
+    error = invoke("chat", str(complete_run.out / "sft" / "export"), "--image", str(image), "What is this?").exception
+    assert isinstance(error, UserError)
+    assert re.search(rf"{image}: .*; give a complete JPEG, PNG", str(error))
+
+
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
+    error = invoke("chat", str(tmp_path / "absent"), "Who?").exception
+    assert isinstance(error, UserError)
+    assert re.search(r"no model folder at .*absent", str(error))
+
+
 def mistake(tmp_path: Path, *arguments: str) -> str:
     """The one line that bad input ends in, after the log of the work before it."""
     run = start(tmp_path / "log", uuid.uuid4().hex, *arguments)
@@ -236,35 +259,17 @@ def mistake(tmp_path: Path, *arguments: str) -> str:
     return log.splitlines()[-1]
 
 
-def test_a_corrupt_image_is_reported(complete_run: CompleteRun, tmp_path: Path) -> None:
-    image = tmp_path / "page.jpg"
-    image.write_bytes((complete_run.out / "corpus" / "contact_sheet.png").read_bytes()[:2000])
-    message = mistake(
-        tmp_path, "chat", str(complete_run.out / "sft" / "export"), "--image", str(image), "What is this?"
-    )
-    assert re.search(rf"{image}: .*; give a complete JPEG, PNG", message)
-
-
-def test_a_missing_model_is_reported(tmp_path: Path) -> None:
-    assert re.search(r"no model folder at .*absent", mistake(tmp_path, "chat", str(tmp_path / "absent"), "Who?"))
-
-
 def test_a_truncated_shard_is_reported(complete_run: CompleteRun, tmp_path: Path) -> None:
     shutil.copytree(complete_run.out / "corpus", tmp_path / "corpus")
     for tar in (tmp_path / "corpus" / "shards").glob("*-train-*.tar"):
         os.truncate(tar, tar.stat().st_size // 2)
-    message = mistake(tmp_path, "train", "pretrain", str(MICRO / "pretrain.yaml"), f"root={tmp_path}")
+    changes = (f"root={tmp_path}", "engine.processes=1")
+    message = mistake(tmp_path, "train", "pretrain", str(MICRO / "pretrain.yaml"), *changes)
     assert re.search(r"could not be read, the last of them .*micro-train-0000\d-of-00002\.tar at byte \d+", message)
     assert "fix the dataset" in message
-    verified = subprocess.run(
-        [Path(sys.executable).with_name("step3vl"), "corpus", "verify", str(tmp_path / "corpus")],
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert verified.returncode == 1
-    assert re.search(r"micro-train-00000-of-00002\.tar", verified.stdout)
+    verified = invoke("corpus", "verify", str(tmp_path / "corpus"))
+    assert verified.exit_code == 1
+    assert "micro-train-00000-of-00002.tar" in verified.output
 
 
 def test_a_model_of_another_shape_is_reported(complete_run: CompleteRun, tmp_path: Path) -> None:

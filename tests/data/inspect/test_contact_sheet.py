@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image as PILImage
+from PIL import ImageFont
 
 from step3vl.data.dataset.dataset import Dataset
-from step3vl.data.inspect.contact_sheet import contact_sheet, render_truth, sheet_png
+from step3vl.data.inspect.contact_sheet import FONT, contact_sheet, render_truth, sheet_png
 from step3vl.data.sample.action import Action
 from step3vl.data.sample.answers import format_boxes
 from step3vl.data.sample.conversations import GuiStep, conversation, trajectory
@@ -45,6 +46,17 @@ def test_boxes_are_rendered_at_their_coordinates() -> None:
     assert rendered.getpixel((20, 25)) == RED, "the left edge, at 100 of 1000 of 200 pixels"
     assert rendered.getpixel((100, 70)) == GREEN
     assert rendered.getpixel((50, 25)) == WHITE
+
+
+def test_captions_have_every_chinese_character_that_our_domains_write() -> None:
+    font = ImageFont.truetype(str(FONT), 11)
+    sources = Path("pipelines").rglob("*.py")
+    characters = {
+        character for path in sources for character in path.read_text("utf-8") if "\u3400" <= character < "\u9fff"
+    }
+    missing = bytes(font.getmask("\ue000"))  # of no font
+    assert len(characters) > 500
+    assert [character for character in sorted(characters) if bytes(font.getmask(character)) == missing] == []
 
 
 def test_action_is_rendered_on_its_screen() -> None:

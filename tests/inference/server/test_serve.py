@@ -35,7 +35,7 @@ class Running:
             [COMMAND, "serve", *map(str, arguments), "--port", "0"],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, **environment},
         )
         for line in self.process.stderr:
             if match := re.search(r"at (http://\S+);", line):
