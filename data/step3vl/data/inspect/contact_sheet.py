@@ -23,7 +23,7 @@ from step3vl.data.sample.truth import ActionTruth, BoxTruth, PointsTruth, PointT
 _CELL = 200  # pixels of an image on the contact sheet
 _CAPTION = 44
 _COLUMNS = 6
-FONT = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSansSC.otf"  # has Chinese, too
+FONT = Path(__file__).parents[1] / "assets" / "captions" / "NotoSansSC.otf"  # has common Chinese, too
 _MAX_ROWS = 48
 _MAX_SEARCHED = 1 << 19  # rows of the index, unless a task was not met yet
 _RED, _GREEN = (220, 0, 0), (0, 170, 0)

@@ -87,11 +87,11 @@ class _Requests(local):
     @contextmanager
     def counted_by(self, counter: RequestCounter) -> Iterator[None]:
         """What this thread does in the block is done for the thread of a counter."""
-        own, self.counter = self.counter, counter
+        previous, self.counter = self.counter, counter
         try:
             yield
         finally:
-            self.counter = own
+            self.counter = previous
 
 
 REQUESTS = _Requests()
