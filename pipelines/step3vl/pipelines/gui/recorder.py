@@ -36,7 +36,12 @@ _PROBE = (_FOLDER / "probe.js").read_text()
 # Two frames of the browser, not of the page's clock: until then, what was scrolled has been told to the page.
 _KEEP_FRAMES = "window.__step3vl = {leaving: false, frame: requestAnimationFrame.bind(window)}"
 _TWO_FRAMES = "new Promise(done => __step3vl.frame(() => __step3vl.frame(() => done())))"
-_MORE_FLAGS = ("--disable-smooth-scrolling", "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-features=Translate")
+_MORE_FLAGS = (
+    "--disable-smooth-scrolling",
+    "--disable-partial-raster",  # else what is painted again in a part of a tile has other pixels at round corners
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--disable-features=Translate",
+)
 _TIMEOUT = 60_000  # milliseconds for anything that the browser is asked
 _START_TIMEOUT = 120_000
 _EPOCH = 1_772_442_000  # seconds: 2026-03-02T09:00:00Z, what every page takes for now
