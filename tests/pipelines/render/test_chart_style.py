@@ -1,6 +1,7 @@
 from itertools import combinations
 
-from step3vl.pipelines.render.charts.chart_style import PALETTES, colour_distance
+from step3vl.pipelines.render.charts.chart_style import PALETTES
+from step3vl.pipelines.render.colours import colour_distance
 
 
 def test_colours_of_a_palette_are_told_apart() -> None:

@@ -9,9 +9,10 @@ from lxml import etree
 from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
+from step3vl.pipelines.render.colours import contrast, mix
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.render.web.document import DocumentImage, DocumentRenderer, PageOptions
-from step3vl.pipelines.render.web.web_style import contrast, mix, pick_fonts, pick_web_style
+from step3vl.pipelines.render.web.web_style import pick_fonts, pick_web_style
 from step3vl.pipelines.sources.markup.markdown import read_markdown
 from step3vl.pipelines.sources.markup.markup import parse_markup
 

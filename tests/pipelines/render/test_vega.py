@@ -8,11 +8,12 @@ import pytest
 from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, pick_style, rgb
+from step3vl.pipelines.render.charts.chart_style import ChartStyle, pick_style
 from step3vl.pipelines.render.charts.vega import VegaRenderer, format_spec
 from step3vl.pipelines.render.charts.vega_charts import TABLE_CHARTS
 from step3vl.pipelines.render.charts.vega_parts import Chart
 from step3vl.pipelines.render.charts.vega_ranges import POINT_CHARTS, RANGE_CHARTS
+from step3vl.pipelines.render.colours import rgb
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.sources.tables.tables import Points, Table, make_points, make_table
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from step3vl.data.config import Config
+from step3vl.pipelines.core.phrasings import Language
 
 Theme = Literal["light", "dark"]
-Language = Literal["en", "zh"]
 
 _ACCENTS = ("#0b57d0", "#1a7f37", "#8250df", "#b3261e", "#9a6700", "#00696d", "#a2195b", "#3d5a80", "#2f5d50")
 

@@ -15,8 +15,8 @@ from PIL import Image as PILImage
 from scipy import ndimage
 
 from step3vl.pipelines.core.domain import Unchecked
-from step3vl.pipelines.render.charts.chart_style import rgb
 from step3vl.pipelines.render.charts.sandbox import check_code, run_script
+from step3vl.pipelines.render.colours import rgb
 
 _MODULES = ("plotly.graph_objects",)
 _NEAR = 36  # of 255, that each channel of a pixel may be from a colour; JPEG blurs

@@ -8,7 +8,7 @@ from typing import Literal
 
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast
+from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import columns_of, readable_step, value_span
 from step3vl.pipelines.render.charts.plot_parts import number_list, quoted, text_list
 from step3vl.pipelines.render.charts.plotly_parts import (
@@ -18,6 +18,7 @@ from step3vl.pipelines.render.charts.plotly_parts import (
     PlotlyScript,
     call,
 )
+from step3vl.pipelines.render.colours import contrast
 from step3vl.pipelines.sources.tables.tables import Table
 
 PLOT_SHARE = 0.85  # of the style's width and height that the axes take, about

@@ -13,7 +13,7 @@ from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path.parser import parse_path
 
 from step3vl.data.optional import require
-from step3vl.pipelines.render.charts.chart_style import rgb
+from step3vl.pipelines.render.colours import rgb
 from step3vl.pipelines.render.figures.figure import Corners, PixelBox, box_of
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.render.web.browser import BrowserRenderer

@@ -16,8 +16,8 @@ from typing import Any
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import rgb
 from step3vl.pipelines.render.charts.vega_parts import Chart, Reading, Spec
+from step3vl.pipelines.render.colours import rgb
 from step3vl.pipelines.render.figures.figure import (
     AxisScale,
     Element,

@@ -6,7 +6,7 @@ from typing import Any
 
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.chart_family import ChartBuilder, ChartFamily
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast
+from step3vl.pipelines.render.charts.chart_style import ChartStyle
 from step3vl.pipelines.render.charts.chart_values import readable_step
 from step3vl.pipelines.render.charts.vega_parts import (
     Channel,
@@ -24,6 +24,7 @@ from step3vl.pipelines.render.charts.vega_parts import (
     value_axis,
     value_key,
 )
+from step3vl.pipelines.render.colours import contrast
 from step3vl.pipelines.sources.tables.tables import Table
 
 

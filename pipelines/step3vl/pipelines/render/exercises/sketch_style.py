@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from step3vl.pipelines.render.charts.chart_style import PALETTES, contrast
+from step3vl.pipelines.render.charts.chart_style import PALETTES
+from step3vl.pipelines.render.colours import contrast
 from step3vl.pipelines.render.exercises.outlines import FontOutlines
 from step3vl.pipelines.render.fonts import FontFamily
 

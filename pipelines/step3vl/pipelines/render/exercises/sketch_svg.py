@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import rgb
+from step3vl.pipelines.render.colours import rgb
 from step3vl.pipelines.render.exercises.outlines import render
 from step3vl.pipelines.render.exercises.sketch import BLANK, XY, Role, Stroke
 from step3vl.pipelines.render.exercises.sketch_layout import Layout, arrow_head

@@ -4,7 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from step3vl.pipelines.render.charts.chart_style import PALETTES, contrast
+from step3vl.pipelines.render.charts.chart_style import PALETTES
+from step3vl.pipelines.render.colours import contrast
 
 FONTS = ("Arimo", "Tinos", "Cousine")  # those that graphviz-pure carries
 _CARDS = ("#ffffff", "#eef4fb", "#fdf3e7", "#edf7ee", "#f6effa", "#fff8dc", "#f2f2f2", "#e3f2f1", "#fde9ec")

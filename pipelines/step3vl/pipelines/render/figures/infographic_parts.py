@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from xml.sax.saxutils import escape
 
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast, rgb
+from step3vl.pipelines.render.charts.chart_style import ChartStyle
+from step3vl.pipelines.render.colours import contrast, mix
 from step3vl.pipelines.render.fonts import FontFamily
 from step3vl.pipelines.sources.tables.tables import Table, format_number
 
@@ -107,12 +108,6 @@ def readable(colour: str, paper: str, ink: str) -> str:
     return colour if contrast(colour, paper) > 3 else ink
 
 
-def tint(colour: str, paper: str, share: float) -> str:
-    """A colour mixed with the paper."""
-    mixed = (round(a * share + b * (1 - share)) for a, b in zip(rgb(colour), rgb(paper), strict=True))
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
 def value_text(value: float, unit: str) -> str:
     """A value with its unit, as large numbers are written."""
     number = format_number(value)
@@ -143,7 +138,7 @@ class Stats:
         for number, (label, value) in enumerate(self.rows):
             left, upper = x + number % columns * cell, top + number // columns * (height + 8)
             accent = self.accents[number % len(self.accents)]
-            paper = tint(accent, style.background, 0.14) if self.boxed else style.background
+            paper = mix(accent, style.background, 0.14) if self.boxed else style.background
             if self.boxed:
                 canvas.box(left + 3, upper, cell - 6, height, paper, 6)
             middle, base = left + cell / 2, upper + 8
@@ -185,7 +180,7 @@ class Bars:
             middle = top + (number + 0.5) * step
             colour = self.accents[number % len(self.accents)]
             if self.tracks:
-                canvas.box(x + label, middle - size * 0.5, length, size, tint(style.ink, style.background, 0.12))
+                canvas.box(x + label, middle - size * 0.5, length, size, mix(style.ink, style.background, 0.12))
             bar_length = length * value / max(values)
             canvas.box(x + label, middle - size * 0.5, bar_length, size, colour)
             fit = fitted(style.font, name, label - 8, size)
@@ -221,7 +216,7 @@ class Pictograph:
             canvas.text("value_label", text, right, base, style.label_size, anchor="end", bold=True)
             top += style.label_size * 1.5
             for number in range(10):
-                colour = self.accent if number < filled else tint(style.ink, style.background, 0.18)
+                colour = self.accent if number < filled else mix(style.ink, style.background, 0.18)
                 canvas.icon(self.icon, x + number * (side + 3), top, side, colour)
             top += side + 8
         return top - y + 2

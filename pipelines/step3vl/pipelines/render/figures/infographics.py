@@ -10,7 +10,8 @@ from dataclasses import replace
 from PIL import Image as PILImage
 
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast, rgb
+from step3vl.pipelines.render.charts.chart_style import ChartStyle
+from step3vl.pipelines.render.colours import contrast, rgb
 from step3vl.pipelines.render.figures.figure import Element, Figure, check_texts, encode_png, is_inside, scaled
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply, has_chinese, style_traits
 from step3vl.pipelines.render.figures.infographic_parts import (

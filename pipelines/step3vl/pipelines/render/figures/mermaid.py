@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import ChartStyle, contrast
+from step3vl.pipelines.render.charts.chart_style import ChartStyle
+from step3vl.pipelines.render.colours import contrast, mix
 from step3vl.pipelines.render.figures.figure import Element, Figure, PixelBox, check_texts, encode_png
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply, style_traits
-from step3vl.pipelines.render.figures.infographic_parts import tint
 from step3vl.pipelines.render.figures.mermaid_kinds import MERMAID_DIAGRAMS, MermaidDiagram
 from step3vl.pipelines.render.svg import SVG, SvgRenderer
 
@@ -157,8 +157,8 @@ def _recoloured(svg: str, names: dict[str, str], style: ChartStyle) -> str:
     new = {
         "_b": accents[0],
         "_c": accents[0],
-        "_a": tint(accents[-1], style.background, 0.2),
-        "_s": tint(accents[0], style.background, 0.2),
+        "_a": mix(accents[-1], style.background, 0.2),
+        "_s": mix(accents[0], style.background, 0.2),
         "_m": style.ink,
         "_l": style.ink,
         "_fg": style.ink,

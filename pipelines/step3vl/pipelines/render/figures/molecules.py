@@ -20,7 +20,7 @@ from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import contrast, rgb
+from step3vl.pipelines.render.colours import contrast, rgb
 from step3vl.pipelines.render.figures.figure import Element, Figure, encode_png, is_inside, read_png
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply
 from step3vl.pipelines.sources.tables.real_tables import PUBLIC_DOMAIN

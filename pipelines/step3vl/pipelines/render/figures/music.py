@@ -14,7 +14,8 @@ from PIL import Image as PILImage
 
 from step3vl.data.optional import require
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.render.charts.chart_style import pick_style, rgb
+from step3vl.pipelines.render.charts.chart_style import pick_style
+from step3vl.pipelines.render.colours import rgb
 from step3vl.pipelines.render.figures.figure import Element, Figure, encode_png
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply
 from step3vl.pipelines.render.svg import SVG, SvgRenderer

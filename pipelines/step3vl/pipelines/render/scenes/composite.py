@@ -120,7 +120,7 @@ def compose(
         window = owners[layer.y : layer.y + solid.shape[0], layer.x : layer.x + solid.shape[1]]
         window[solid] = number
         areas.append(int(solid.sum()))
-    image = PILImage.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
+    pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     placed = []
     for number, request in enumerate(requests):
         whole = owners == number
@@ -128,10 +128,10 @@ def compose(
         if box is None:
             return None
         mask = whole[int(box.y1) : int(box.y2), int(box.x1) : int(box.x2)].copy()
-        if request.colour and _named_colour(np.asarray(image), whole, box) != request.colour:
+        if request.colour and _named_colour(pixels, whole, box) != request.colour:
             return None
         placed.append(Placed(request.label, request.colour, box, mask, float(mask.sum() / areas[number])))
-    return image, placed
+    return PILImage.fromarray(pixels), placed
 
 
 def _find_place(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.render.colours import contrast, mix
 from step3vl.pipelines.render.fonts import FontFamily
 
 TableLines = Literal["all", "rows", "booktabs", "outer", "stripes"]
@@ -234,26 +235,3 @@ def _least_size(font: FontFamily) -> int:
     """The size at which small letters are high enough to be read."""
     _, top, _, bottom = font.regular.at(100).getbbox("x")
     return round(_LEAST_X_HEIGHT * 100 / max(1.0, bottom - top))
-
-
-def mix(first: str, second: str, share: float) -> str:
-    """A colour between two, `share` of the first."""
-    pairs = zip(_channels(first), _channels(second), strict=True)
-    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
-
-
-def contrast(first: str, second: str) -> float:
-    """The contrast ratio of two colours, 1 to 21, as WCAG 2.1 defines it."""
-    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    linear = [
-        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in _channels(colour))
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _channels(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
