@@ -170,42 +170,24 @@ def _pacore_answers(
     path = out / "answers" / f"{model.name}.pacore.json"
     if path.exists():
         return _PACORE_ANSWERS.validate_json(path.read_bytes())
+    from step3vl.inference import PaCoReConfig, Request, Sampling
+    from step3vl.inference.pacore import answer_together
+
     engine = _engine(model, config.device)
+    rounds = PaCoReConfig(
+        rounds=(pacore.rollouts,), sampling=Sampling(temperature=1.0, max_new_tokens=config.max_new_tokens)
+    )
     answers: dict[str, GradedReply] = {}
     for task, samples in prompts.items():
         first = samples[: pacore.prompts]
         for start in range(0, len(first), config.batch):
             batch = first[start : start + config.batch]
             seeds = [config.seed + 2 * (start + number) for number in range(len(batch))]
-            replies = _synthesised(engine, batch, pacore.rollouts, config.max_new_tokens, seeds)
+            replies = answer_together(engine, [Request.from_sample(sample) for sample in batch], rounds, seeds)
             answers |= {sample.id: _grade(sample, reply) for sample, reply in zip(batch, replies, strict=True)}
         log.info("%s with PaCoRe: %s answered", model.name, task)
     _write_json(path, _PACORE_ANSWERS.dump_python(answers, mode="json"))
     return answers
-
-
-def _synthesised(
-    engine: "Engine", samples: Sequence[Sample], rollouts: int, max_new_tokens: int, seeds: Sequence[int]
-) -> "list[Completion]":
-    """The answers of `PaCoRe` with one exploring round, each with its own seed, to many prompts side by side.
-
-    One after another they would take five times the processor time. In the streams of `PaCoRe`, what runs beside what
-    depends on threads; here it does not, so that the same configuration gives the same answers.
-    """
-    from step3vl.inference import Request, Sampling
-    from step3vl.inference.pacore import collect_conclusions, synthesis_request
-
-    requests = [Request.from_sample(sample) for sample in samples]
-    explore, synthesise = (
-        [Sampling(temperature=1.0, max_new_tokens=max_new_tokens, seed=seed + number) for seed in seeds]
-        for number in range(2)
-    )
-    explored = engine.generate(requests, rollouts, explore)
-    syntheses = [
-        synthesis_request(request, collect_conclusions(hypotheses))
-        for request, hypotheses in zip(requests, explored, strict=True)
-    ]
-    return [reply for (reply,) in engine.generate(syntheses, 1, synthesise)]
 
 
 def _engine(model: EvaluatedModel, device_name: str) -> "Engine":

@@ -13,6 +13,7 @@ from step3vl.inference.pacore.pacore import (
 )
 from step3vl.inference.pacore.round import AnswerDelta, HypothesisDelta, RolloutsRestarted
 from step3vl.inference.pacore.synthesis import TEMPLATE, extract_conclusion, load_template, synthesis_request
+from step3vl.inference.pacore.together import answer_together
 from step3vl.inference.pacore.trace import RolloutTrace, RoundTrace, Savings, Trace
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "RoundTrace",
     "Savings",
     "Trace",
+    "answer_together",
     "collect_conclusions",
     "extract_conclusion",
     "load_template",
