@@ -11,14 +11,12 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from step3vl.data.config import Config
 from step3vl.data.dataset import (
     DUPLICATE,
     SHARDS_STEP,
     LedgerStep,
     ShardTarget,
     Split,
-    WrittenShard,
     duplicate_rank,
     shard_name,
     write_shard,
@@ -26,8 +24,9 @@ from step3vl.data.dataset import (
 from step3vl.data.sample import Sample, TokenCount
 from step3vl.data.storage import DEFAULT_STORE, FileSlice, Store, StoreConfig, read_slices, request_count
 from step3vl.pipelines.core.blocks import unpack_sample
-from step3vl.pipelines.core.commits import COMMIT_REQUESTS
+from step3vl.pipelines.core.commits import COMMIT_REQUESTS, read_model
 from step3vl.pipelines.core.cpu_time import cpu_time
+from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import read_counts
 
@@ -140,14 +139,9 @@ class SampleTable(NamedTuple):
         return cls(path.decode(), np.frombuffer(rows, _ROW))
 
 
-class ShardRecord(Config):
-    """What is remembered of a shard, so that a later build can leave it as it is."""
+class ShardRecord(KeptShard):
+    """A shard that was written, and what it took."""
 
-    digest: str
-    """Of all that decides its bytes."""
-    written: WrittenShard
-    offsets_blake3: str
-    """Of the `.idx`."""
     step: LedgerStep
     seconds: float
     cpu_seconds: float
@@ -224,15 +218,8 @@ class ShardWriter:
 
     def _kept(self, name: str, digest: str) -> ShardRecord | None:
         """What is remembered of a shard of this content that is there, complete."""
-        try:
-            record = ShardRecord.model_validate_json(self._store.read_all(_record_path(name)))
-            info = record.written.info
-            files = (info.index_path, info.index_blake3), (info.offsets_path, record.offsets_blake3)
-            hashes = (*files, (info.path, info.blake3))
-            intact = record.digest == digest and all(self._out.hash(path) == expected for path, expected in hashes)
-        except (FileNotFoundError, ValueError):
-            return None
-        return record if intact else None
+        record = read_model(self._store, _record_path(name), ShardRecord)
+        return record if record is not None and record.is_intact(self._out, digest) else None
 
     def _write(
         self, name: str, split: Split, samples: _Samples, digest: str, cpu_seconds: Callable[[], float]

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from step3vl.data.errors import UserError
-from step3vl.data.storage import StoreConfig, is_url, list_files, store_of
+from step3vl.data.storage import StoreConfig, list_files, store_of
+from step3vl.pipelines.core.inputs import absolute_pattern
 from step3vl.pipelines.curation.config import DecontaminateConfig
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -47,8 +48,7 @@ def read_items(config: DecontaminateConfig, base: str, store: StoreConfig) -> It
         StoreError: The store does not answer.
     """
     for pattern in config.benchmarks:
-        absolute = pattern if is_url(pattern) or pattern.startswith("/") else f"{base}/{pattern}"
-        paths = sorted(file.path for file in list_files(absolute, store))
+        paths = sorted(file.path for file in list_files(absolute_pattern(pattern, base), store))
         if not paths:
             raise UserError(f"decontaminate.benchmarks: no file matches {pattern}; correct the path")
         for path in paths:

@@ -146,7 +146,7 @@ def save_features(
         features: Of all samples that could be read.
         dead: The others.
         config: What is compared.
-        found: Those that contain benchmark items; None where they were not searched for.
+        contaminated: Those that contain benchmark items; None where they were not searched for.
     """
     samples, images = features.dump()
     store.put(f"{path}.bin", samples)

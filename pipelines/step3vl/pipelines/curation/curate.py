@@ -29,6 +29,7 @@ from step3vl.data.storage import Store
 from step3vl.data.tokens import TOKENIZER, load_tokenizer
 from step3vl.pipelines.core.accounts import Report, check_failures
 from step3vl.pipelines.core.beam import WriteReport, beam_options, read_report, run_pipeline
+from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.lease import Lease
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.benchmarks import read_items
@@ -58,7 +59,6 @@ from step3vl.pipelines.curation.writing import (
     Outcomes,
     ReportDecisions,
     ScatterKept,
-    ShardRecord,
     WriteShards,
     record_path,
 )
@@ -262,7 +262,7 @@ class _Curation:
     def _commit(self, accounts: Iterable[LedgerStep], figures: dict[str, int]) -> Dataset:
         root, out = self._staging.open(), Store(self._out, self._config.store)
         written = [
-            ShardRecord.model_validate_json(root.read_all(record_path(self._path("shards"), number))).written
+            KeptShard.model_validate_json(root.read_all(record_path(self._path("shards"), number))).written
             for number in range(self._targets * len(SPLITS))
             if root.exists(record_path(self._path("shards"), number))
         ]

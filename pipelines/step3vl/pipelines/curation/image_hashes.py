@@ -14,7 +14,7 @@ from xxhash import xxh3_128_intdigest
 
 from step3vl.data.sample.images import open_image, upright
 from step3vl.data.sample.parts import require_pixels
-from step3vl.pipelines.curation.words import U64, mix
+from step3vl.pipelines.curation.words import U64, high_and_low, mix
 
 _SIDE = 32  # pixels of the thumbnail whose DCT is taken
 _LOW = 8  # frequencies of each direction that count
@@ -33,7 +33,7 @@ ImageHashes = NDArray[np.void]
 def hash_encoded(data: bytes) -> ImageHashes:
     """The record of an image by its encoded bytes alone."""
     record = np.zeros((), IMAGE_DTYPE)
-    record["pixels"] = _split(xxh3_128_intdigest(data))
+    record["pixels"] = high_and_low(xxh3_128_intdigest(data))
     return record
 
 
@@ -47,7 +47,7 @@ def hash_image(data: bytes) -> ImageHashes:
     require_pixels(opened)
     rgb = upright(opened)
     record = np.zeros((), IMAGE_DTYPE)
-    record["pixels"] = _split(xxh3_128_intdigest(rgb.tobytes(), seed=rgb.width))
+    record["pixels"] = high_and_low(xxh3_128_intdigest(rgb.tobytes(), seed=rgb.width))
     record["phash"] = phash(rgb)
     record["pdq"], record["quality"] = _pdq(rgb)
     return record
@@ -74,10 +74,6 @@ def _pdq(image: PILImage.Image) -> tuple[NDArray[np.uint64], int]:
     thumbnail = image.resize((_PDQ_SIDE, _PDQ_SIDE), PILImage.Resampling.BILINEAR)
     bits, quality = pdqhash.compute(np.asarray(thumbnail))
     return np.packbits(bits).view(">u8").astype(np.uint64), int(quality)
-
-
-def _split(value: int) -> tuple[int, int]:
-    return value >> 64, value & 0xFFFFFFFFFFFFFFFF
 
 
 def distances(first: ImageHashes, second: ImageHashes) -> tuple[int, int]:

@@ -15,12 +15,11 @@ from step3vl.pipelines.curation.features import Features, dtype_of
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, hash_encoded, hash_image
 from step3vl.pipelines.curation.inputs import InputShard
 from step3vl.pipelines.curation.signatures import signatures_of
-from step3vl.pipelines.curation.words import hash_words, normalise, numbers
+from step3vl.pipelines.curation.words import hash_words, high_and_low, normalise, numbers
 
 READ = "curate.read"  # the ledger's name of the step
 _WINDOW = 16 << 20  # bytes of a shard that are read at once
 _COLUMNS = ["id", "offset", "size", "xxh3", "kind"]
-_MASK = 0xFFFFFFFFFFFFFFFF
 
 
 class ReadSample(NamedTuple):
@@ -129,12 +128,12 @@ def features_of(samples: Sequence[ReadSample], shard: InputShard, config: Curati
         xxh3_128_intdigest(f"{sample.roles}\0{sample.text}".encode("utf-8", "surrogatepass")) for sample in samples
     ]
     # Column by column: a record that is filled field by field takes longer than the hash of its text.
-    records["id"] = [_halves(int(sample.row["id"], 16)) for sample in samples]
+    records["id"] = [high_and_low(int(sample.row["id"], 16)) for sample in samples]
     for name in ("offset", "size", "xxh3"):
         records[name] = [sample.row[name] for sample in samples]
-    records["text"] = [_halves(value) for value in hashes]
+    records["text"] = [high_and_low(value) for value in hashes]
     contents = map(_content, hashes, (sample.images for sample in samples))
-    records["content"] = [_halves(value) for value in contents]
+    records["content"] = [high_and_low(value) for value in contents]
     records["area"] = [sample.area for sample in samples]
     records["characters"] = [len(text) for text in texts]
     records["conversation"] = [sample.row["kind"] == "conversation" for sample in samples]
@@ -158,7 +157,3 @@ def _content(text: int, images: ImageHashes) -> int:
     if not len(images):
         return text
     return xxh3_128_intdigest(text.to_bytes(16, "big") + images["pixels"].tobytes())
-
-
-def _halves(value: int) -> tuple[int, int]:
-    return value >> 64, value & _MASK

@@ -82,6 +82,11 @@ def mix(values: U64) -> U64:
     return values ^ (values >> np.uint64(31))
 
 
+def high_and_low(value: int) -> tuple[int, int]:
+    """A hash of 128 bits as two numbers of 64, the high one first."""
+    return value >> 64, value & 0xFFFFFFFFFFFFFFFF
+
+
 def hash_words(texts: Sequence[str], *, mask_digits: bool = False) -> Words:
     """The words of normalised texts.
 

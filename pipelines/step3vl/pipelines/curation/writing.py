@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from step3vl.data.config import Config
 from step3vl.data.dataset import (
     DROPPED,
     DeadLetter,
@@ -28,6 +27,7 @@ from step3vl.data.sample import Sample
 from step3vl.data.storage import FileSlice, Store, read_slices, split_sample
 from step3vl.pipelines.core.accounts import Report
 from step3vl.pipelines.core.commits import read_model
+from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.building import index_path, read_screened, save_features
 from step3vl.pipelines.curation.config import CurationConfig
@@ -213,14 +213,6 @@ def _step(name: str, read: int, dropped: dict[str, int]) -> LedgerStep:
     return LedgerStep(name=name, read=read, kept=read - sum(dropped.values()), dropped=dropped)
 
 
-class ShardRecord(Config):
-    """What is remembered of a shard, so that a restart leaves it as it is."""
-
-    digest: str
-    written: WrittenShard
-    offsets_blake3: str
-
-
 class WriteShards:
     """Writes the shards of the new dataset: the samples sorted by id, with bytes and images as they were.
 
@@ -262,13 +254,13 @@ class WriteShards:
         digest = blake3(repr((WRITTEN_VERSION, name)).encode())
         for field in ("id", "size", "xxh3"):
             digest.update(np.ascontiguousarray(rows[field]).tobytes())
-        known = read_model(root, path, ShardRecord)
-        if known is not None and known.digest == digest.hexdigest() and _is_intact(out, known):
+        kept = read_model(root, path, KeptShard)
+        if kept is not None and kept.is_intact(out, digest.hexdigest()):
             return
         written = write_shard(self._out, name, split_name, self._samples(rows), self._staging.store)
         self._write_index(out, written, rows["node"])
         offsets = out.hash(written.info.offsets_path)
-        record = ShardRecord(digest=digest.hexdigest(), written=written, offsets_blake3=offsets)
+        record = KeptShard(digest=digest.hexdigest(), written=written, offsets_blake3=offsets)
         root.put(path, record.model_dump_json().encode())
         _log.info("%s: %d samples", name, len(rows))
 
@@ -313,12 +305,3 @@ class WriteShards:
 def record_path(folder: str, number: int) -> str:
     """Where a written shard is remembered."""
     return f"{folder}/{number:06d}.json"
-
-
-def _is_intact(out: Store, record: ShardRecord) -> bool:
-    info = record.written.info
-    hashes = (info.path, info.blake3), (info.index_path, info.index_blake3), (info.offsets_path, record.offsets_blake3)
-    try:
-        return all(out.hash(path) == expected for path, expected in hashes)
-    except FileNotFoundError:
-        return False
