@@ -110,9 +110,8 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
         super().close()
 
     def stop_worker(self) -> None:
-        if self.control_conn._input is None:  # it never connected, and would not end by itself
-            self.kill()
-        self.worker_thread.join(_END_TIMEOUT)
+        if self.control_conn._input is not None:  # one that never connected would not end by itself
+            self.worker_thread.join(_END_TIMEOUT)
         self.kill()
         super().stop_worker()
         self._folder.cleanup()
