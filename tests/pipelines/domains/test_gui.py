@@ -14,8 +14,9 @@ from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Record, rng_for
 from step3vl.pipelines.domains.gui import AskAboutEpisodes, OpenPages, RecordEpisodes
 from step3vl.pipelines.domains.gui_entry import GuiEntry
+from step3vl.pipelines.domains.gui_instructions import DO
 from step3vl.pipelines.domains.gui_phrases import phrases
-from step3vl.pipelines.domains.gui_phrasings import DO, phrasings
+from step3vl.pipelines.domains.gui_phrasings import phrasings
 from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, target_of
 from step3vl.pipelines.gui.recorder import Recorder
 from step3vl.pipelines.gui.screen import Element, Episode, EpisodeKind

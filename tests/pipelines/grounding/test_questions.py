@@ -13,8 +13,9 @@ import pytest
 from step3vl.data.sample import BoxTruth, CountTruth, OptionTruth, PointsTruth, PointTruth, TextTruth
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.steps import rng_for
+from step3vl.pipelines.grounding.answer_phrasings import HINTS, NONE
 from step3vl.pipelines.grounding.names import plural, say
-from step3vl.pipelines.grounding.phrasings import BODIES, HINTS, NONE
+from step3vl.pipelines.grounding.phrasings import BODIES
 from step3vl.pipelines.grounding.questions import TASKS, Questions, ask_about, rounded
 from step3vl.pipelines.grounding.records import GroundedImage
 from step3vl.pipelines.grounding.referring import Phrase

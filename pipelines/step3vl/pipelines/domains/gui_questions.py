@@ -25,8 +25,9 @@ from step3vl.data.sample import (
 )
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.domains.gui_captions import caption
+from step3vl.pipelines.domains.gui_instructions import DO, FORMAT
 from step3vl.pipelines.domains.gui_phrases import ROLES, can_be_asked, pick_phrase, quote, role_word
-from step3vl.pipelines.domains.gui_phrasings import DO, FORMAT, ask
+from step3vl.pipelines.domains.gui_phrasings import ask
 from step3vl.pipelines.gui.effect import describe_effect
 from step3vl.pipelines.gui.screen import CONTROL_ROLES, LANDMARKS, Element, Episode, Screen, Step, TextLine
 

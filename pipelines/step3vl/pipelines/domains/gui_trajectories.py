@@ -20,7 +20,8 @@ from step3vl.data.sample import (
 )
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose
-from step3vl.pipelines.domains.gui_phrasings import FORMAT, ask
+from step3vl.pipelines.domains.gui_instructions import FORMAT
+from step3vl.pipelines.domains.gui_phrasings import ask
 from step3vl.pipelines.domains.gui_questions import describe_action, target_of
 from step3vl.pipelines.gui.effect import describe_effect
 from step3vl.pipelines.gui.screen import Episode, Step

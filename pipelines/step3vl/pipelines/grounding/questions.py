@@ -27,8 +27,8 @@ from step3vl.data.sample import (
 )
 from step3vl.data.sample.truth import MilliBox
 from step3vl.pipelines.core.phrasings import Language
+from step3vl.pipelines.grounding.answer_phrasings import NONE
 from step3vl.pipelines.grounding.names import describe, name, plural, say
-from step3vl.pipelines.grounding.phrasings import NONE
 from step3vl.pipelines.grounding.records import GroundedImage, GroundedObject
 from step3vl.pipelines.grounding.referring import Phrase, Undecided, phrases_for, referents, related_phrases_for
 from step3vl.pipelines.grounding.relations import RELATIONS

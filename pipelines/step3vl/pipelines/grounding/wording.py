@@ -10,7 +10,8 @@ from step3vl.data.sample import Box, Kind, Point, Sample, Source, Truth, format_
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose
-from step3vl.pipelines.grounding.phrasings import BODIES, HINTS, SENTENCES
+from step3vl.pipelines.grounding.answer_phrasings import HINTS, SENTENCES
+from step3vl.pipelines.grounding.phrasings import BODIES
 from step3vl.pipelines.grounding.records import GroundedImage
 
 GroundingTask = Literal[
