@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.gui import site as site_module
 from step3vl.pipelines.gui.site import ORIGIN, ArchiveSite, FileSite
 from step3vl.pipelines.sources.web.archive_site import response_record
 
@@ -47,3 +48,17 @@ def test_archive_without_pages_is_dropped(tmp_path: Path) -> None:
     path.write_bytes(response_record("https://a.example/i.png", 200, [("Content-Type", "image/png")], b"png"))
     with pytest.raises(Dropped, match="no_page_in_archive"):
         ArchiveSite(path, 0)
+
+
+def test_archive_is_walked_once_for_all_its_sites_until_it_is_replaced(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = []
+    walk = site_module.walk_records
+    monkeypatch.setattr(site_module, "walk_records", lambda path: walks.append(path) or walk(path))
+    assert {ArchiveSite(archive, number).start for number in range(4)} == {
+        "https://a.example/", "https://a.example/b.html",
+    }  # fmt: skip
+    assert len(walks) == 1
+    archive.write_bytes(response_record("https://a.example/new.html", 200, HTML, b"<p>new"))
+    assert ArchiveSite(archive, 0).start == "https://a.example/new.html"

@@ -92,11 +92,12 @@ def random_walk(page: GuiPage, steps: int, rng: random.Random) -> Recording:
     tried: set[tuple[str, str]] = set()
     for before in range(steps):
         screen = recording.screens[before]
-        fresh = [t for t in trials(screen, rng) if (screen.state(), t.action.to_text()) not in tried]
+        state = screen.state()
+        fresh = [t for t in trials(screen, rng) if (state, t.action.to_text()) not in tried]
         if not fresh:
             break
         trial = rng.choice(fresh)
-        tried.add((screen.state(), trial.action.to_text()))
+        tried.add((state, trial.action.to_text()))
         perform(page, recording, before, trial)
     return recording
 
@@ -118,15 +119,16 @@ def breadth_first(page: GuiPage, actions: int, branch: int, rng: random.Random) 
     """
     recording = Recording([page.observe()], [])
     waiting: list[tuple[int, tuple[Action, ...]]] = [(0, ())]
-    seen = {recording.screens[0].state()}
-    position: str | None = recording.screens[0].state()
+    position = recording.screens[0].state()
+    seen = {position}
     for before, path in waiting:  # which grows on the way
         screen = recording.screens[before]
+        state = screen.state()
         possible = trials(screen, rng)
         for trial in _varied(possible, branch, rng):
             if len(recording.steps) >= actions:
                 return recording
-            if position != screen.state():
+            if position != state:
                 _lead(page, path, screen)
             step = perform(page, recording, before, trial)
             position = recording.screens[step.after].state()

@@ -1,6 +1,7 @@
 """What a browser is answered while it is recorded: the files of one page or one archive, and nothing else."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -68,7 +69,8 @@ def _content_type(name: str) -> str:
 class ArchiveSite:
     """The pages and files of a web archive (WARC), at the addresses that they were fetched from.
 
-    It remembers some hundred bytes of each response, and reads its content when it is asked for.
+    It remembers some hundred bytes of each response, for all sites of the same archive, and reads its content when it
+    is asked for.
 
     Args:
         path: The archive.
@@ -81,16 +83,8 @@ class ArchiveSite:
 
     def __init__(self, path: Path, page: int) -> None:
         self._path = path
-        self._records: dict[str, tuple[int, int]] = {}
-        pages = []
-        for record in walk_records(path):
-            response = None if record.damage else _response(record.data, 0)
-            if response is None or response.status != 200 or urldefrag(response.url)[0] in self._records:
-                continue
-            address = urldefrag(response.url)[0]
-            self._records[address] = record.offset, record.size
-            if response.mime == "text/html":
-                pages.append(address)
+        status = path.stat()
+        self._records, pages = _list_archive(path, status.st_size, status.st_mtime_ns)
         if not pages:
             raise Dropped("no_page_in_archive")
         self._start = pages[page % len(pages)]
@@ -110,6 +104,22 @@ class ArchiveSite:
         if response is None or len(response.body) > _MAX_FILE:
             return None
         return Reply(response.body, response.headers.get("content-type", "application/octet-stream"))
+
+
+@lru_cache(maxsize=4)
+def _list_archive(path: Path, size: int, modified: int) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Where the records of an archive are, by address, and its pages; size and time tell a replaced file apart."""
+    records: dict[str, tuple[int, int]] = {}
+    pages = []
+    for record in walk_records(path):
+        response = None if record.damage else _response(record.data, 0)
+        if response is None or response.status != 200 or urldefrag(response.url)[0] in records:
+            continue
+        address = urldefrag(response.url)[0]
+        records[address] = record.offset, record.size
+        if response.mime == "text/html":
+            pages.append(address)
+    return records, pages
 
 
 def _response(record: bytes, limit: int) -> WebResponse | None:
