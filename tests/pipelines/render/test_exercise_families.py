@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from step3vl.grading.math import compare
 from step3vl.pipelines.core.steps import Dropped, rng_for
 from step3vl.pipelines.domains.education_answers import pose
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise
-from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, make_exercise
+from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, ExerciseFamily, make_exercise
 from step3vl.pipelines.render.exercises.exercise_proof import ProvenExercise, prove
 from step3vl.pipelines.render.exercises.exercise_values import to_number
 from step3vl.pipelines.render.exercises.sketch_style import Lettering, SketchStyle, pick_sketch_style
@@ -129,3 +130,10 @@ def test_words_of_figures_are_english_where_no_font_has_the_chinese() -> None:
     draft = Draft(random.Random(0), "zh", _LETTERING.covers)
     assert draft.word("water", "水") == "water"
     assert Draft(random.Random(0), "zh", lambda text: True).word("water", "水") == "水"
+
+
+def test_answers_half_way_between_two_roundings_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    exercise = make_exercise("geometry.triangle_sum", random.Random(0), "en", _LETTERING.covers)
+    made = iter([replace(exercise, answer=Fraction(n, 10), digits=0) for n in (5, 25, 27)])
+    monkeypatch.setitem(EXERCISES, "geometry.tie", ExerciseFamily("geometry", lambda draft: next(made)))
+    assert make_exercise("geometry.tie", random.Random(0), "en", _LETTERING.covers).answer == Fraction(27, 10)

@@ -11,6 +11,7 @@ from step3vl.pipelines.render.exercises.chemistry_elements import ELEMENTS
 from step3vl.pipelines.render.exercises.chemistry_equations import EQUATIONS
 from step3vl.pipelines.render.exercises.chemistry_structures import STRUCTURES
 from step3vl.pipelines.render.exercises.exercise import Draft, Exercise, Subject, Unsuited
+from step3vl.pipelines.render.exercises.exercise_values import near_tie
 from step3vl.pipelines.render.exercises.functions_analysis import ANALYSIS
 from step3vl.pipelines.render.exercises.functions_graphs import GRAPHS
 from step3vl.pipelines.render.exercises.geometry_angles import ANGLES
@@ -73,11 +74,13 @@ def make_exercise(name: str, rng: random.Random, language: Language, covers: Cal
         covers: Whether the figure can show a text.
 
     Raises:
-        Dropped: `unsuited_values`: no random values made a good exercise.
+        Dropped: `unsuited_values`: no random values made a good exercise, whose answer has one rounding.
     """
     for _ in range(_TRIES):
         try:
-            return EXERCISES[name].make(Draft(rng, language, covers))
+            exercise = EXERCISES[name].make(Draft(rng, language, covers))
         except Unsuited:
             continue
+        if exercise.digits is None or not near_tie(exercise.answer, exercise.digits):
+            return exercise
     raise Dropped("unsuited_values")
