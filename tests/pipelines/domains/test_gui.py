@@ -17,7 +17,7 @@ from step3vl.pipelines.domains.gui_entry import GuiEntry
 from step3vl.pipelines.domains.gui_instructions import DO
 from step3vl.pipelines.domains.gui_phrases import phrases
 from step3vl.pipelines.domains.gui_phrasings import phrasings
-from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, target_of
+from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, describe_action, target_of
 from step3vl.pipelines.gui.recorder import Recorder
 from step3vl.pipelines.gui.screen import Element, Episode, EpisodeKind
 
@@ -142,6 +142,20 @@ def test_boxes_asked_for_hold_the_point_that_was_clicked(built: tuple[list[Recor
             target = target_of(episode, step)
             if target is not None and step.action.action != "slide":
                 assert target.exact and step.action.point_2d == target.point
+
+
+@pytest.mark.chromium
+@pytest.mark.slow
+def test_actions_on_elements_without_a_role_have_words(built: tuple[list[Record[Episode]], list[Sample]]) -> None:
+    episode = built[0][0].value
+    step = next(step for step in episode.steps if step.action.action == "click" and step.target is not None)
+    screens = list(episode.screens)
+    before = screens[step.before]
+    elements = tuple(e.model_copy(update={"role": ""}) if e.index == step.target else e for e in before.elements)
+    screens[step.before] = before.model_copy(update={"elements": elements})
+    bare = episode.model_copy(update={"screens": tuple(screens)})
+    assert describe_action(bare, step, "en").startswith("click the element “")
+    assert describe_action(bare, step, "zh").startswith("点击元素“")
 
 
 @pytest.mark.chromium

@@ -51,8 +51,9 @@ class Phrase(NamedTuple):
 
 
 def role_word(role: str, language: Language) -> str:
-    """What a role is called."""
-    return ROLES[role][0 if language == "en" else 2]
+    """What a role is called. What is operated behind an open dialog has none in the accessibility tree."""
+    singular, _, chinese = ROLES.get(role, ("element", "elements", "元素"))
+    return singular if language == "en" else chinese
 
 
 def can_be_asked(screen: Screen, element: Element) -> bool:
