@@ -17,10 +17,12 @@ PYTEST := $(BIN)/pytest -q $(T) $(if $(K),-k '$(K)')
 ALL := $(if $(T)$(K),,-n auto --dist loadfile --no-loadscope-reorder)
 # Of `make test-flink`: a path, or `maven`, where Beam downloads it.
 FLINK_JOB_SERVER_JAR ?=
+# Outputs of models that the benchmarks' authors recorded, a folder for each benchmark; for `make eval-records`.
+RECORDS ?= $(STEP3VL_EVAL_RECORDS)
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt browser sources demo test test-fast test-shuffled test-faults test-installs test-flink fuzz coverage lint format docs docs-serve lock \
+.PHONY: help setup apt browser sources demo test test-fast test-shuffled test-faults test-installs test-flink fuzz eval-records coverage lint format docs docs-serve lock \
 	bench bench-peers bench-load study-importance clean vllm-env test-vllm bench-vllm
 
 help: ## list the targets
@@ -73,6 +75,10 @@ test-flink: setup ## build a small corpus on an embedded Flink and compare bytes
 
 fuzz: setup ## give every grader 100,000 strings: none may raise or take long
 	$(BIN)/python tests/grading/fuzz.py
+
+eval-records: setup ## score outputs that benchmarks' authors recorded, beside their published numbers: make eval-records RECORDS=DIR
+	@if test -d '$(RECORDS)'; then $(BIN)/step3vl eval records '$(RECORDS)'; \
+		else echo "make: SKIPPED: no folder of recorded outputs; give one: make eval-records RECORDS=DIR" >&2; fi
 
 test-installs: setup ## install the base and the client into empty environments and use them (no torch there)
 	$(BIN)/pytest -q -m installs tests/test_installs.py

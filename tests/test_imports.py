@@ -17,8 +17,9 @@ MAY_IMPORT = {
     "pipelines": {"data", "grading"},
     "model": {"data", "grading"},
     "inference": {"data", "grading", "model"},
-    "training": {"data", "grading", "model", "inference"},
-    "workflows": {"data", "grading", "pipelines", "model", "inference", "training"},
+    "evaluation": {"data", "grading", "model", "inference"},
+    "training": {"data", "grading", "model", "inference", "evaluation"},
+    "workflows": {"data", "grading", "pipelines", "model", "inference", "evaluation", "training"},
     "vllm_plugin": {"data", "model"},
 }
 """Package -> the packages that it may import, at module level or inside functions."""
@@ -29,6 +30,7 @@ NEVER = {
 NOT_AT_MODULE_LEVEL = {
     "data": {"ray"},
     "pipelines": {"torch"},
+    "evaluation": {"torch", "transformers", "ray"},
     "workflows": {"torch", "transformers", "ray", "deepspeed", "apache_beam"},
 }
 LIGHT = {
@@ -36,6 +38,7 @@ LIGHT = {
     "step3vl.inference.client": ("torch", "transformers", "ray", "apache_beam"),
     "step3vl.inference.pacore": ("torch", "transformers", "ray", "apache_beam"),
     "step3vl.inference.server": ("torch", "transformers", "ray", "apache_beam"),
+    "step3vl.evaluation.runner": ("torch", "transformers", "ray", "apache_beam"),
     "step3vl.grading": ("torch", "transformers", "ray", "apache_beam", "sympy"),
     "step3vl.workflows.cli": (
         *("torch", "apache_beam", "transformers", "ray", "deepspeed"),

@@ -46,7 +46,7 @@ def documents(count: int) -> list[str]:
 def ours(texts: list[str]) -> int:
     row = {"id": "0" * 32, "offset": 0, "size": 0, "xxh3": 0, "kind": "document"}
     images = np.zeros(0, IMAGE_DTYPE)
-    samples = [ReadSample(row, normalise(words), "", images, 0, ()) for words in texts]
+    samples = [ReadSample(row["id"], row, normalise(words), "", images, 0, ()) for words in texts]
     return len(features_of(samples, SHARD, CONFIG).samples)
 
 

@@ -1,26 +1,38 @@
-"""How many planted duplicates and benchmark items a curation finds, by how they were edited, and its false finds.
+"""How many planted duplicates, benchmark items and faults a curation finds, by how they were made, and its errors.
 
     .venv/bin/python tests/benchmarks/curation_recall.py --texts 'texts/*.txt' --benchmarks 'items/*.jsonl.gz'
 
 Texts are cut into documents of 300 words. Each gets copies in which a share of the words is replaced; the packaged
 photographs get copies that are scaled, recompressed and cut. Benchmark items are planted in the documents as they are,
-with other numbers, and edited. The figures are printed as Markdown.
+with other numbers, and edited. Faults that filters look for are planted in documents and photographs, too. The figures
+are printed as Markdown.
 """
 
 import argparse
 import io
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import zxingcpp
 from PIL import Image as PILImage
+from PIL import ImageFilter
+from stdnum import luhn
 
 from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.curation.benchmarks import Item, read_items
 from step3vl.pipelines.curation.config import DecontaminateConfig, ImagesConfig, NearConfig
 from step3vl.pipelines.curation.decontaminate import BenchmarkIndex, Decontaminator
+from step3vl.pipelines.curation.filters.markup import FormattingFilter
+from step3vl.pipelines.curation.filters.personal_data import mask_text
+from step3vl.pipelines.curation.filters.pixels import BlankFilter, BlurFilter, QrFilter
+from step3vl.pipelines.curation.filters.repetition import RepetitionFilter
+from step3vl.pipelines.curation.filters.texts import LanguageFilter
+from step3vl.pipelines.curation.filters.view import Filter, SampleView
+from step3vl.pipelines.curation.filters.words import C4Filter, GopherFilter
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, distances, hash_image
 from step3vl.pipelines.curation.signatures import band_keys, signatures_of, similarities
 from step3vl.pipelines.curation.words import hash_words, normalise
@@ -151,6 +163,100 @@ def _search(search: Decontaminator, items: list[Item], texts: list[str], edit: C
         yield from (hit is not None for hit in search.check(planted, [NO_IMAGES] * len(planted)))
 
 
+def filters(texts: list[str]) -> None:
+    """Plant a fault for each filter, and look what it finds with the fault, and without it."""
+    rng = random.Random(2)
+    photos = [PILImage.open(path).convert("RGB") for path in sorted(PHOTOS.glob("*.jpg"))]
+    words = [text.split() for text in texts]
+    planted: list[tuple[str, Filter, list[SampleView], list[SampleView]]] = []
+
+    def plant_texts(name: str, filter: Filter, edit: Callable[[list[str]], str]) -> None:
+        clean = [view(" ".join(part)) for part in words]
+        planted.append((name, filter, [view(edit(part)) for part in words], clean))
+
+    def plant_images(name: str, filter: Filter, edit: Callable[[PILImage.Image], PILImage.Image]) -> None:
+        clean = [view("A photograph.", photo) for photo in photos]
+        planted.append((name, filter, [view("A photograph.", edit(photo)) for photo in photos], clean))
+
+    plant_texts("gopher: a tenth of `#` and `...`", GopherFilter(), lambda part: " ".join(_between(part, "# ...", 9)))
+    plant_texts("gopher: words in shreds", GopherFilter(), lambda part: " ".join(" ".join(word) for word in part))
+    plant_texts("repetition: a third of the words twice", RepetitionFilter(), lambda part: " ".join(part + part[:100]))
+    plant_texts("c4: notices", C4Filter(), lambda part: f"{NOTICES}\n{' '.join(part[:20])}")
+    plant_texts("language: shuffled Finnish", LanguageFilter(languages=("en",)), lambda part: _finnish(rng))
+    plant_texts("formatting: an open code fence", FormattingFilter(), lambda part: f"{' '.join(part)}\n```\nx = 1")
+    plant_images("blank: one colour, JPEG", BlankFilter(), lambda photo: PILImage.open(io.BytesIO(_blank(photo))))
+    plant_images("blur: Gauss, 4 pixels", BlurFilter(), lambda photo: photo.filter(ImageFilter.GaussianBlur(4)))
+    plant_images("qr: a code on a third of the image", QrFilter(), _with_code)
+    print("\n| filter: planted fault | found | wrongly found without it |")
+    print("|---|---|---|")
+    for name, filter, faulty, clean in planted:
+        hits, wrong = (sum(filter.find(sample) is not None for sample in group) for group in (faulty, clean))
+        print(f"| {name} | {hits} of {len(faulty)} | {wrong} of {len(clean)} |")
+    print("\n| personal data | found | of |")
+    print("|---|---|---|")
+    for kind, make in PERSONAL_DATA.items():
+        samples = [" ".join([*part[:50], make(rng), *part[50:]]) for part in words]
+        print(f"| {kind} | {sum(kind in mask_text(sample, ('US',))[1] for sample in samples)} | {len(samples)} |")
+    wrong_kinds = Counter(kind for part in words for kind in mask_text(" ".join(part), ("US",))[1])
+    print(f"\nFound in {len(words):,} documents without planted data: {dict(wrong_kinds)}")
+
+
+def view(text: str, *images: PILImage.Image) -> SampleView:
+    return SampleView({"content": [{"type": "text", "text": text}]}, images)
+
+
+def _between(words: list[str], mark: str, every: int) -> Iterator[str]:
+    for number, word in enumerate(words):
+        yield word
+        if number % every == 0:
+            yield mark
+
+
+def _finnish(rng: random.Random) -> str:
+    return " ".join(rng.choices(FINNISH, k=120))
+
+
+def _blank(photo: PILImage.Image) -> bytes:
+    return encode(PILImage.new("RGB", photo.size, photo.getpixel((5, 5))), "JPEG", quality=40)
+
+
+def _with_code(photo: PILImage.Image) -> PILImage.Image:
+    side = int((photo.width * photo.height / 3) ** 0.5)
+    code = zxingcpp.create_barcode("https://a.example/join", zxingcpp.BarcodeFormat.QRCode).to_image(scale=4)
+    covered = photo.copy()
+    covered.paste(PILImage.fromarray(np.asarray(code)).convert("RGB").resize((side, side)), (0, 0))
+    return covered
+
+
+def _card(rng: random.Random) -> str:
+    digits = "4" + "".join(rng.choices("0123456789", k=14))
+    digits += luhn.calc_check_digit(digits)
+    return " ".join(digits[place : place + 4] for place in range(0, 16, 4))
+
+
+FINNISH = (
+    "minä",
+    "olen",
+    "tänään",
+    "iloinen",
+    "koska",
+    "sää",
+    "kaunis",
+    "järven",
+    "vesi",
+    "lämmintä",
+    "huomenna",
+    "sataa",
+)
+NOTICES = "Please enable JavaScript.\nThis site uses cookies.\nPrivacy policy\nAll rights reserved."
+PERSONAL_DATA: dict[str, Callable[[random.Random], str]] = {
+    "EMAIL": lambda rng: f"user{rng.randrange(10**6)}@mail{rng.randrange(99)}.com",
+    "PHONE": lambda rng: f"+1 650-253-{rng.randrange(10_000):04d}",
+    "CARD": _card,
+    "IP_ADDRESS": lambda rng: f"8.{rng.randrange(100, 256)}.{rng.randrange(256)}.{rng.randrange(1, 256)}",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", default=["data/step3vl/data/assets/text/*.txt"], help="text files")
@@ -161,6 +267,7 @@ def main() -> None:
     print(f"{len(texts)} documents of {LENGTH} words")
     near_texts(texts)
     near_images()
+    filters(texts)
     if arguments.benchmarks:
         benchmark_items(texts, tuple(arguments.benchmarks))
 

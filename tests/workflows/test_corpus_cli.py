@@ -110,11 +110,14 @@ def test_merge_split_and_diff_agree(folder: Path, tmp_path: Path) -> None:
     assert "30 samples" in run("corpus", "verify", tmp_path / "both").stdout
     done = run("corpus", "diff", folder / "one", tmp_path / "both", code=1)
     row = next(line for line in done.stdout.splitlines() if "vqa.numbers" in line)
-    assert [word for word in row.replace("│", " ").split() if word.isdigit()] == ["20", "10", "0", "0"]
+    assert [word for word in row.replace("│", " ").split() if word.isdigit()] == ["20", "10", "0", "0", "0", "0"]
     assert "no difference" in run("corpus", "diff", folder / "one", folder / "one").stdout
     run("corpus", "split", tmp_path / "both", tmp_path / "parted", "--heldout", 0.5)
     done = run("corpus", "diff", tmp_path / "both", tmp_path / "parted", code=1)
-    assert "config" in done.stdout and "Some of the samples" not in done.stdout
+    row = next(line for line in done.stdout.splitlines() if "vqa.numbers" in line)
+    kept, *changes, _, to_train = [int(word) for word in row.replace("│", " ").split() if word.isdigit()]
+    assert (kept, changes, to_train) == (30, [0, 0, 0], 0), "they may have moved to the held-out split, and no more"
+    assert "config" in done.stdout
 
 
 @pytest.mark.parametrize("form", ["llava", "huggingface"])
@@ -126,7 +129,7 @@ def test_a_dataset_survives_a_round_trip_through_a_format(folder: Path, tmp_path
     assert "failed" not in done.stderr
     tables = run("corpus", "diff", folder / "one", tmp_path / "back", code=1).stdout
     row = next(line for line in tables.splitlines() if "vqa.numbers" in line)
-    assert [word for word in row.replace("│", " ").split() if word.isdigit()] == ["20", "0", "0", "0"]
+    assert [word for word in row.replace("│", " ").split() if word.isdigit()] == ["20", "0", "0", "0", "0", "0"]
 
 
 def test_doctor_runs_the_dataset_through_the_trainers_loader(folder: Path) -> None:

@@ -28,8 +28,6 @@ HEAVY = (  # commands that import torch
     [
         f"corpus convert {{records}} {OUT} --from llava",
         f"corpus convert {{records}} {OUT} --from llava --to openai",
-        f"corpus merge {{corpus}} {{corpus}} {OUT}",
-        f"corpus split {{corpus}} {OUT} --heldout 0.5",
         *(pytest.param(command, marks=pytest.mark.slow) for command in HEAVY),
     ],
 )

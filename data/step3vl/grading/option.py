@@ -55,11 +55,12 @@ def grade_option(truth: OptionTruth, answer: str) -> Grade:
     whole answer: a label at its beginning, at the beginning of one of its lines or alone in its last line, or a text
     of which no other option's text is a longer reading ("left" in "top left").
     """
-    index = _chosen_option(truth.options, answer)
+    index = chosen_option(truth.options, answer)
     return UNPARSABLE if index is None else exact(truth.options[index] == truth.option)
 
 
-def _chosen_option(options: tuple[str, ...], answer: str) -> int | None:
+def chosen_option(options: tuple[str, ...], answer: str) -> int | None:
+    """The index of the one option that an answer names, as `grade_option` reads it; None without one."""
     if answer.strip() in options:
         return options.index(answer.strip())
     if len(answer) > _HEAD + _TAIL:

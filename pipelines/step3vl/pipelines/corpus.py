@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from step3vl.data.dataset import (
+    EXCLUSIONS,
     MANIFEST,
     SHARDS_STEP,
     Counting,
@@ -31,7 +32,7 @@ from step3vl.data.dataset import (
 )
 from step3vl.data.errors import AGAIN, UserError, infrastructure_errors
 from step3vl.data.inspect import write_card
-from step3vl.data.storage import DEFAULT_STORE, Store, is_url
+from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, is_url
 from step3vl.data.tokens import TOKENIZER, load_tokenizer, train_bpe
 from step3vl.pipelines.config import CorpusConfig, TrainedTokenizer
 from step3vl.pipelines.core.accounts import TOKENS, Report, check_ledger, in_order
@@ -108,7 +109,7 @@ def build_corpus(
 
 
 def reuse_earlier(earlier: Path, out: Path) -> None:
-    """Let a new build at `out` use what the build of a dataset left that was set aside.
+    """Let a new build at `out` use what the build of a dataset left that was set aside, and forget what it forgot.
 
     The staging folder moves; shards are linked, or copied where the file system has no links.
 
@@ -116,6 +117,8 @@ def reuse_earlier(earlier: Path, out: Path) -> None:
         earlier: The folder of the dataset that was set aside.
         out: The folder of the new one.
     """
+    if (earlier / EXCLUSIONS).is_dir():
+        shutil.copytree(earlier / EXCLUSIONS, out / EXCLUSIONS)
     if not (earlier / STAGING).is_dir():
         return
     (out / "shards").mkdir(parents=True, exist_ok=True)
@@ -128,12 +131,15 @@ def reuse_earlier(earlier: Path, out: Path) -> None:
     (earlier / STAGING).rename(out / STAGING)
 
 
-def clean_corpus(out: str | Path, config: CorpusConfig | None = None) -> str:
+def clean_corpus(
+    out: str | Path, config: CorpusConfig | None = None, store_config: StoreConfig = DEFAULT_STORE
+) -> str:
     """Remove what a build keeps to be resumed and reused. A finished dataset needs none of it.
 
     Args:
         out: Folder or URL of the dataset.
         config: Of the corpus, where it names another root.
+        store_config: How a remote store is used where there is no `config`.
 
     Returns:
         The URL of the folder that was removed.
@@ -141,7 +147,7 @@ def clean_corpus(out: str | Path, config: CorpusConfig | None = None) -> str:
     Raises:
         UserError: A build is at work there.
     """
-    store = Store(staging_root(config, out), config.store) if config else Store(f"{out}/{STAGING}", DEFAULT_STORE)
+    store = Store(staging_root(config, out), config.store) if config else Store(f"{out}/{STAGING}", store_config)
     with Lease(store):
         pass
     store.remove_folder("")

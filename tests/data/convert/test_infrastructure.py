@@ -11,7 +11,6 @@ from PIL import Image as PILImage
 
 from step3vl.data.convert import RecordDefaults
 from step3vl.data.convert.conversion import DatasetConfig, read_dataset, read_records, to_dataset, to_files
-from step3vl.data.dataset.combine import merge, split
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import InfrastructureError, UserError
@@ -129,16 +128,12 @@ def test_a_path_may_have_colons(path: str) -> None:
     require_local(Path(path))
 
 
-def test_no_command_of_the_library_writes_to_a_url(
-    dataset: Dataset, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_conversion_writes_to_a_url(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     url = Path("s3://bucket/out")
     for write in (
         lambda: to_dataset(read_records(records, "llava", RecordDefaults()), url, CONFIG, {}),
         lambda: to_files(read_records(records, "llava", RecordDefaults()), url, "llava"),
-        lambda: merge([dataset, dataset], url, "t"),
-        lambda: split(dataset, url, "t", 0.5),
     ):
         with pytest.raises(UserError, match="not a local path"):
             write()

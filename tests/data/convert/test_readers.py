@@ -23,7 +23,7 @@ from step3vl.data.sample.truth import AnyTruth, TextTruth
 TURNS = [{"from": "human", "value": "<image>Colour?"}, {"from": "gpt", "value": "Red."}]
 
 BROKEN: dict[str, tuple[dict | list, str]] = {  # changes of a record, or what stands in its place
-    "too few images": ({"image": None}, "more <image> than it has images"),
+    "too few images": ({"image": None}, "its texts show more images, but it has 0"),
     "too many images": ({"image": ["a/1.png", "a/1.png"]}, "has 2 images, but its texts show 1"),
     "no such image": ({"image": "a/2.png"}, "a/2.png: no such image"),
     "a path that leads out": ({"image": "../secret.png"}, "leads out of the folder"),
@@ -33,8 +33,8 @@ BROKEN: dict[str, tuple[dict | list, str]] = {  # changes of a record, or what s
     "a truncated image": ({"image": "a/truncated.png"}, "a/truncated.png: the image cannot be decoded"),
     "not an object": ([1], "the record is list"),
     "no turns": ({"conversations": None}, "no list of conversations"),
-    "turns that are not objects": ({"conversations": [3]}, "the record is int"),
-    "an unknown speaker": ({"conversations": [{"from": "bot", "value": "x"}]}, "from 'bot'"),
+    "turns that are not objects": ({"conversations": [3]}, "conversations is int"),
+    "an unknown speaker": ({"conversations": [{"from": "narrator", "value": "x"}]}, "from 'narrator'"),
     "no text": ({"conversations": [{"from": "human", "value": 3}]}, "has no text as its value"),
     "no answer": ({"image": None, "conversations": [{"from": "human", "value": "x"}]}, "must end with an assistant"),
     "an invalid task": ({"step3vl": {"task": "No Dots"}}, "task: String should match"),

@@ -44,7 +44,7 @@ PLAIN = st.text(st.sampled_from("abc 12.?é好"), min_size=1, max_size=12)
 
 @st.composite
 def any_sample(draw: st.DrawFn, texts=TEXT) -> Sample:
-    """Documents and conversations with images, reasoning, calls and weights."""
+    """Documents, conversations and preferences with images, reasoning, calls and weights."""
     images: list[Image] = []
 
     def content(least: int = 1) -> tuple:
@@ -71,7 +71,9 @@ def any_sample(draw: st.DrawFn, texts=TEXT) -> Sample:
             turns.append(Message(role="tool", content=content()))
         turns.append(Message(role="assistant", content=content(), reasoning_content=reasoning, loss_weight=weight))
     tools = ({"type": "function", "function": {"name": "look"}},) if draw(st.booleans()) else ()
-    return Sample.make(messages=tuple(turns), tools=tools, images=tuple(images), **common)
+    other = Message(role="assistant", content=(text(draw(texts)),), reasoning_content=draw(st.none() | texts))
+    rejected = draw(st.sampled_from([None, other]).filter(lambda answer: answer != turns[-1]))
+    return Sample.make(messages=tuple(turns), rejected=rejected, tools=tools, images=tuple(images), **common)
 
 
 def write_and_read(

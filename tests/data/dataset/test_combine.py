@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from step3vl.data.dataset.combine import merge, split
+from step3vl.data.dataset.combine import merge, split, split_numbers, target_shards
 from step3vl.data.dataset.dataset import Dataset
-from step3vl.data.dataset.sharding import split_of
+from step3vl.data.dataset.partitions import ids_from
+from step3vl.data.dataset.sharding import shard_of, split_of
 from step3vl.data.errors import UserError
 from step3vl.data.inspect.verify import verify
 from step3vl.data.sample.sample import Sample
@@ -69,3 +74,40 @@ def test_merge_refuses_datasets_with_different_token_counts(
     other = Dataset(dataset.url, dataset.manifest.model_copy(update={"counting": counting}))
     with pytest.raises(UserError, match="token counts for another tokenizer"):
         merge([dataset, other], tmp_path / "out", "out")
+
+
+@pytest.mark.slow
+def test_the_result_is_the_same_with_any_number_of_workers(
+    build_dataset: Build, make_sample: Make, tmp_path: Path
+) -> None:
+    parts = [
+        build_dataset(tmp_path / name, [make_sample(number) for number in numbers])
+        for name, numbers in (("one", range(30)), ("two", range(20, 50)))
+    ]
+    results = [merge(parts, tmp_path / f"out{workers}", "out", shards=5, workers=workers) for workers in (1, 2)]
+    contents = [
+        {path.relative_to(result.url): path.read_bytes() for path in Path(result.url).rglob("*") if path.is_file()}
+        for result in results
+    ]
+    assert contents[0] == contents[1] and len(contents[0]) > 20
+
+
+def test_a_damaged_sample_ends_a_merge_without_a_dataset(
+    build_dataset: Build, make_sample: Make, tmp_path: Path
+) -> None:
+    source = build_dataset(tmp_path / "one", [make_sample(number) for number in range(10)])
+    path = max((tmp_path / "one" / "shards").glob("*.tar"), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[600] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{path} is damaged.*nothing was committed"):
+        split(source, tmp_path / "out", "out", heldout=0.5)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+@given(st.lists(st.uuids(), max_size=10), st.integers(1, 2**20), st.floats(0, 1))
+def test_splits_and_shards_are_those_of_single_ids(ids: list[UUID], shards: int, heldout: float) -> None:
+    rows = ids_from(b"".join(each.bytes for each in ids))
+    assert target_shards(rows, shards).tolist() == [shard_of(each.hex, shards) for each in ids]
+    expected = [split_of(each.hex, heldout) == "train" for each in ids]
+    assert np.array(split_numbers(rows, heldout), bool).tolist() == expected

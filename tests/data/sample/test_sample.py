@@ -131,3 +131,21 @@ def test_invalid_row_error_has_id_field_and_value(sample: Make) -> None:
         Sample.from_row({**row, "scores": {"clip": float("nan")}})
     with pytest.raises(ValueError, match=r"domain: .*\(and 1 more\)"):
         Sample.from_row({**row, "colour": "red", "domain": "No"})
+
+
+def test_a_rejected_answer_makes_a_preference_and_changes_no_other_id() -> None:
+    messages = conversation((text("?"),), "good")
+    fields = {"domain": "d", "task": "t", "source": SOURCE, "messages": messages}
+    plain = Sample.make(**fields)
+    pair = Sample.make(**fields, rejected=Message(role="assistant", content=(text("bad"),)))
+    assert (plain.kind, pair.kind) == ("conversation", "preference") and plain.id != pair.id
+    assert "rejected" not in plain.to_row() and "version" not in plain.to_row()
+    assert pair.to_row()["version"] == 2 and Sample.from_row(pair.to_row()) == pair
+    for rejected, reason in (
+        (messages[-1], "the same as the one that was chosen"),
+        (messages[0], "an assistant turn of texts"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Sample.make(**fields, rejected=rejected)
+    with pytest.raises(ValueError, match="has version 2"):
+        Sample.from_row({key: value for key, value in pair.to_row().items() if key != "version"})

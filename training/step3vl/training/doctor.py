@@ -13,10 +13,9 @@ from rich.console import Group
 from rich.table import Table
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import Dataset, DeadLetter, Split
+from step3vl.data.dataset import AnswerTokens, Dataset, DeadLetter, Split
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Mixture, MixtureSource, Oversize, PackItem, PlanPhase
-from step3vl.data.sample import Kind
 from step3vl.data.storage import DEFAULT_STORE, StoreConfig
 from step3vl.data.tokens import TokenIds, load_tokenizer
 from step3vl.model import Step3VLImageProcessor
@@ -88,6 +87,8 @@ class Diagnosis(Config):
     """Tokens of oversized samples that no pack holds."""
     tasks: tuple[TaskCount, ...]
     """Counts by task."""
+    answers: AnswerTokens | None = None
+    """Tokens of the answers of all splits, and those of them that are trained, where the dataset was converted."""
     issues: tuple[DatasetIssue, ...]
     """What is wrong."""
 
@@ -103,7 +104,7 @@ def diagnose(
     *,
     sequence_length: int,
     split: Split = "train",
-    kind: Kind | None = None,
+    kind: Literal["document", "conversation"] | None = None,
     task: str | None = None,
     oversize: Oversize = "drop",
     packs: int | None = None,
@@ -160,7 +161,7 @@ def diagnose(
     (stream,) = cursor.streams
     committed: Counter[str] = Counter()
     for total in opened.manifest.tasks:
-        if total.split == split and kind in (None, total.kind):
+        if total.split == split and total.kind in ((kind,) if kind else ("document", "conversation")):
             committed[total.task] += total.text_tokens + total.image_tokens
     return Diagnosis(
         dataset=dataset,
@@ -172,6 +173,7 @@ def diagnose(
         oversized=stream.oversized,
         lost_tokens=stream.lost_tokens,
         tasks=inspector.task_counts(committed),
+        answers=next((step.answers for step in opened.manifest.ledger if step.answers), None),
         issues=inspector.issues(),
     )
 
@@ -273,6 +275,9 @@ def render(diagnosis: Diagnosis) -> Group:
             f"{diagnosis.oversized:,} samples are longer than a pack; {diagnosis.lost_tokens:,} of their tokens are "
             "left out (oversize: split cuts documents into pieces, truncate keeps the beginning)"
         )
+    if (answers := diagnosis.answers) is not None:
+        share = answers.trained / answers.total
+        lines.append(f"{answers.trained:,} of {answers.total:,} tokens of all answers are trained ({share:.1%})")
     for issue in diagnosis.issues:
         lines.append(f"{issue.count:,} {_DESCRIPTIONS[issue.kind]}, for example")
         lines += [f"  {example}" for example in issue.examples]

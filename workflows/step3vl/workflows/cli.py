@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from step3vl.workflows.command import INTERRUPTED, SETTINGS, Force, command_context, make_room, ordered_group
 from step3vl.workflows.corpus_cli import corpus
+from step3vl.workflows.eval_cli import evaluation
 from step3vl.workflows.train_cli import train
 
 GUIDE = """
@@ -48,13 +49,14 @@ class RunCommand(TyperCommand):
 
 
 app = typer.Typer(
-    cls=ordered_group("corpus", "train", "export", "chat", "batch", "serve", "run"),
+    cls=ordered_group("corpus", "train", "export", "chat", "batch", "serve", "eval", "run"),
     help=GUIDE,
     epilog=EXAMPLES,
     **SETTINGS,
 )
 app.add_typer(corpus, name="corpus", rich_help_panel="Data")
 app.add_typer(train, name="train", rich_help_panel="Training")
+app.add_typer(evaluation, name="eval", rich_help_panel="Answers")
 
 PaCoReRounds = Annotated[
     str,

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from step3vl.data.config import Config
+    from step3vl.data.storage import StoreConfig
 
 C = TypeVar("C", bound="Config")
 
@@ -40,6 +41,17 @@ Force = Annotated[
 ]
 
 
+StoreOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store",
+        metavar="KEY=VALUE",
+        help="How remote stores are used: endpoint=URL, anonymous=true, profile=NAME, cache=DIR and others; may be "
+        "repeated.",
+    ),
+]
+
+
 def ordered_group(*names: str) -> type[TyperGroup]:
     """A group that lists its commands in this order; typer would put groups of commands last."""
 
@@ -59,6 +71,23 @@ def resolve_config(path: Path, overrides: list[str] | None, config_class: type[C
         return config
     typer.echo(to_yaml(config), nl=False)
     return None
+
+
+def resolve_store(options: list[str] | None) -> "StoreConfig":
+    """How this command uses remote stores, also those of paths that its inputs name. Raises UserError."""
+    from pydantic import ValidationError
+
+    from step3vl.data.config import explain_validation_error
+    from step3vl.data.errors import UserError
+    from step3vl.data.storage import StoreConfig, use_store
+    from step3vl.workflows.config import apply_overrides, parse_overrides
+
+    try:
+        config = StoreConfig.model_validate(apply_overrides({}, parse_overrides(options or [])))
+    except ValidationError as error:
+        raise UserError(f"--store {explain_validation_error(error)}") from None
+    use_store(config)
+    return config
 
 
 def run_stage(kind: str, path: Path, overrides: list[str] | None, *, dry_run: bool, force: bool) -> None:

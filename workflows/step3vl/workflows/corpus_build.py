@@ -13,7 +13,7 @@ from rich.console import Console
 from step3vl.data.dataset import MANIFEST, Dataset
 from step3vl.data.errors import UserError
 from step3vl.data.inspect import TableSection, ledger_table, left_out_table, markdown_table, print_sections
-from step3vl.data.storage import is_url
+from step3vl.data.storage import StoreConfig, is_url
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.cost import Prices, RecordFolder, Scale, assumptions, cost_tables, measure, parse_count
 from step3vl.pipelines.layout import staging_root
@@ -163,14 +163,15 @@ def cost_command(
     gpu_speedup: float,
     prices: Mapping[str, float],
     markdown: bool,
+    store: StoreConfig,
 ) -> None:
     """Print what a corpus of so many tokens costs."""
     from step3vl.pipelines.corpus import corpus_plan
 
     scale = Scale(parse_count(tokens), gpus, gpu_speedup, Prices(**prices))
-    content = Dataset.open(dataset).manifest.config
+    content = Dataset.open(dataset, store).manifest.config
     fields = {name: value for name, value in content.items() if name in CorpusConfig.model_fields}
-    config = CorpusConfig.model_validate({**fields, "root": root})
+    config = CorpusConfig.model_validate({**fields, "root": root, "store": store})
     segments = corpus_plan(config, dataset).segments
     folders = [RecordFolder(segment.folder, segment.entry, segment.kind) for segment in segments]
     sections = cost_tables(measure(staging_root(config, dataset), folders, config.store), scale)
@@ -184,10 +185,10 @@ def cost_command(
         typer.echo(f"- {sentence}")
 
 
-def clean_command(dataset: str, path: Path | None) -> None:
+def clean_command(dataset: str, path: Path | None, store: StoreConfig) -> None:
     """Remove the fragments of a finished dataset."""
     from step3vl.pipelines.corpus import clean_corpus
 
     config = load_config(path, {}, CorpusConfig) if path is not None else None
-    Dataset.open(dataset)  # what is not finished still needs it
-    typer.echo(f"{clean_corpus(dataset, config)}: removed")
+    Dataset.open(dataset, store)  # what is not finished still needs it
+    typer.echo(f"{clean_corpus(dataset, config, store)}: removed")

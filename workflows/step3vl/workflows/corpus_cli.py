@@ -12,19 +12,24 @@ from step3vl.workflows.command import (
     DryRun,
     Force,
     Overrides,
+    StoreOptions,
     command_context,
     ordered_group,
+    resolve_store,
 )
 
+SourceFormat = Literal["auto", "dataset", "llava", "sharegpt", "openai", "alpaca", "huggingface", "webdataset", "step"]
 Format = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
+Trained = Literal["all", "last"]
 Split = Literal["train", "heldout"]
 Kind = Literal["document", "conversation"]
 Oversize = Literal["drop", "split", "truncate"]
 
 corpus = typer.Typer(
     cls=ordered_group(
-        *("build", "plan", "domains", "cost", "clean", "curate"),
-        *("convert", "inspect", "verify", "verify-labels", "doctor", "diff", "merge", "split", "schema", "concepts"),
+        *("build", "plan", "domains", "cost", "clean", "curate", "explain", "forget", "ledger", "balance"),
+        *("convert", "inspect", "view", "verify", "verify-labels", "doctor", "diff", "merge", "split"),
+        *("schema", "concepts"),
     ),
     help="Build a corpus from documents and images, convert others, and inspect them.",
     **SETTINGS,
@@ -32,6 +37,8 @@ corpus = typer.Typer(
 
 BuildOut = Annotated[str, typer.Option(metavar="DIR", help="The dataset: a folder, or any fsspec URL.")]
 DatasetUrl = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: a folder, or any fsspec URL.")]
+NewDataset = Annotated[str, typer.Argument(metavar="OUT", help="The new dataset: a folder, or any fsspec URL.")]
+Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
 Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of each split.")]
@@ -151,6 +158,7 @@ def cost(
         float, typer.Option(min=0, metavar="PRICE", help="Of 10^6 requests to the store.")
     ] = 0,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    store: StoreOptions = None,
 ) -> None:
     """Compute from a small run what a corpus of so many tokens costs, entry by entry: hours, bytes, requests, money.
 
@@ -165,7 +173,16 @@ def cost(
             "terabyte": terabyte,
             "million_requests": million_requests,
         }
-        cost_command(dataset, tokens, root, gpus=gpus, gpu_speedup=gpu_speedup, prices=prices, markdown=markdown)
+        cost_command(
+            dataset,
+            tokens,
+            root,
+            gpus=gpus,
+            gpu_speedup=gpu_speedup,
+            prices=prices,
+            markdown=markdown,
+            store=resolve_store(store),
+        )
 
 
 @corpus.command(
@@ -186,12 +203,15 @@ def concepts(
     beam_option: Annotated[
         list[str] | None, typer.Option(metavar="OPTION", help="One of Beam's own; may be repeated.")
     ] = None,
+    store: StoreOptions = None,
 ) -> None:
     """Count in how many captions each concept occurs: the first pass of concept balance."""
     with command_context("interrupted"):
         from step3vl.pipelines.concept_counts import count_concepts_of
 
-        captions, concept_count = count_concepts_of(files, names, out, beam_options=tuple(beam_option or ()))
+        captions, concept_count = count_concepts_of(
+            files, names, out, beam_options=tuple(beam_option or ()), store=resolve_store(store)
+        )
         typer.echo(f"{captions} captions, {concept_count} concepts: {out}")
 
 
@@ -201,29 +221,38 @@ def clean(
     config: Annotated[
         Path | None, typer.Option(metavar="CONFIG", help="The YAML file, if it names a `root` elsewhere.")
     ] = None,
+    store: StoreOptions = None,
 ) -> None:
     """Remove what a finished dataset was made from: all that is under its root. The next build starts from nothing."""
     with command_context("interrupted"):
         from step3vl.workflows.corpus_build import clean_command
 
-        clean_command(dataset, config)
+        clean_command(dataset, config, resolve_store(store))
 
 
 @corpus.command(
     "convert",
     epilog="""
-[bold]LLaVA to a dataset[/bold]   step3vl corpus convert llava.json runs/vqa --from llava
+[bold]LLaVA to a dataset[/bold]   step3vl corpus convert llava.json runs/vqa
 
-[bold]Back to messages[/bold]     step3vl corpus convert runs/vqa messages --from dataset --to openai
+[bold]First, to see[/bold]        step3vl corpus convert llava.json --dry-run
 
-Formats: dataset (ours), llava, sharegpt, openai (messages), huggingface (Parquet), webdataset (pairs), step
-(StepFun's training framework).
+[bold]Other columns[/bold]        step3vl corpus convert maths.parquet runs/maths --columns question=problem
+
+[bold]Back to messages[/bold]     step3vl corpus convert runs/vqa messages --to openai
+
+Formats: dataset (ours), llava, sharegpt, openai (messages), alpaca, huggingface (rows of Parquet or JSON: questions,
+options, interleaved documents, preferences), webdataset (pairs), step (StepFun's training framework).
 """,
 )
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A file or a folder of files; a dataset may be a URL.")],
-    out: Out,
-    source_format: Annotated[Format, typer.Option("--from", metavar="FORMAT", help="The format of SRC.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="The new folder; not needed with --dry-run.")
+    ] = None,
+    source_format: Annotated[
+        SourceFormat, typer.Option("--from", metavar="FORMAT", help="The format of SRC; by default, as its files say.")
+    ] = "auto",
     out_format: Annotated[Format, typer.Option("--to", metavar="FORMAT", help="The format of OUT.")] = "dataset",
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The folder of relative image paths; by default, that of SRC.")
@@ -233,6 +262,30 @@ def convert(
         str | None, typer.Option(help="Task of records without one; from a dataset, the pattern of tasks to convert.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of records without one, as an SPDX identifier.")] = "unknown",
+    trained: Annotated[
+        Trained | None,
+        typer.Option(
+            help="Which answers without a weight are trained: all, or those after the last question. By default all, "
+            "unless the template would strip the reasoning of earlier ones; from step, the last."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN,...", help="Columns by the names that are read: question=problem."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field to leave out though it changes the meaning; may be repeated."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Convert only so many records.")] = None,
+    max_dead: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Commit nothing, and exit with 2, if more of the records failed: 1%."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Write nothing, but print a sample and what of it is trained."),
+    ] = False,
     split: Annotated[Split | None, typer.Option(help="From a dataset: only this split.")] = None,
     tokenizer: Annotated[
         str, typer.Option(help="To a dataset: qwen3, or a tokenizer.json or its folder, which is copied.")
@@ -252,16 +305,20 @@ def convert(
 ) -> None:
     """Convert records of other formats to a dataset, or back; every record is written or accounted for."""
     with command_context("interrupted; nothing was committed"):
-        from step3vl.workflows.corpus_commands import convert_corpus
+        from step3vl.workflows.corpus_convert import convert_corpus, parse_columns, parse_share
 
+        fields = {"domain": domain, "task": task, "licence": licence, "images": images, "trained": trained}
         convert_corpus(
             source,
             out,
             source_format,
             out_format,
-            defaults={"domain": domain, "task": task, "licence": licence, "images": images},
+            defaults={**fields, "columns": parse_columns(columns or []), "ignore": tuple(ignore or ())},
             split=split,
             dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
+            limit=limit,
+            max_failed=parse_share(max_dead),
+            dry_run=dry_run,
             force=force,
         )
 
@@ -295,6 +352,96 @@ def curate(
         curate_command(datasets, out, config, overrides or [])
 
 
+@corpus.command("explain", epilog="Example:  step3vl corpus explain runs/curated 0f3c…")
+def explain(
+    dataset: DatasetUrl,
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a sample; or the source of a record, as in the dead letters.")
+    ],
+    store: StoreOptions = None,
+) -> None:
+    """Say step by step why a sample was kept or dropped, and what became of the one that it matched."""
+    with command_context("interrupted"):
+        from step3vl.data.dataset import Dataset
+        from step3vl.workflows.curation_commands import explain_command
+
+        explain_command(Dataset.open(dataset, resolve_store(store)), name)
+
+
+@corpus.command(
+    "forget",
+    epilog="""
+[bold]A page[/bold]     step3vl corpus forget runs/corpus https://example.org/page
+
+[bold]A site[/bold]     step3vl corpus forget runs/corpus example.org
+
+[bold]An image[/bold]   step3vl corpus forget runs/corpus $(sha256sum portrait.jpg | cut -d' ' -f1)
+""",
+)
+def forget(
+    dataset: DatasetUrl,
+    values: Annotated[
+        list[str],
+        typer.Argument(metavar="URL|HOST|HASH...", help="Sources, hosts, ids of samples, or SHA-256 of images."),
+    ],
+    store: StoreOptions = None,
+) -> None:
+    """Exclude samples from a dataset: readers leave them out at once, and no later build or curation has them."""
+    with command_context("interrupted; nothing was written"):
+        from step3vl.data.dataset import Dataset
+        from step3vl.workflows.curation_commands import forget_command
+
+        forget_command(Dataset.open(dataset, resolve_store(store)), values)
+
+
+@corpus.command("ledger", epilog="Example:  step3vl corpus ledger runs/curated --by task")
+def ledger(
+    dataset: DatasetUrl,
+    by: Annotated[
+        Literal["domain", "task", "source", "split"] | None,
+        typer.Option(help="Of a curated dataset: look up every sample, and group them so."),
+    ] = None,
+    store: StoreOptions = None,
+) -> None:
+    """Prove that read = kept + dropped + failed: by step, or sample by sample. If it is not, the exit code is 1."""
+    with command_context("interrupted"):
+        from step3vl.data.dataset import Dataset
+        from step3vl.workflows.curation_commands import ledger_command
+
+        ledger_command(Dataset.open(dataset, resolve_store(store)), by)
+
+
+@corpus.command(
+    "balance",
+    epilog="""
+[bold]Both phases[/bold]   step3vl corpus balance runs/curated --tokens 900B --tokens 300B --temperature 0.7
+
+[bold]With a cap[/bold]    step3vl corpus balance runs/web runs/ocr --tokens 1.2T --cap text=0.4 --epochs 2
+""",
+)
+def balance(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets: folders or fsspec URLs.")],
+    tokens: Annotated[
+        list[str], typer.Option(metavar="COUNT", help="Tokens of a phase, such as 900B; may be repeated.")
+    ],
+    temperature: Annotated[
+        float, typer.Option(min=0, max=1, help="The power of the sizes that shares follow; 0: all alike.")
+    ] = 1.0,
+    cap: Annotated[
+        list[str] | None, typer.Option(metavar="DOMAIN=SHARE", help="Its largest share; may be repeated.")
+    ] = None,
+    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over a domain in a phase, at most.")] = 4.0,
+    store: StoreOptions = None,
+) -> None:
+    """Say how many tokens of each domain the phases of a run take, how often they repeat, and what is missing."""
+    with command_context("interrupted"):
+        from step3vl.data.dataset import Dataset
+        from step3vl.workflows.curation_commands import balance_command
+
+        opened = [Dataset.open(url, resolve_store(store)) for url in datasets]
+        balance_command(opened, tokens, temperature=temperature, caps=cap or [], epochs=epochs)
+
+
 @corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus --card runs/card")
 def inspect(
     dataset: DatasetUrl,
@@ -308,6 +455,7 @@ def inspect(
     ] = None,
     task: Task = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 16,
+    store: StoreOptions = None,
 ) -> None:
     """Show what is in a dataset: samples, tokens, tasks, how diverse they are, and what became of every record."""
     with command_context("interrupted"):
@@ -316,14 +464,43 @@ def inspect(
         from step3vl.data.dataset import Dataset
         from step3vl.data.inspect import print_dataset, write_card, write_task_sheets
 
-        opened = Dataset.open(dataset)
+        opened = Dataset.open(dataset, resolve_store(store))
         if sheets is not None:
             for name in write_task_sheets(opened, sheets, samples, task):
                 typer.echo(f"{sheets}/{name}")
             return
         print_dataset(opened, Console())
         if card is not None:
-            write_card(opened, card)
+            write_card(opened, card, store=opened.files.config)
+
+
+@corpus.command(
+    "view",
+    epilog="""
+[bold]Browse[/bold]              step3vl corpus view runs/corpus
+
+[bold]What changed[/bold]        step3vl corpus view runs/after --compare runs/before
+
+[bold]Drops and matches[/bold]   step3vl corpus view runs/curated --compare runs/corpus
+""",
+)
+def view(
+    dataset: DatasetUrl,
+    other: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="OTHER", help="An earlier build, or the dataset that was curated."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes any free one.")] = 8001,
+    store: StoreOptions = None,
+) -> None:
+    """Browse a dataset in a browser: samples with marks on images, what was not kept and why, changes between builds.
+
+    The page is served to this machine alone, and loads nothing from elsewhere.
+    """
+    with command_context("stopped"):
+        from step3vl.workflows.corpus_commands import view_corpus
+
+        view_corpus(dataset, other, port, resolve_store(store))
 
 
 @corpus.command("verify-labels", epilog="Example:  step3vl corpus verify-labels runs/tiny/corpus --samples 100")
@@ -332,6 +509,7 @@ def verify_labels(
     samples: Annotated[int, typer.Option(min=1, help="Random samples of each task, at most.")] = 200,
     task: Task = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    store: StoreOptions = None,
 ) -> None:
     """Measure the error rate of the labels of each task, by the independent checks that domains offer.
 
@@ -340,20 +518,21 @@ def verify_labels(
     with command_context("interrupted; nothing was written"):
         from step3vl.workflows.corpus_commands import measure_label_errors
 
-        measure_label_errors(dataset, samples, seed, task)
+        measure_label_errors(dataset, samples, seed, task, resolve_store(store))
 
 
 @corpus.command("verify", epilog="Example:  step3vl corpus verify runs/tiny/corpus --workers 4")
 def verify(
     dataset: DatasetUrl,
     images: Annotated[bool, typer.Option(help="Decode every image, or only check hashes.")] = True,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    workers: Workers = 1,
+    store: StoreOptions = None,
 ) -> None:
     """Check every byte of a dataset, and list what is wrong with it; the exit code is then 1."""
     with command_context("interrupted"):
         from step3vl.workflows.corpus_commands import verify_corpus
 
-        verify_corpus(dataset, images=images, workers=workers)
+        verify_corpus(dataset, images=images, workers=workers, store=resolve_store(store))
 
 
 @corpus.command("doctor", epilog="Example:  step3vl corpus doctor runs/tiny/corpus --model runs/tiny/sft/export")
@@ -372,6 +551,7 @@ def doctor(
     oversize: Annotated[Oversize, typer.Option(help="What becomes of samples longer than a pack.")] = "drop",
     packs: Annotated[int | None, typer.Option(min=1, help="Check only the first packs of an epoch.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order.")] = 0,
+    store: StoreOptions = None,
 ) -> None:
     """Run a dataset through the trainer's plan, loader and collator, and report what a run would lose or not learn.
 
@@ -392,6 +572,7 @@ def doctor(
             oversize=oversize,
             packs=packs,
             seed=seed,
+            store=resolve_store(store),
         )
         Console().print(render(diagnosis))
         if not diagnosis.healthy:
@@ -402,12 +583,16 @@ def doctor(
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
     after: Annotated[str, typer.Argument(metavar="B", help="Another dataset.")],
+    workers: Workers = 1,
+    store: StoreOptions = None,
 ) -> None:
-    """Show what changed from A to B: samples by task, configuration and code. If anything did, the exit code is 1."""
+    """Show what changed from A to B: samples by task, splits, configuration and code. If anything did, the exit code
+    is 1.
+    """
     with command_context("interrupted"):
         from step3vl.workflows.corpus_commands import diff_corpora
 
-        diff_corpora(before, after)
+        diff_corpora(before, after, workers=workers, store=resolve_store(store))
 
 
 @corpus.command("merge", epilog="Example:  step3vl corpus merge runs/a runs/b runs/both")
@@ -417,29 +602,33 @@ def merge(
     ],
     shards: Shards = None,
     name: Name = None,
+    workers: Workers = 1,
+    store: StoreOptions = None,
     force: Force = False,
 ) -> None:
     """Merge datasets into OUT: each sample once, held-out samples still held out, all ledgers added up."""
     with command_context("interrupted; nothing was committed"):
         from step3vl.workflows.corpus_commands import merge_corpora
 
-        merge_corpora(datasets, name, shards, force)
+        merge_corpora(datasets, name, shards, workers=workers, store=resolve_store(store), force=force)
 
 
 @corpus.command("split", epilog="Example:  step3vl corpus split runs/corpus runs/resplit --heldout 0.1")
 def split(
     dataset: DatasetUrl,
-    out: Out,
+    out: NewDataset,
     heldout: Annotated[float, typer.Option(min=0, max=1, help="The fraction held out, by the hash of the id.")],
     shards: Shards = None,
     name: Name = None,
+    workers: Workers = 1,
+    store: StoreOptions = None,
     force: Force = False,
 ) -> None:
     """Split a dataset again into training and held-out samples."""
     with command_context("interrupted; nothing was committed"):
         from step3vl.workflows.corpus_commands import split_corpus
 
-        split_corpus(dataset, out, heldout, name, shards, force)
+        split_corpus(dataset, out, heldout, name, shards, workers=workers, store=resolve_store(store), force=force)
 
 
 @corpus.command(

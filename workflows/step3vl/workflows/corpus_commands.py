@@ -3,23 +3,13 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from step3vl.data.config import Config, explain_validation_error
-from step3vl.data.convert import (
-    DATASET,
-    DatasetConfig,
-    RecordDefaults,
-    read_dataset,
-    read_records,
-    to_dataset,
-    to_files,
-)
-from step3vl.data.dataset import MANIFEST, Dataset, Split, read_dead_letters
+from step3vl.data.config import Config
+from step3vl.data.dataset import MANIFEST, Dataset, read_dead_letters
 from step3vl.data.dataset.combine import merge, split
 from step3vl.data.errors import UserError
 from step3vl.data.inspect import (
@@ -32,6 +22,7 @@ from step3vl.data.inspect import (
     write_card,
 )
 from step3vl.data.sample import schema_text
+from step3vl.data.storage import StoreConfig, is_url
 from step3vl.workflows.command import make_room
 from step3vl.workflows.config import did_you_mean
 
@@ -41,62 +32,9 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Config)
 
 
-def convert_corpus(
-    source: str,
-    out: Path,
-    source_format: str,
-    out_format: str,
-    *,
-    defaults: dict[str, Any],
-    split: Split | None,
-    dataset: dict[str, Any],
-    force: bool = False,
-) -> None:
-    """Convert, and print the ledger and the first record that failed.
-
-    Args:
-        source: A file or folder; of a dataset, any URL.
-        out: The new dataset or folder.
-        source_format: The name of a format, or ``dataset``.
-        out_format: The same.
-        defaults: Fields of the samples whose records do not have them.
-        split: The split to read from a dataset.
-        dataset: Fields of ``DatasetConfig``.
-        force: Whether an earlier result at ``out`` is set aside.
-    """
-    opened: Dataset | None = None
-    if source_format == DATASET:
-        opened = Dataset.open(source)
-        if out_format == DATASET and dataset["heldout"] is None:
-            raise UserError(
-                "give --heldout, the fraction to hold out by the hash of the id; with the fraction that "
-                f"{source} was split by, the split stays the same"
-            )
-        items = read_dataset(opened, split, defaults["task"])
-        origin: dict[str, Any] = {"from": source_format, "fingerprint": opened.fingerprint}
-    else:
-        if split is not None:
-            raise UserError(f"--split chooses from a dataset; {source} is {source_format}: leave it out")
-        fields = {key: value for key, value in defaults.items() if value is not None}
-        items = read_records(Path(source), source_format, _validate(RecordDefaults, fields))
-        origin = {"from": source_format, "about": {key: value for key, value in fields.items() if key != "images"}}
-    if out_format == DATASET:
-        values = {**dataset, "name": _dataset_name(dataset["name"], out), "heldout": dataset["heldout"] or 0.0}
-        config = _validate(DatasetConfig, values)
-        make_room(out, (out / MANIFEST).exists(), force, sources=[source])
-        converted = to_dataset(items, out, config, origin)
-    else:
-        make_room(out, out.exists(), force, sources=[source])
-        converted = to_files(items, out, out_format)
-    print_sections([ledger_table(converted.steps)], Console())
-    if converted.first is not None:
-        typer.echo(f"first record that failed: {converted.first.source}: {converted.first.reason}", err=True)
-    typer.echo(f"{out}: written")
-
-
-def verify_corpus(url: str, *, images: bool, workers: int) -> None:
+def verify_corpus(url: str, *, images: bool, workers: int, store: StoreConfig) -> None:
     """Print what is wrong with a dataset; exit with 1 if anything is."""
-    report = verify(url, images=images, workers=workers)
+    report = verify(url, store, images=images, workers=workers)
     rows = [(problem.file, problem.kind, problem.count, problem.detail) for problem in report.problems]
     if rows:
         columns = ("file", "kind", "count", "first")
@@ -108,25 +46,32 @@ def verify_corpus(url: str, *, images: bool, workers: int) -> None:
         raise typer.Exit(1)
 
 
-def measure_label_errors(url: str, samples: int, seed: int, task: str | None) -> None:
+def view_corpus(url: str, other: str | None, port: int, store: StoreConfig) -> None:
+    """Serve pages that show a dataset, until a signal comes."""
+    from step3vl.pipelines.view.viewer import serve
+
+    serve(Dataset.open(url, store), None if other is None else Dataset.open(other, store), port=port)
+
+
+def measure_label_errors(url: str, samples: int, seed: int, task: str | None, store: StoreConfig) -> None:
     """Check labels, print the error rate of each task, and keep it beside the dataset and in its card."""
     from step3vl.pipelines.label_check import check_labels
 
-    dataset = Dataset.open(url)
+    dataset = Dataset.open(url, store)
     report = check_labels(dataset, samples, seed, task)
     if task is None:
         report.save(dataset.files)
-        write_card(dataset, url, read_dead_letters(url, dataset.files.config))
+        write_card(dataset, url, read_dead_letters(url, store), store)
     print_sections([section for section in label_tables(report) if section.rows], Console())
 
 
-def diff_corpora(before: str, after: str) -> None:
+def diff_corpora(before: str, after: str, *, workers: int, store: StoreConfig) -> None:
     """Print what changed between two datasets; exit with 1 if anything did."""
-    difference = compare(Dataset.open(before), Dataset.open(after))
+    difference = compare(Dataset.open(before, store), Dataset.open(after, store), workers)
     if difference.is_empty:
         typer.echo("no difference")
         return
-    head = ("task", "kept", "added", "removed", "changed")
+    head = ("task", "kept", "added", "removed", "changed", "to held-out", "to train")
     sections = [
         TableSection("Samples", head, difference.tasks),
         TableSection("Configuration and code", ("field: A -> B",), [(line,) for line in difference.provenance]),
@@ -136,24 +81,42 @@ def diff_corpora(before: str, after: str) -> None:
     raise typer.Exit(1)
 
 
-def merge_corpora(paths: Sequence[str], name: str | None, shards: int | None, force: bool = False) -> None:
+def merge_corpora(
+    paths: Sequence[str], name: str | None, shards: int | None, *, workers: int, store: StoreConfig, force: bool
+) -> None:
     """Merge datasets into the last of ``paths``, and print the ledger."""
     if len(paths) < 3:
-        raise UserError("merge needs two datasets at least, and after them the folder of the new one")
-    *sources, target = paths
-    out = Path(target)
-    datasets = [Dataset.open(path) for path in sources]
-    make_room(out, (out / MANIFEST).exists(), force, sources)
-    _print_written(merge(datasets, out, _dataset_name(name, out), shards))
+        raise UserError("merge needs two datasets at least, and after them the new one")
+    *sources, out = paths
+    datasets = [Dataset.open(path, store) for path in sources]
+    _make_room_for_dataset(out, force, sources)
+    _print_written(merge(datasets, out, dataset_name(name, Path(out)), shards, store=store, workers=workers))
 
 
 def split_corpus(
-    url: str, out: Path, heldout: float, name: str | None, shards: int | None, force: bool = False
+    url: str,
+    out: str,
+    heldout: float,
+    name: str | None,
+    shards: int | None,
+    *,
+    workers: int,
+    store: StoreConfig,
+    force: bool,
 ) -> None:
     """Split a dataset by another fraction, and print the ledger."""
-    dataset = Dataset.open(url)
-    make_room(out, (out / MANIFEST).exists(), force, sources=[url])
-    _print_written(split(dataset, out, _dataset_name(name, out), heldout, shards))
+    dataset = Dataset.open(url, store)
+    _make_room_for_dataset(out, force, [url])
+    _print_written(split(dataset, out, dataset_name(name, Path(out)), heldout, shards, store=store, workers=workers))
+
+
+def _make_room_for_dataset(out: str, force: bool, sources: Sequence[str]) -> None:
+    """As ``make_room`` in a local folder. Nothing is renamed at a URL, where an earlier dataset is refused."""
+    if is_url(out):
+        if force:
+            raise UserError(f"--force renames an earlier dataset, which {out} cannot be; give another URL")
+        return
+    make_room(Path(out), (Path(out) / MANIFEST).exists(), force, sources)
 
 
 def print_schema(*, config: bool) -> None:
@@ -207,14 +170,6 @@ def _print_written(dataset: Dataset) -> None:
     typer.echo(f"{dataset.url}: written")
 
 
-def _dataset_name(name: str | None, out: Path) -> str:
+def dataset_name(name: str | None, out: Path) -> str:
     """The name, or one made from the folder's."""
     return name or re.sub(r"[^a-z0-9_-]+", "-", out.resolve().name.lower()).strip("-") or "corpus"
-
-
-def _validate(config_class: type[C], values: dict[str, Any]) -> C:
-    """Raises UserError naming the option that is wrong."""
-    try:
-        return config_class.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"--{explain_validation_error(error)}") from None

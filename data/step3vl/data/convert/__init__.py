@@ -13,7 +13,7 @@ from step3vl.data.convert.conversion import (
     to_dataset,
     to_files,
 )
-from step3vl.data.convert.formats import FORMATS, RecordFormat
+from step3vl.data.convert.formats import FORMATS, RecordFormat, detect_format
 from step3vl.data.convert.records import RecordDefaults
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DatasetConfig",
     "RecordDefaults",
     "RecordFormat",
+    "detect_format",
     "read_dataset",
     "read_records",
     "to_dataset",

@@ -6,10 +6,12 @@ A pair is a document: the image, then its text. Adjacent members with the same k
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from step3vl.data.convert.fields import Fields, excerpt
 from step3vl.data.convert.image_loader import MAX_IMAGE, ImageLoader
 from step3vl.data.convert.records import (
     CONVERT_STEP,
@@ -18,65 +20,118 @@ from step3vl.data.convert.records import (
     RecordDefaults,
     SourceRecord,
     build_sample,
-    convert_records,
     extra_fields,
-    field,
 )
-from step3vl.data.convert.source_files import files_of
+from step3vl.data.convert.source_files import COMPRESSED, files_of, open_file
 from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.errors import is_infrastructure_error
 from step3vl.data.sample.parts import EXTENSION, ImagePart, text
 from step3vl.data.sample.sample import Sample
 
 _IMAGES = (*EXTENSION.values(), "jpeg", "tiff")
+TARS = (*(f".tar{packed}" for packed in COMPRESSED), ".tgz")
 _TEXTS = ("txt", "text", "caption")
 _CAPTIONS = ("caption", "text", "txt")
 
 
-def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
-    """Read a file or folder. Returns samples and dead letters in the order of the tars."""
-    return convert_records(_groups(source), to_sample, defaults, folder=None)
+def records(source: Path) -> Iterator[SourceRecord | DeadLetter]:
+    """The pairs of a tar, or of those in a folder, in order. Raises ValueError when there is no file to read."""
+    for path in files_of(source, *TARS):
+        yield from _groups(path)
 
 
-def _groups(source: Path) -> Iterator[SourceRecord | DeadLetter]:
-    for path in files_of(source, ".tar"):
-        key = ""
-        try:
-            with tarfile.open(path, "r|") as archive:
-                for key, members in groupby(_members(archive), lambda member: member[0]):
-                    yield SourceRecord(f"{path.name}#{key}", {suffix: data for _, suffix, data in members})
-        except (tarfile.TarError, OSError, EOFError) as error:
-            reason = f"the archive is broken after {key or 'its beginning'}, so the rest is lost: {error}"
-            yield DeadLetter(step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=path.name)
+def _groups(path: Path) -> Iterator[SourceRecord | DeadLetter]:
+    key = ""
+    try:
+        faults = _faults(path)
+        with _open(path) as archive:
+            for key, members in groupby(_files(archive), lambda file: file.key):
+                where = f"{path.name}#{key}"
+                if key not in faults:
+                    yield SourceRecord(where, {file.suffix: file.read(archive) for file in members})
+                elif reason := faults[key]:
+                    yield DeadLetter(step=CONVERT_STEP, error="ValueError", reason=reason, source=where)
+                    faults[key] = ""  # the key is a single record, wherever its members are
+    except (tarfile.TarError, OSError, EOFError) as error:
+        if is_infrastructure_error(error):
+            raise
+        reason = f"the archive is broken after {key or 'its beginning'}, so the rest is lost: {error}"
+        yield DeadLetter(step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=path.name)
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
-    """Key, suffix and bytes of each file, as WebDataset splits names: at the first dot of the last part."""
+class _File(NamedTuple):
+    """A member of a tar: its key and suffix, as WebDataset splits names at the first dot of the last part."""
+
+    key: str
+    suffix: str
+    info: tarfile.TarInfo
+
+    def read(self, archive: tarfile.TarFile) -> bytes:
+        file = archive.extractfile(self.info)
+        return file.read(MAX_IMAGE + 1) if file else b""
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tarfile.TarFile]:
+    with open_file(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        yield archive
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[_File]:
     for member in archive:
         folder, _, name = member.name.rpartition("/")
         key, _, suffix = name.partition(".")
-        if member.isfile() and (file := archive.extractfile(member)):
-            yield f"{folder}/{key}" if folder else key, suffix.lower(), file.read(MAX_IMAGE + 1)
+        if member.isfile():
+            yield _File(f"{folder}/{key}" if folder else key, suffix.lower(), member)
+        archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the headers of all
+
+
+def _faults(path: Path) -> dict[str, str]:
+    """The keys whose members are apart from each other, or repeated, with what is wrong; from the headers alone.
+
+    Read one group after another, such a key would look like several incomplete pairs. What ends the headers early is
+    left to the reading of the pairs.
+    """
+    faults: dict[str, str] = {}
+    seen: set[str] = set()
+    with suppress(tarfile.TarError, EOFError), _open(path) as archive:
+        for key, members in groupby(_files(archive), lambda file: file.key):
+            suffixes = [file.suffix for file in members]
+            if key in seen:
+                faults[key] = "its members are apart in the tar: other keys are between them; sort the tar by name"
+            elif len(set(suffixes)) < len(suffixes):
+                faults[key] = f"a member is repeated in the tar: its members are {excerpt(', '.join(suffixes))}"
+            seen.add(key)
+    return faults
 
 
 def to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
     """Convert a pair. Raises ValueError when there is no image, more than one, or no text."""
-    members = record.value
-    if any(len(data) > MAX_IMAGE for data in members.values()):
+    members = Fields.of(record.value)
+    names = members.names()
+    if any(len(members.peek(name)) > MAX_IMAGE for name in names):
         raise ValueError(f"a member has more than {MAX_IMAGE} bytes")
-    suffixes = [suffix for suffix in members if suffix in _IMAGES]
-    if len(suffixes) != 1:
-        raise ValueError(f"a pair needs one image; its members are {', '.join(sorted(members))}")
-    meta = json.loads(members["json"]) if "json" in members else {}
-    caption = next((members[suffix].decode() for suffix in _TEXTS if suffix in members), None)
-    if caption is None:
-        caption = field(meta, *_CAPTIONS)
-    if not isinstance(caption, str) or not caption:
+    images = [name for name in names if _type(name) in _IMAGES]
+    if len(images) != 1:
+        raise ValueError(f"a pair needs one image; its members are {excerpt(', '.join(sorted(names)))}")
+    texts = [name for name in names if _type(name) in _TEXTS]
+    if len(texts) > 1:
+        raise ValueError(f"a pair needs one text; its members are {excerpt(', '.join(sorted(names)))}")
+    meta = members.child(json.loads(members.get("json")) if "json" in names else {}, "json")
+    meta.accept("key", "sha256", "status", "error_message", "width", "height", "original_width", "original_height")
+    caption = members.get(texts[0]).decode() if texts else None
+    described = meta.get(*_CAPTIONS)
+    caption = caption or described
+    if not isinstance(caption, str) or not caption.strip():
         raise ValueError("it has no text: neither KEY.txt nor a caption in KEY.json")
-    shown_image = loader.show({"bytes": members[suffixes[0]], "path": record.where})
-    where = field(meta, "url") or record.where
-    return build_sample(
-        meta, defaults, str(where), loader, format_name="webdataset", content=(shown_image, text(caption))
-    )
+    image = loader.show({"bytes": members.get(images[0]), "path": record.where})
+    where = meta.get("url") or record.where
+    return build_sample(meta, defaults, str(where), loader, format_name="webdataset", content=(image, text(caption)))
+
+
+def _type(suffix: str) -> str:
+    """The last part of a suffix: names with dots, such as `Track 2.0.jpg`, have more."""
+    return suffix.rpartition(".")[2]
 
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
@@ -91,7 +146,7 @@ def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:
 def _written_to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
     """Convert what `to_record` returned; the loader has the image, whatever its member's name and bytes."""
     texts = {"txt": record.value["txt"].encode(), "json": json.dumps(record.value["json"]).encode()}
-    return to_sample(SourceRecord(record.where, {"jpg": b"", **texts}), defaults, loader)
+    return to_sample(SourceRecord(record.where, {"jpg": b"-", **texts}), defaults, loader)
 
 
 CODEC = RecordCodec(to_record, _written_to_sample)

@@ -1,25 +1,25 @@
-"""What all readers and writers share: source records, texts with placeholders for images, and samples from them."""
+"""What all readers and writers share: source records, their conversion to samples, and what became of their fields."""
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from step3vl.data.config import Config
-from step3vl.data.convert.image_loader import ImageLoader
+from step3vl.data.convert.fields import Fields, require_used
+from step3vl.data.convert.image_loader import PLACEHOLDER, ImageLoader
+from step3vl.data.convert.turns import Trained, check_turns, train_turns
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.sample.parts import Image, ImagePart, Part, TextPart, text
+from step3vl.data.sample.parts import Image, ImagePart, Part, TextPart
 from step3vl.data.sample.sample import Message, Sample, Source
 from step3vl.data.sample.truth import TextTruth, Truth
 
 CONVERT_STEP = "convert"  # the ledger step of reading
-PLACEHOLDER = "<image>"
 EXTRA = "step3vl"  # the key under which a written record keeps what the format has no field for
 
-_REASONING = re.compile(r"\A<think>\n?(.*?)\n?</think>\n*(.*)\Z", re.DOTALL)
 _TRUTH: TypeAdapter[Truth] = TypeAdapter(Truth)
 
 # The errors that a record can cause; any other is a bug of ours and stops the run. Of these, `DeadLetter.from_error`
@@ -28,7 +28,7 @@ RECORD_ERRORS = (ValueError, OSError, RecursionError, OverflowError)
 
 
 class RecordDefaults(Config):
-    """Fields of samples whose records do not have them, as only records written by this project do."""
+    """What records do not say about themselves, as only records written by this project do."""
 
     domain: str = "converted"
     """Domain of the samples."""
@@ -40,7 +40,18 @@ class RecordDefaults(Config):
     """Licence of the records."""
 
     images: Path | None = None
-    """Folder that paths of images are relative to; by default that of the records' file."""
+    """Folder that paths of images are relative to, and inside; by default that of the records' file."""
+
+    trained: Trained | None = None
+    """Which answers are trained where their turns have no weight: `all`, or those after the `last` question. By
+    default all, unless reasoning of earlier answers would be stripped by the template; of records of StepFun's
+    framework those after the last question, as there."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Names of fields: what a reader knows as `question` may be `problem` in the records."""
+
+    ignore: tuple[str, ...] = ()
+    """Fields to leave out though they change the meaning, by their dotted names."""
 
     def folder(self, source: Path) -> Path:
         """The folder that paths of images in the records of `source` are relative to."""
@@ -68,74 +79,13 @@ class RecordCodec(NamedTuple):
         return self.to_sample(SourceRecord("", record), RecordDefaults(), ImageLoader(None, images))
 
 
-def interleave(value: str, references: Iterator[Any], loader: ImageLoader) -> list[Part]:
-    """The parts of a text in which each `<image>` shows the next of the record's images.
-
-    Raises:
-        ValueError: There are more placeholders than images.
-    """
-    parts: list[Part] = []
-    for number, fragment in enumerate(value.split(PLACEHOLDER)):
-        if number:
-            try:
-                parts.append(loader.show(next(references)))
-            except StopIteration:
-                raise ValueError(
-                    f"its texts hold more {PLACEHOLDER} than it has images ({len(loader.images)})"
-                ) from None
-        if fragment:
-            parts.append(text(fragment))
-    return parts
-
-
-def check_all_shown(references: Iterator[Any], loader: ImageLoader) -> None:
-    """Raises ValueError when an image remains that no placeholder shows."""
-    if remaining := sum(1 for _ in references):
-        total = remaining + len(loader.images)
-        raise ValueError(f"it has {total} images, but its texts show {len(loader.images)} with {PLACEHOLDER}")
-
-
 def flatten(parts: Sequence[Part]) -> str:
-    """The inverse of `interleave`, unless a text itself contains `<image>`."""
+    """The inverse of `RecordImages.interleave`."""
     return "".join(PLACEHOLDER if isinstance(part, ImagePart) else part.text for part in parts)
 
 
-def split_reasoning(value: str) -> tuple[str | None, str]:
-    """The reasoning in `<think>` and `</think>` that an answer begins with, and the rest; None without it."""
-    match = _REASONING.match(value)
-    return (match[1], match[2]) if match else (None, value)
-
-
-def join_reasoning(reasoning: str | None, answer: str) -> str:
-    """The inverse of `split_reasoning`, for formats that keep reasoning and answer in one text."""
-    return answer if reasoning is None else f"<think>\n{reasoning}\n</think>\n{answer}"
-
-
-def field(record: Any, *names: str) -> Any:
-    """The first of these fields that a record has, or None. Raises ValueError when it is not an object."""
-    if not isinstance(record, dict):
-        raise ValueError(f"the record is {type(record).__name__}, not an object")
-    return next((record[name] for name in names if record.get(name) is not None), None)
-
-
-def as_list(value: Any, name: str) -> list[Any]:
-    """A value as a list: None is an empty one, and JSON text is parsed. Raises ValueError for other types."""
-    if isinstance(value, str):
-        value = json.loads(value)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError(f"its {name} are {type(value).__name__}, not a list")
-    return value
-
-
-def image_references(value: Any) -> Iterator[Any]:
-    """The references of a record's images, from a list, a single reference, or None."""
-    return iter(value if isinstance(value, list) else [] if value is None else [value])
-
-
 def build_sample(
-    record: Mapping[str, Any],
+    record: Fields,
     defaults: RecordDefaults,
     where: str,
     loader: ImageLoader,
@@ -143,21 +93,25 @@ def build_sample(
     format_name: str,
     messages: Sequence[Message] | None = None,
     content: Sequence[Part] | None = None,
+    rejected: Message | None = None,
     tools: Sequence[dict[str, Any]] = (),
     truth: Truth | None = None,
+    trained: Trained | None = None,
 ) -> Sample:
     """Build the sample of a record.
 
     Args:
         record: The record; what it keeps under `step3vl` takes precedence.
-        defaults: Fields that the record does not have.
+        defaults: What the record does not say.
         where: What identifies the record.
         loader: The loader of its images.
         format_name: The format that it is in.
         messages: The turns of a conversation; or else `content`.
         content: The parts of a document; or else `messages`.
+        rejected: The answer that was rejected in favour of the last turn.
         tools: Signatures of the functions that a conversation may call.
         truth: What makes the answer verifiable.
+        trained: Which answers are trained where neither the record nor the defaults say.
 
     Raises:
         ValueError: The record is not a valid sample.
@@ -172,12 +126,15 @@ def build_sample(
         "licence": defaults.licence,
         "collected_by": f"step3vl/convert.{format_name}",
     }
+    if messages is not None and not extra:
+        messages = train_turns(messages, "last" if rejected else defaults.trained or trained)
     return Sample.make(
         domain=extra.get("domain", defaults.domain),
         task=extra.get("task", defaults.task),
         source=Source.model_validate(source),
         content=None if content is None else tuple(content),
         messages=None if messages is None else tuple(messages),
+        rejected=rejected,
         tools=tuple(tools),
         images=tuple(loader.images),
         truth=_TRUTH.validate_python(extra["truth"]) if extra.get("truth") else truth,
@@ -211,24 +168,49 @@ def require_text(parts: Sequence[Part]) -> str:
 
 
 def convert_records(
-    records: Iterator[SourceRecord | DeadLetter],
+    records: Iterable[SourceRecord | DeadLetter],
     to_sample: RecordConverter,
     defaults: RecordDefaults,
     folder: Path | None,
+    unused: Counter[str],
 ) -> Iterator[Sample | DeadLetter]:
     """Convert each record to a sample, or to the dead letter that says why it is not one.
 
     Args:
         records: Records, and dead letters of those that could not be read.
         to_sample: Converts a record. Raises ValueError saying what is wrong with it.
-        defaults: Fields that the records do not have.
+        defaults: What the records do not say.
         folder: Folder that paths of images are relative to; None for a format that names no files.
+        unused: Receives the number of samples in which a field was not used, by its dotted name.
     """
     for record in records:
         if isinstance(record, DeadLetter):
             yield record
             continue
         try:
-            yield to_sample(record, defaults, ImageLoader(folder))
+            fields = Fields(_renamed(record.value, defaults.columns) if defaults.columns else record.value)
+            sample = to_sample(SourceRecord(record.where, fields), defaults, ImageLoader(folder))
+            if sample.messages is not None and EXTRA not in fields:
+                check_turns(sample.messages)
+            left = fields.unused()
+            if left:
+                require_used(left, sample, defaults.ignore)
+                unused.update(left.keys())
         except RECORD_ERRORS as error:
             yield DeadLetter.from_error(error, step=CONVERT_STEP, source=record.where)
+        else:
+            yield sample
+
+
+def _renamed(record: Any, columns: Mapping[str, str]) -> Any:
+    """A record with the names that readers know. Raises ValueError where a name is taken by another field."""
+    if not isinstance(record, dict):
+        return record
+    taken = set(columns.values())
+    renamed = {name: value for name, value in record.items() if name not in taken}
+    for name, column in columns.items():
+        if column in record:
+            if renamed.get(name) is not None:
+                raise ValueError(f"--columns reads {column} as {name}, but the record has a field {name} of its own")
+            renamed[name] = record[column]
+    return renamed

@@ -1,99 +1,78 @@
 """LLaVA's JSON and ShareGPT's: turns with `from` and `value`, in whose text each `<image>` shows the next image.
 
 LLaVA names its images under `image`, ShareGPT (as LLaMA-Factory reads it) under `images`. Reasoning is part of the
-text, in `<think>` and `</think>`.
+text, in `<think>` and `</think>`. With `chosen` and `rejected` turns a record is a preference.
 """
 
 import json
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from step3vl.data.convert.image_loader import ImageLoader
+from step3vl.data.convert.fields import Fields
+from step3vl.data.convert.image_loader import ImageLoader, RecordImages
 from step3vl.data.convert.records import (
     EXTRA,
     RecordCodec,
     RecordDefaults,
     SourceRecord,
-    as_list,
     build_sample,
-    check_all_shown,
-    convert_records,
     extra_fields,
-    field,
     flatten,
-    image_references,
-    interleave,
-    join_reasoning,
     require_text,
     require_turns,
-    split_reasoning,
 )
-from step3vl.data.convert.source_files import read_json
-from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.convert.turns import CALL_ROLES, calls_in, join_reasoning, role_of, split_reasoning, weight_of
 from step3vl.data.sample.parts import text
-from step3vl.data.sample.sample import Message, Sample, ToolCall
+from step3vl.data.sample.sample import Message, Sample
 
-_ROLES: dict[str, str] = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system",
-    "function_call": "assistant", "observation": "tool", "tool": "tool", "function": "tool",
-}  # fmt: skip
 _NAMES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
-
-
-def read(source: Path, defaults: RecordDefaults, format_name: str = "sharegpt") -> Iterator[Sample | DeadLetter]:
-    """Read a file or folder. Returns samples and dead letters in the order of the records."""
-    convert = partial(to_sample, format_name=format_name)
-    return convert_records(read_json(source), convert, defaults, defaults.folder(source))
-
-
-read_llava = partial(read, format_name="llava")
 
 
 def to_sample(
     record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader, format_name: str = "sharegpt"
 ) -> Sample:
     """Convert a record. Raises ValueError saying what is wrong with it."""
-    turns = field(record.value, "conversations", "messages")
-    if not isinstance(turns, list):
+    fields = Fields.of(record.value)
+    if not ("conversations" in fields or "conversation" in fields or "messages" in fields):
         raise ValueError("it has no list of conversations")
-    references = image_references(field(record.value, "image", "images"))
-    messages = [_message(turn, references, loader) for turn in turns]
-    if (system := field(record.value, "system")) and isinstance(system, str):
+    images = RecordImages.of(fields, loader)
+    messages = [_message(turn, images) for turn in fields.children("conversations", "conversation", "messages")]
+    if system := fields.text("system", "system_prompt"):
         messages.insert(0, Message(role="system", content=(text(system),)))
-    check_all_shown(references, loader)
-    tools = as_list(field(record.value, "tools"), "tools")
+    rejected = None
+    if "chosen" in fields and "rejected" in fields:
+        chosen, rejected = (_message(fields.child(fields.get(name), name), images) for name in ("chosen", "rejected"))
+        messages.append(chosen)
+    images.check_all_shown()
+    tools = fields.get_list("tools")
     return build_sample(
-        record.value, defaults, record.where, loader, format_name=format_name, messages=messages, tools=tools
-    )
+        fields, defaults, record.where, loader,
+        format_name=format_name, messages=messages, rejected=rejected, tools=tools,
+    )  # fmt: skip
 
 
-def _message(turn: Any, references: Iterator[Any], loader: ImageLoader) -> Message:
-    speaker, value = field(turn, "from", "role"), field(turn, "value", "content")
-    role = _ROLES.get(speaker) if isinstance(speaker, str) else None
-    if role is None:
-        raise ValueError(f"a turn is from {speaker!r}; known are {', '.join(_ROLES)}")
+def _message(turn: Fields, images: RecordImages) -> Message:
+    speaker, value = turn.get("from", "role"), turn.get("value", "content")
+    role = role_of(speaker)
     if not isinstance(value, str):
-        raise ValueError(f"a turn of {speaker} has no text as its value")
+        raise ValueError(f"a turn of {role} has no text as its value")
     reasoning, answer = split_reasoning(value) if role == "assistant" else (None, value)
-    fields: dict[str, Any] = {"role": role, "reasoning_content": reasoning, "loss_weight": field(turn, "weight")}
-    if speaker == "function_call":
-        return Message(content=(), tool_calls=_calls(answer), **fields)
-    return Message(content=tuple(interleave(answer, references, loader)), **fields)
-
-
-def _calls(value: str) -> tuple[ToolCall, ...]:
-    calls = json.loads(value)
-    return tuple(ToolCall.model_validate(call) for call in (calls if isinstance(calls, list) else [calls]))
+    fields: dict[str, Any] = {"role": role, "reasoning_content": reasoning, "loss_weight": weight_of(turn, role)}
+    if speaker.strip().lower() in CALL_ROLES:
+        return Message(content=(), tool_calls=calls_in(answer, turn), **fields)
+    return Message(content=tuple(images.interleave(answer)), **fields)
 
 
 def to_record(sample: Sample, names: list[str], key: str) -> dict[str, Any]:
     """A record with the names of its images under `key`. Raises ValueError for a sample that it cannot hold."""
+    messages = require_turns(sample)
     record: dict[str, Any] = {"id": sample.id}
     if names:
         record[key] = names[0] if key == "image" and len(names) == 1 else names
-    record["conversations"] = [_turn(message) for message in require_turns(sample)]
+    if sample.rejected is not None:
+        record |= {"chosen": _turn(messages[-1]), "rejected": _turn(sample.rejected)}
+        messages = messages[:-1]
+    record["conversations"] = [_turn(message) for message in messages]
     if sample.tools:
         record["tools"] = json.dumps(sample.tools, ensure_ascii=False)
     return {**record, EXTRA: extra_fields(sample)}
@@ -114,5 +93,5 @@ def _turn(message: Message) -> dict[str, Any]:
     return turn
 
 
-LLAVA = RecordCodec(partial(to_record, key="image"), to_sample)
+LLAVA = RecordCodec(partial(to_record, key="image"), partial(to_sample, format_name="llava"))
 SHAREGPT = RecordCodec(partial(to_record, key="images"), to_sample)

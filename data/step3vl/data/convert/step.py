@@ -2,104 +2,113 @@
 
 An image appears in the text as the markup of its tokens: `<im_start>`, its `<im_patch>`es, `<im_end>`. Crops are
 separate files (`[path, 1]`) with separate markup; they are skipped, because here they follow from the full image. What
-is written shows each full image once, without crops.
+is written shows each full image once, without crops. As there, only answers after the last question are trained, and
+a `loss_mask` weighs one of these.
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from step3vl.data.convert.image_loader import ImageLoader
-from step3vl.data.convert.openai import call_of, parts_of
+from step3vl.data.convert.fields import Fields, as_list
+from step3vl.data.convert.image_loader import PLACEHOLDER, ImageLoader, RecordImages
+from step3vl.data.convert.openai import parts_of
 from step3vl.data.convert.records import (
     EXTRA,
-    PLACEHOLDER,
     RecordCodec,
     RecordDefaults,
     SourceRecord,
-    as_list,
     build_sample,
-    check_all_shown,
-    convert_records,
     extra_fields,
-    field,
     require_turns,
-    split_reasoning,
     text_truth,
 )
-from step3vl.data.convert.source_files import read_json
-from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.convert.turns import call_of, role_of, with_reasoning
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.parts import ImagePart, Part
 from step3vl.data.sample.sample import Message, Sample
+from step3vl.data.tokens.template import last_question
 
 _CROP = re.compile(r"<patch_start>(?:<im_patch>)*<patch_end>(?:<patch_newline>)?")
 _FULL_IMAGE = re.compile(r"<im_start>(?:<im_patch>)*<im_end>")
 _MARKUP = "<im_start>" + "<im_patch>" * ImageSpec().image_tokens + "<im_end>"
 
 
-def read(source: Path, defaults: RecordDefaults) -> Iterator[Sample | DeadLetter]:
-    """Read a file or folder. Returns samples and dead letters in the order of the records."""
-    return convert_records(read_json(source), to_sample, defaults, defaults.folder(source))
-
-
 def to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoader) -> Sample:
     """Convert a record. Raises ValueError saying what is wrong with it."""
-    turns = as_list(field(record.value, "conversations"), "conversations")
-    references = iter(
-        [path for path, crop in map(_file, as_list(field(record.value, "images"), "images")) if not crop]
-    )
-    messages = [_message(turn, references, loader) for turn in turns]
-    check_all_shown(references, loader)
-    first = turns[0] if turns else {}
-    answers = [field(turn, "ground_truth") for turn in turns if field(turn, "ground_truth") is not None]
+    fields = Fields.of(record.value)
+    files = [_file(entry) for entry in fields.get_list("images")]
+    images = RecordImages(dict(enumerate(path for path, crop in files if not crop)), loader)
+    turns = fields.children("conversations")
+    messages = [_message(turn, images) for turn in turns]
+    if EXTRA not in fields:
+        question = last_question(messages)
+        messages = [
+            message if number > question else message.model_copy(update={"loss_weight": None})
+            for number, message in enumerate(messages)
+        ]
+    images.check_all_shown()
+    tools = [tool for turn in turns for tool in turn.get_list("tool_schemas", "tools")]
+    answers = [answer for turn in turns if (answer := turn.get("ground_truth")) is not None]
     return build_sample(
-        record.value,
-        defaults,
-        record.where,
-        loader,
-        format_name="step",
-        messages=messages,
-        tools=as_list(field(first, "tool_schemas", "tools"), "tool_schemas"),
-        truth=text_truth(answers[-1]) if answers else None,
-    )
+        fields, defaults, record.where, loader,
+        format_name="step", messages=messages, tools=tools, truth=text_truth(answers[-1]) if answers else None,
+        trained="last",
+    )  # fmt: skip
 
 
-def _file(entry: Any) -> tuple[str, bool]:
+def _file(entry: Any) -> tuple[Any, bool]:
     """The path of an image's file, and whether it is a crop."""
     if isinstance(entry, list) and entry:
         return entry[0], len(entry) > 1 and entry[1] == 1
     return entry, False
 
 
-def _message(turn: Any, references: Iterator[Any], loader: ImageLoader) -> Message:
-    content = field(turn, "content")
-    if isinstance(content, str):
-        content = [{"type": "text", "value": content}]
-    parts: list[Part] = []
-    for part in as_list(content, "contents"):
-        if field(part, "type") == "text" and isinstance(value := field(part, "value", "text"), str):
-            if PLACEHOLDER in value:
-                raise ValueError(f"a text holds {PLACEHOLDER}, which means nothing in this format")
-            parts += parts_of(_FULL_IMAGE.sub(PLACEHOLDER, _CROP.sub("", value)), references, loader, marked=True)
-        else:
-            parts += parts_of([part], references, loader, marked=False)
+def _message(turn: Fields, images: RecordImages) -> Message:
+    role = role_of(turn.get("role"))
+    parts, weights = _content(turn, images)
+    reasoning = turn.text("reasoning_content")
+    if role == "assistant":
+        reasoning, parts = with_reasoning(parts, reasoning)
+    weight = turn.get("loss_mask")  # of other turns it means nothing: they are never trained
+    if weight is None and len(set(weights)) == 1:
+        weight = weights[0]
+    elif role == "assistant" and set(weights) - {weight}:
+        raise ValueError("parts of an answer have different loss_masks, which a turn cannot have here")
     fields: dict[str, Any] = {
-        "role": field(turn, "role"),
-        "name": "observation" if field(turn, "name") == "observation" else None,
+        "role": role,
+        "name": turn.get("name") if turn.peek("name") == "observation" else None,
         "content": tuple(parts),
-        "reasoning_content": field(turn, "reasoning_content"),
-        "loss_weight": field(turn, "loss_mask"),
-        "tool_calls": tuple(call_of(call) for call in as_list(field(turn, "tool_calls"), "tool_calls")),
+        "reasoning_content": reasoning,
+        "loss_weight": weight if role == "assistant" else None,
+        "tool_calls": tuple(call_of(call) for call in turn.children("tool_calls")),
     }
-    if fields["role"] != "assistant":
-        fields["loss_weight"] = None  # other turns are never trained, whatever their mask
-    elif fields["reasoning_content"] is None and len(parts) == 1 and not isinstance(parts[0], ImagePart):
-        reasoning, answer = split_reasoning(parts[0].text)
-        if reasoning is not None:
-            fields |= {"reasoning_content": reasoning, "content": parts_of(answer, references, loader, marked=False)}
     return Message.model_validate(fields)
+
+
+def _content(turn: Fields, images: RecordImages) -> tuple[tuple[Part, ...], list[Any]]:
+    """The parts of a turn, and the loss masks of their texts."""
+    content = turn.get("content", "value")
+    if isinstance(content, str):
+        return _text_parts(content, turn, images), []
+    parts: list[Part] = []
+    weights: list[Any] = []
+    for value in as_list(content, "content"):
+        part = turn.child(value, "content")
+        if part.peek("type") == "text" and isinstance(part.peek("value") or part.peek("text"), str):
+            part.accept("type")
+            weights.append(part.get("loss_mask"))
+            parts += _text_parts(part.get("value", "text"), turn, images)
+        else:
+            parts += parts_of([value], turn, images)
+            part.accept(*part.names())
+    return tuple(parts), weights
+
+
+def _text_parts(value: str, turn: Fields, images: RecordImages) -> tuple[Part, ...]:
+    if PLACEHOLDER in value:
+        raise ValueError(f"a text holds {PLACEHOLDER}, which means nothing in this format")
+    replaced = _FULL_IMAGE.sub(PLACEHOLDER, _CROP.sub("", value))
+    return tuple(images.interleave(replaced)) if PLACEHOLDER in replaced else parts_of(replaced, turn, images)
 
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:

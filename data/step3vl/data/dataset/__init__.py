@@ -11,8 +11,9 @@ from step3vl.data.dataset.dead_letters import (
     read_dead_letters,
     write_dead_letters,
 )
+from step3vl.data.dataset.exclusions import EXCLUSIONS, Exclusion, Exclusions, add_exclusion
 from step3vl.data.dataset.index import INDEX_VERSION, SCHEMA
-from step3vl.data.dataset.ledger import DROPPED, DeadLetter, Ledger, LedgerStep
+from step3vl.data.dataset.ledger import DROPPED, AnswerTokens, DeadLetter, Ledger, LedgerStep
 from step3vl.data.dataset.manifest import MANIFEST, MANIFEST_VERSION, Counting, Manifest, ShardInfo, Split, TaskTotal
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import ShardTarget, archived_size, shard_name, shard_of, split_of
@@ -31,16 +32,20 @@ __all__ = [
     "DEAD_LETTERS_FOLDER",
     "DROPPED",
     "DUPLICATE",
+    "EXCLUSIONS",
     "INDEX_VERSION",
     "MANIFEST",
     "MANIFEST_VERSION",
     "SCHEMA",
     "SHARDS_STEP",
+    "AnswerTokens",
     "Counting",
     "DamagedSample",
     "Dataset",
     "DeadLetter",
     "DeadLetterWriter",
+    "Exclusion",
+    "Exclusions",
     "Ledger",
     "LedgerStep",
     "Manifest",
@@ -52,6 +57,7 @@ __all__ = [
     "TaskTotal",
     "WrittenShard",
     "WrittenShards",
+    "add_exclusion",
     "archived_size",
     "code_version",
     "commit",

@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 from xxhash import xxh3_64_intdigest
 
-from step3vl.data.config import explain_validation_error
+from step3vl.data.dataset.exclusions import Exclusions, read_exclusions
 from step3vl.data.dataset.index import SCHEMA, open_index
-from step3vl.data.dataset.manifest import MANIFEST, Manifest, Split
+from step3vl.data.dataset.manifest import MANIFEST, Manifest, Split, read_manifest
+from step3vl.data.dataset.shards import ShardInfo, ShardTable
 from step3vl.data.errors import UserError
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample
@@ -53,8 +53,9 @@ class Dataset:
         self.files = Store(url, store)
         self._checksums = ChecksumCache(lambda shard: self.shard_index(shard, ["offset", "size", "xxh3"]))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.url, self.manifest, self.files.config)
+    def __reduce__(self) -> tuple[Any, ...]:  # all processes of a reader leave out the same samples
+        read = {"exclusions": self.exclusions} if "exclusions" in self.__dict__ else None
+        return type(self), (self.url, self.manifest, self.files.config), read
 
     @classmethod
     def open(cls, url: str | Path, store: StoreConfig = DEFAULT_STORE) -> Self:
@@ -69,20 +70,12 @@ class Dataset:
             StoreError: The store does not answer.
         """
         try:
-            data = Store(str(url), store).read_all(MANIFEST)
+            return cls(str(url), read_manifest(Store(str(url), store)), store)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"no dataset at {url}: {MANIFEST} is missing, so nothing was committed there; "
                 "build it with `step3vl corpus build`"
             ) from None
-        try:
-            manifest = Manifest.model_validate_json(data)
-        except ValidationError as error:
-            raise UserError(
-                f"{url}/{MANIFEST} cannot be read: {explain_validation_error(error)}; upgrade step3vl if it is newer, "
-                "or else build the dataset again"
-            ) from None
-        return cls(str(url), manifest, store)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -90,13 +83,24 @@ class Dataset:
 
         A build of the same samples by newer code has the same fingerprint.
         """
+        digest = hashlib.sha256(b'{"shards": [')
+        encode = json.JSONEncoder(sort_keys=True).encode
+        for number, row in enumerate(ShardTable.of(self.manifest.shards).rows()):
+            digest.update(f"{', ' if number else ''}{encode(row)}".encode())
         counting = self.manifest.counting
-        content = {
-            "shards": self.manifest.model_dump(mode="json", include={"shards"})["shards"],
-            "tokenizer": counting.tokenizer_sha256,
-            "sizes": counting.image.sizes,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        rest = {"sizes": counting.image.sizes, "tokenizer": counting.tokenizer_sha256}
+        digest.update(f"], {json.dumps(rest)[1:]}".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def exclusions(self) -> Exclusions:
+        """The samples that must no longer be used. `index` and `samples` leave them out.
+
+        Raises:
+            UserError: A request is damaged.
+            StoreError: The store does not answer.
+        """
+        return read_exclusions(self.files)
 
     @property
     def tokenizer(self) -> str:
@@ -160,12 +164,13 @@ class Dataset:
         """
         selected = SCHEMA.names if columns is None else columns
         filters = [name for name, value in (("kind", kind), ("task", task)) if value is not None]
-        needed = [*dict.fromkeys([*selected, *filters])]
+        excluding = ["id", "source"] if self.exclusions else []
+        needed = [*dict.fromkeys([*selected, *filters, *excluding])]
         schema = _schema(columns)
         for number, shard in enumerate(self.manifest.shards):
             if split is not None and shard.split != split:
                 continue
-            with self._index_of(number) as index:
+            with _open_index(self.files, shard) as index:
                 for batch in index.iter_batches(batch_size=rows, columns=needed):
                     if kind is not None:
                         batch = batch.filter(pc.equal(batch["kind"], kind))
@@ -174,6 +179,8 @@ class Dataset:
                             name for name in pc.unique(batch["task"]).to_pylist() if fnmatch.fnmatchcase(name, task)
                         ]
                         batch = batch.filter(pc.is_in(batch["task"], value_set=pa.array(names, pa.string())))
+                    if excluding:
+                        batch = batch.filter(pa.array(self.exclusions.keep(batch)))
                     if len(batch):
                         numbers = pa.array(np.full(len(batch), number, np.int32))
                         arrays = [*(batch[name] for name in selected), numbers]
@@ -215,10 +222,7 @@ class Dataset:
         """Read one sample with its images' bytes. Arguments and errors are those of `fetch`."""
         data = self.fetch(shard, offset, size)
         try:
-            row, encoded_images = split_sample(data)
-            for image, encoded in zip(row.get("images", []), encoded_images, strict=True):
-                image["data"] = encoded
-            return Sample.from_row(row)
+            return parse_sample(data)
         except ValueError as error:
             raise self._damaged(shard, offset, str(error)) from None
 
@@ -235,23 +239,41 @@ class Dataset:
                 yield self.read(row["shard"], row["offset"], row["size"])
 
     def shard_index(self, shard: int, columns: list[str]) -> pa.Table:
-        """Read columns of the index of one shard. Raises UserError when it is missing or damaged."""
-        with self._index_of(shard) as index:
-            return index.read(columns=columns).select(columns)
+        """Read columns of the index of one shard, of all its samples, also of excluded ones.
 
-    @contextmanager
-    def _index_of(self, shard: int) -> Iterator[pq.ParquetFile]:
-        """Open the index of a shard. An error of the file becomes a UserError."""
-        info = self.manifest.shards[shard]
-        try:
-            with self.files.open(info.index_path, info.index_blake3) as file:
-                yield open_index(file)
-        except FileNotFoundError:
-            raise UserError(
-                f"{self.url}/{info.index_path} is listed in {MANIFEST} but missing; restore it or build again"
-            ) from None
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise UserError(f"{self.url}/{info.index_path} is damaged: {error}; restore it or build again") from None
+        Raises:
+            UserError: The index is missing or damaged.
+        """
+        return read_shard_index(self.files, self.manifest.shards[shard], columns)
+
+
+def parse_sample(data: bytes) -> Sample:
+    """The sample of its bytes in a shard. Raises ValueError."""
+    row, encoded_images = split_sample(data)
+    for image, encoded in zip(row.get("images", []), encoded_images, strict=True):
+        image["data"] = encoded
+    return Sample.from_row(row)
+
+
+def read_shard_index(files: Store, shard: ShardInfo, columns: list[str]) -> pa.Table:
+    """Read columns of the index of a shard in the store of its dataset. Raises UserError as `Dataset.shard_index`."""
+    with _open_index(files, shard) as index:
+        return index.read(columns=columns).select(columns)
+
+
+@contextmanager
+def _open_index(files: Store, shard: ShardInfo) -> Iterator[pq.ParquetFile]:
+    """Open the index of a shard. An error of the file becomes a UserError."""
+    path = shard.index_path
+    try:
+        with files.open(path, shard.index_blake3) as file:
+            yield open_index(file)
+    except FileNotFoundError:
+        raise UserError(
+            f"{files.absolute(path)} is listed in {MANIFEST} but missing; restore it or build again"
+        ) from None
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"{files.absolute(path)} is damaged: {error}; restore it or build again") from None
 
 
 def _schema(columns: list[str] | None) -> pa.Schema:

@@ -54,6 +54,19 @@ class DeadLetter(Config):
         return cls(step=step, error=type(error).__name__, reason=reason[:_MAX_REASON], source=source)
 
 
+class AnswerTokens(Config):
+    """Tokens of the answers of conversations."""
+
+    total: int
+    """Tokens of all answers."""
+
+    trained: int
+    """Those with a weight in the loss."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(total=self.total + other.total, trained=self.trained + other.trained)
+
+
 class LedgerStep(Config):
     """The counts of one step."""
 
@@ -75,7 +88,13 @@ class LedgerStep(Config):
     emitted: int = Field(default_factory=lambda fields: fields.get("kept", 0))
     """Records that went out: one for each that was kept, unless the step makes several, or none, of one."""
 
-    @field_validator("dropped", "failed")
+    unused: dict[str, int] = Field(default_factory=dict, exclude_if=lambda counts: not counts)
+    """Kept records of which a field was not used, by its dotted name, in a step that reads records."""
+
+    answers: AnswerTokens | None = Field(default=None, exclude_if=lambda answers: answers is None)
+    """Tokens of the answers that went out, in a step that counts them."""
+
+    @field_validator("dropped", "failed", "unused")
     @classmethod
     def _sort(cls, counts: dict[str, int]) -> dict[str, int]:
         """In one order, so that equal counts are equal bytes however the records arrived."""
@@ -94,6 +113,8 @@ class LedgerStep(Config):
             dropped=Counter(self.dropped) + Counter(other.dropped),
             failed=Counter(self.failed) + Counter(other.failed),
             emitted=self.emitted + other.emitted,
+            unused=Counter(self.unused) + Counter(other.unused),
+            answers=self.answers + other.answers if self.answers and other.answers else self.answers or other.answers,
         )
 
 

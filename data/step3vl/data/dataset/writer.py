@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,18 @@ from step3vl.data.config import Config
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.index import IndexWriter, index_row, row_json
 from step3vl.data.dataset.ledger import Ledger, LedgerStep
-from step3vl.data.dataset.manifest import MANIFEST, Counting, Manifest, ShardInfo, Split, TaskTotal
+from step3vl.data.dataset.manifest import (
+    MANIFEST,
+    MAX_LISTED,
+    Counting,
+    Manifest,
+    ShardInfo,
+    Split,
+    TaskTotal,
+    format_of,
+    write_manifest,
+)
+from step3vl.data.dataset.shards import ShardTable
 from step3vl.data.errors import UserError
 from step3vl.data.sample.parts import EXTENSION
 from step3vl.data.sample.sample import Sample
@@ -107,7 +118,7 @@ def commit(
         root: Folder or URL of the dataset.
         name: Name of the dataset.
         shards: What `write_shard` returned, in any order.
-        ledger: What became of every record.
+        ledger: What became of every record; read after the shards, which may be written as they are read.
         counting: What the token counts depend on.
         config: The configuration of the build.
         code_version: Hash of the code, for information.
@@ -121,20 +132,16 @@ def commit(
         ValueError: The counts of a ledger step do not reconcile.
     """
     files = Store(str(root), store)
-    infos: list[ShardInfo] = []
     sums: _Sums = {}
-    for shard in shards:
-        infos.append(shard.info)
-        for total in shard.totals:
-            counts = total.samples, total.text_tokens, total.image_tokens
-            _add(sums, (total.split, total.task, total.kind), counts)
-    ordered = tuple(sorted(infos, key=lambda info: info.path))
+    table = ShardTable.of(_added(shards, sums)).sorted()
     steps = tuple(ledger)
     Ledger(steps=steps).check()
-    require_samples(name, sum(info.samples for info in ordered), steps)
+    require_samples(name, sum(samples for samples, _, _ in sums.values()), steps)
     manifest = Manifest(
+        format=format_of(table),
+        sample_version=2 if any(kind == "preference" for _, _, kind in sums) else 1,
         name=name,
-        shards=ordered,
+        shards=tuple(table) if len(table) <= MAX_LISTED else table,
         tasks=_task_totals(sums),
         ledger=steps,
         counting=counting,
@@ -142,7 +149,7 @@ def commit(
         code_version=code_version,
     )
     files.sweep("shards")
-    files.put(MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+    write_manifest(files, manifest)
     return Dataset(str(root), manifest, store)
 
 
@@ -162,8 +169,22 @@ def require_samples(name: str, samples: int, ledger: Iterable[LedgerStep]) -> No
 def refuse_existing_dataset(root: Path) -> None:
     """Raises UserError when there is a dataset at `root`, for none is overwritten, and when `root` is a URL."""
     require_local(root)
-    if (root / MANIFEST).exists():
-        raise UserError(f"{root} already holds a dataset; give another folder, or move it away first")
+    refuse_dataset_in(Store(str(root), DEFAULT_STORE))
+
+
+def refuse_dataset_in(files: Store) -> None:
+    """Raises UserError when there is a dataset in a store, for none is overwritten."""
+    if files.exists(MANIFEST):
+        raise UserError(f"{files.url} already holds a dataset; give another folder, or move it away first")
+
+
+def _added(shards: Iterable[WrittenShard], sums: _Sums) -> Iterator[ShardInfo]:
+    """The manifest's entries of shards, whose totals are added to the sums."""
+    for shard in shards:
+        for total in shard.totals:
+            counts = total.samples, total.text_tokens, total.image_tokens
+            _add(sums, (total.split, total.task, total.kind), counts)
+        yield shard.info
 
 
 def _add(sums: _Sums, key: tuple[Split, str, str], counts: tuple[int, int, int]) -> None:

@@ -13,6 +13,7 @@ from step3vl.data.inspect.tables import (
     label_tables,
     ledger_table,
     left_out_table,
+    losses_table,
     print_dataset,
     print_sections,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "label_tables",
     "ledger_table",
     "left_out_table",
+    "losses_table",
     "markdown_table",
     "measure_diversity",
     "print_dataset",

@@ -15,7 +15,7 @@ from step3vl.data.inspect.summary import OTHER_SOURCES, Distribution, Summary, T
 
 RIGHT_ALIGNED = {
     *("samples", "bytes", "tokens", "text tokens", "image tokens", "images", "number"),
-    *("read", "kept", "emitted", "added", "removed", "changed"),
+    *("read", "kept", "emitted", "added", "removed", "changed", "to held-out", "to train"),
     *("sampled", "questions", "phrasings", "top ten", "answers", "near-duplicates", "words", "trigrams", "sizes"),
     *("checked", "wrong", "rate", "95 % interval", "distinct images"),
 }
@@ -57,6 +57,18 @@ def ledger_table(steps: Iterable[LedgerStep]) -> TableSection:
     ]
     columns = ("step", "read", "kept", "dropped", "failed", "emitted")
     return TableSection("Ledger: read = kept + dropped + failed; the next step reads what is emitted", columns, rows)
+
+
+def losses_table(steps: Iterable[LedgerStep]) -> TableSection:
+    """What went into no sample, or into one but not into the loss: fields of records, and answers."""
+    rows: list[Sequence[object]] = []
+    for step in steps:
+        rows += [(step.name, f"field {name} not used", f"{count:,} records") for name, count in step.unused.items()]
+        if step.answers is not None:
+            total, trained = step.answers.total, step.answers.trained
+            share = f"{trained:,} of {total:,} tokens, {_percent(trained / total if total else None)}"
+            rows.append((step.name, "answers trained", share))
+    return TableSection("Fields not used, answers trained", ("step", "what", "how much"), rows)
 
 
 def left_out_table(left_out: Mapping[str, str]) -> TableSection:
@@ -196,7 +208,8 @@ def print_sections(sections: Iterable[TableSection], console: Console) -> None:
 
 def print_dataset(dataset: Dataset, console: Console) -> None:
     """Print shards, tasks, the ledger, and the summary of the samples."""
-    sections = [shards_table(dataset), totals_table(dataset), ledger_table(dataset.manifest.ledger)]
+    ledger = dataset.manifest.ledger
+    sections = [shards_table(dataset), totals_table(dataset), ledger_table(ledger), losses_table(ledger)]
     sections += summary_tables(summarise(dataset)) + quality_tables(dataset)
     print_sections([section for section in sections if section.rows], console)
 

@@ -7,20 +7,26 @@ totals in `dataset.json`.
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from step3vl.data.config import Config
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.manifest import MANIFEST
+from step3vl.data.dataset.partitions import ID, Partitions, without_repeats
 from step3vl.data.inspect.problems import DatasetProblem, ProblemCounter
-from step3vl.data.inspect.verify_shard import ShardReport, verify_shard
+from step3vl.data.inspect.verify_shard import verify_shard
+from step3vl.data.processes import map_in_processes
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 logger = logging.getLogger(__name__)
+
+_NEWS = 20  # lines about the progress
+_KEY = np.dtype([*ID.descr, ("shard", "<u4")])
 
 
 class VerificationReport(Config):
@@ -47,7 +53,8 @@ def verify(
 ) -> VerificationReport:
     """Verify a dataset completely.
 
-    Memory: 20 bytes a sample, and for each worker one sample and a shard's offsets.
+    Memory: a sample, and a shard's offsets and keys, for each worker; 64 MiB of keys. Below TMPDIR are 20
+    bytes for each sample.
 
     Args:
         url: Path or URL of the dataset.
@@ -59,44 +66,49 @@ def verify(
         UserError: There is no dataset, or `dataset.json` cannot be read.
     """
     dataset = Dataset.open(url, store)
+    shards = dataset.manifest.shards
     problems = ProblemCounter()
     totals: Counter[tuple[str, str, str, str]] = Counter()
-    keys, samples = [], 0
-    for shard, report in zip(dataset.manifest.shards, _reports(dataset, images, workers), strict=True):
-        logger.info("%s: %d samples, %d kinds of problems", shard.path, report.samples, len(report.problems))
-        for problem in report.problems:
-            problems.add(problem.file, problem.kind, problem.detail, problem.count)
-        totals.update({(shard.split, *key): count for key, count in report.totals.items()})
-        keys.append(report.keys)
-        samples += report.samples
-    _find_duplicates(dataset, keys, problems)
+    samples = size = 0
+    with Partitions.for_rows(_KEY, sum(total.samples for total in dataset.manifest.tasks)) as keys:
+        reports = map_in_processes(partial(verify_shard, dataset.files, images), shards, workers)
+        for number, (shard, report) in enumerate(zip(shards, reports, strict=True)):
+            if report.problems:
+                logger.info("%s: %d kinds of problems", shard.path, len(report.problems))
+            if (number + 1) % max(len(shards) // _NEWS, 1) == 0:
+                logger.info("%d of %d shards", number + 1, len(shards))
+            for problem in report.problems:
+                problems.add(problem.file, problem.kind, problem.detail, problem.count)
+            totals.update({(shard.split, *key): count for key, count in report.totals.items()})
+            _add_keys(keys, report.keys, number)
+            samples, size = samples + report.samples, size + shard.size
+        _find_duplicates(dataset, keys, problems)
     _compare_totals(dataset, totals, problems)
     _find_extra_files(dataset, problems)
-    size = sum(shard.size for shard in dataset.manifest.shards)
-    return VerificationReport(
-        url=str(url), shards=len(dataset.manifest.shards), samples=samples, size=size, problems=problems.rows()
-    )
+    return VerificationReport(url=str(url), shards=len(shards), samples=samples, size=size, problems=problems.rows())
 
 
-def _reports(dataset: Dataset, images: bool, workers: int) -> Iterator[ShardReport]:
-    numbers = range(len(dataset.manifest.shards))
-    if workers == 1:
-        yield from (verify_shard(dataset, number, images) for number in numbers)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        count = len(numbers)
-        yield from pool.map(verify_shard, [dataset] * count, numbers, [images] * count)
+def _add_keys(keys: Partitions, ids: NDArray[Any], shard: int) -> None:
+    rows = np.empty(len(ids), _KEY)
+    rows["high"], rows["low"], rows["shard"] = ids["high"], ids["low"], shard
+    keys.add(rows, rows["low"])
 
 
-def _find_duplicates(dataset: Dataset, keys: list[bytes], problems: ProblemCounter) -> None:
-    words = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)
-    shards = np.repeat(np.arange(len(keys), dtype=np.int32), [len(digests) // 16 for digests in keys])
-    order = np.lexsort((shards, words[:, 1], words[:, 0]))
-    repeated = np.flatnonzero((words[order[1:]] == words[order[:-1]]).all(axis=1)) + 1
-    for position in repeated.tolist():
-        later, earlier = order[position], order[position - 1]
-        later_path, earlier_path = (dataset.manifest.shards[int(shards[row])].path for row in (later, earlier))
-        problems.add(later_path, "duplicate", f"key {words[later].tobytes().hex()} is also in {earlier_path}")
+def _find_duplicates(dataset: Dataset, keys: Partitions, problems: ProblemCounter) -> None:
+    """Count the repeated keys of each shard, and tell one of them."""
+    counts: Counter[int] = Counter()
+    details: dict[int, str] = {}
+    for part in keys:
+        rows = part[np.lexsort((part["shard"], part["low"], part["high"]))]
+        repeated = np.flatnonzero(~without_repeats(rows))
+        numbers, firsts, repeats = np.unique(rows["shard"][repeated], return_index=True, return_counts=True)
+        counts.update(dict(zip(numbers.tolist(), repeats.tolist(), strict=True)))
+        for number, position in zip(numbers.tolist(), repeated[firsts].tolist(), strict=True):
+            earlier = dataset.manifest.shards[int(rows["shard"][position - 1])].path
+            key = f"{rows['high'][position]:016x}{rows['low'][position]:016x}"
+            details.setdefault(number, f"key {key} is also in {earlier}")
+    for number in sorted(counts):
+        problems.add(dataset.manifest.shards[number].path, "duplicate", details[number], counts[number])
 
 
 def _compare_totals(dataset: Dataset, totals: Counter[tuple[str, str, str, str]], problems: ProblemCounter) -> None:
@@ -112,8 +124,15 @@ def _compare_totals(dataset: Dataset, totals: Counter[tuple[str, str, str, str]]
 
 
 def _find_extra_files(dataset: Dataset, problems: ProblemCounter) -> None:
-    shards = dataset.manifest.shards
-    listed = {path for shard in shards for path in (shard.path, shard.offsets_path, shard.index_path)}
+    listed = {shard.path for shard in dataset.manifest.shards}
     for path in dataset.files.listing("shards") or []:
-        if path not in listed:
+        if listed.isdisjoint(_shard_paths(path)):
             problems.add(path, "extra", f"{MANIFEST} does not list it, so readers of the dataset ignore it")
+
+
+def _shard_paths(path: str) -> Iterator[str]:
+    """The tar that a file is, or belongs to."""
+    yield path
+    for suffix, tar in ((".tar.idx", ".tar"), (".parquet", ".tar")):
+        if path.endswith(suffix):
+            yield path.removesuffix(suffix) + tar

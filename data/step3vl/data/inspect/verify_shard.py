@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from xxhash import xxh3_64_intdigest
 
-from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.index import index_row, open_index
-from step3vl.data.dataset.manifest import MANIFEST
+from step3vl.data.dataset.manifest import MANIFEST, ShardInfo
+from step3vl.data.dataset.partitions import ids_from
 from step3vl.data.inspect.problems import DatasetProblem, ProblemCounter, ProblemKind
 from step3vl.data.sample.parts import EXTENSION, FORMAT, Image
 from step3vl.data.sample.sample import Sample
+from step3vl.data.storage.store import Store
 from step3vl.data.storage.store_config import StoreError
 from step3vl.data.storage.tar import KEY, TarEntry
 from step3vl.data.storage.tar_scan import HashingReader, TarGap, TarMember, scan_tar
@@ -33,26 +35,32 @@ class ShardReport(NamedTuple):
     Attributes:
         problems: Its problems.
         samples: Number of samples.
-        keys: Their keys, 16 bytes each.
+        keys: Their keys, as rows of `ID`.
         totals: Samples, text tokens and image tokens by (task, kind, quantity).
     """
 
     problems: tuple[DatasetProblem, ...]
     samples: int
-    keys: bytes
+    keys: NDArray[Any]
     totals: Counter[tuple[str, str, str]]
 
 
-def verify_shard(dataset: Dataset, number: int, decode_images: bool) -> ShardReport:
-    """Verify shard `number`, see `verify`. No state of the shard or its store raises an error."""
-    return _ShardCheck(dataset, number, decode_images).run()
+def verify_shard(files: Store, decode_images: bool, shard: ShardInfo) -> ShardReport:
+    """Verify a shard, see `verify`. No state of the shard or its store raises an error.
+
+    Args:
+        files: Of the dataset.
+        decode_images: Whether images are decoded.
+        shard: What `dataset.json` has about it.
+    """
+    return _ShardCheck(files, decode_images, shard).run()
 
 
 class _ShardCheck:
     """The state of a verification: the samples so far, and the next index row."""
 
-    def __init__(self, dataset: Dataset, number: int, decode_images: bool) -> None:
-        self._files, self._shard, self._decode = dataset.files, dataset.manifest.shards[number], decode_images
+    def __init__(self, files: Store, decode_images: bool, shard: ShardInfo) -> None:
+        self._files, self._decode, self._shard = files, decode_images, shard
         self._problems = ProblemCounter()
         self._keys: list[str] = []
         self._starts: list[int] = []
@@ -77,7 +85,7 @@ class _ShardCheck:
             if total != listed:
                 kind: ProblemKind = "count" if quantity == "samples" else "tokens"
                 self._add(kind, f"{MANIFEST} lists {listed} {quantity}, the shard has {total}")
-        keys = b"".join(map(_digest, self._keys))
+        keys = ids_from(b"".join(map(_digest, self._keys)))
         return ShardReport(self._problems.rows(), len(self._keys), keys, self._totals)
 
     def _add(self, kind: ProblemKind, detail: str, file: str | None = None) -> None:

@@ -72,7 +72,8 @@ class DatasetIndex:
         """The selected rows of a shard. Raises UserError when its index is missing or damaged."""
         # Widths and heights are lists, and a plan that splits nothing has no use for them.
         columns = _COLUMNS if self._source.oversize == "split" else _COLUMNS[:-2]
-        table = self.dataset.shard_index(self.numbers[number], columns)
+        excluding = ["id", "source"] if self.dataset.exclusions else []
+        table = self.dataset.shard_index(self.numbers[number], [*columns, *excluding])
         tasks = pc.dictionary_encode(table["task"].combine_chunks())
         image_tokens = table["image_tokens"].to_numpy()
         lengths = table["text_tokens"].to_numpy().astype(np.int64) + image_tokens
@@ -95,9 +96,11 @@ class DatasetIndex:
 
     def _selected(self, table: pa.Table, tasks: pa.DictionaryArray, with_images: np.ndarray) -> np.ndarray:
         """Which rows the source selects, bool [rows]."""
-        selected = np.ones(len(table), bool)
-        if self._source.kind is not None:
-            selected &= pc.equal(table["kind"], self._source.kind).to_numpy()
+        selected = self.dataset.exclusions.keep(table) if self.dataset.exclusions else np.ones(len(table), bool)
+        kind = self._source.kind
+        selected &= (
+            pc.not_equal(table["kind"], "preference") if kind is None else pc.equal(table["kind"], kind)
+        ).to_numpy()
         if self._source.task is not None:
             matching = [fnmatch.fnmatchcase(name, self._source.task) for name in tasks.dictionary.to_pylist()]
             selected &= np.array(matching, bool)[tasks.indices.to_numpy()]

@@ -29,7 +29,7 @@ class MixtureSource(Config):
     """The split to read."""
 
     kind: Literal["document", "conversation"] | None = None
-    """Restricts the slice to samples of one kind."""
+    """Restricts the slice to samples of one kind. Preferences are no training text, and never in it."""
 
     task: str | None = None
     """Restricts the slice to the tasks that match this shell pattern, such as `ocr.*`."""

@@ -11,13 +11,15 @@ from step3vl.data.errors import InfrastructureError
 from step3vl.data.sample.crops import ImageError, ImageSpec
 from step3vl.data.sample.images import open_image, to_rgb, upright
 
-ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 EXTENSION: dict[str, str] = {
     "jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "tiff": "tif",
+    "avif": "avif",
 }  # fmt: skip
 # From Pillow's names. Phones write MPO, a JPEG followed by further images, of which the first is used.
 FORMAT: dict[str, str] = {
     "JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff",
+    "AVIF": "avif",
 }  # fmt: skip
 MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
 

@@ -1,7 +1,8 @@
 """One training example: parts of text and images, what makes it verifiable, and where it comes from.
 
-A `Sample` is a document (parts without roles, for pretraining) or a conversation (messages with roles). It names its
-images by index; an image is encoded bytes as they came, held in memory or pointed to on disk.
+A `Sample` is a document (parts without roles, for pretraining), a conversation (messages with roles), or a preference
+(a conversation with another answer that was rejected in favour of its last). It names its images by index; an image is
+encoded bytes as they came, held in memory or pointed to on disk.
 """
 
 import hashlib
@@ -24,10 +25,14 @@ from step3vl.data.config import Config, explain_validation_error
 from step3vl.data.sample.parts import Image, ImagePart, Parts, TextPart
 from step3vl.data.sample.truth import Truth
 
-SAMPLE_VERSION = 1
-"""Version of a row's fields. Fields may be added within a version, but none changes its meaning."""
+SAMPLE_VERSION = 2
+"""The newest version of a row's fields: 2 of a preference, 1 of any other sample. Fields may be added within a
+version, but none changes its meaning."""
 
-Kind = Literal["document", "conversation"]
+Kind = Literal["document", "conversation", "preference"]
+
+# The fields that are content, and so make the id.
+_CONTENT = {"domain", "task", "content", "messages", "rejected", "tools", "truth"}
 
 
 def _absent(value: object) -> bool:
@@ -143,7 +148,7 @@ class TokenCount(Config):
 class Sample(Config):
     """One training example. `Sample.make` derives the id from the content."""
 
-    version: int = Field(default=SAMPLE_VERSION, exclude_if=lambda version: version == 1)
+    version: int = Field(default=1, exclude_if=lambda version: version == 1)
     """Version of these fields; left out where it is 1."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -160,6 +165,9 @@ class Sample(Config):
 
     messages: tuple[Message, ...] | None = None
     """The turns of a conversation."""
+
+    rejected: Message | None = Field(default=None, exclude_if=_absent)
+    """The answer of texts that was rejected in favour of the last turn, which makes the sample a preference."""
 
     tools: tuple[JsonObject, ...] = Field(default=(), exclude_if=_absent)
     """Signatures of the functions that a conversation may call, as in OpenAI's API."""
@@ -203,14 +211,24 @@ class Sample(Config):
                     raise ValueError(f"a tool turn must follow an assistant or tool turn, not a {previous.role} turn")
             if self.messages[0].role == "tool":
                 raise ValueError("messages cannot begin with a tool turn")
-        elif self.tools:
-            raise ValueError("tools belong to a conversation; a document has none")
+        elif self.tools or self.rejected:
+            raise ValueError("tools and a rejected answer belong to a conversation; a document has none")
+        if self.rejected is not None:
+            self._check_rejected(self.rejected)
         indices = [part.image for part in self.parts() if isinstance(part, ImagePart)]
         if indices != list(range(len(self.images))):
             raise ValueError(
                 f"image parts must name the {len(self.images)} images once each, in order; found {indices}"
             )
         return self
+
+    def _check_rejected(self, rejected: Message) -> None:
+        if self.version < 2:
+            raise ValueError("a sample with a rejected answer has version 2")
+        if rejected.role != "assistant" or not all(isinstance(part, TextPart) for part in rejected.content):
+            raise ValueError("a rejected answer is an assistant turn of texts")
+        if self.messages is not None and rejected == self.messages[-1]:
+            raise ValueError("the rejected answer is the same as the one that was chosen")
 
     @classmethod
     def make(
@@ -221,6 +239,7 @@ class Sample(Config):
         source: Source,
         content: Parts | None = None,
         messages: tuple[Message, ...] | None = None,
+        rejected: Message | None = None,
         tools: tuple[dict[str, Any], ...] = (),
         images: tuple[Image, ...] = (),
         truth: Truth | None = None,
@@ -236,6 +255,7 @@ class Sample(Config):
             source: Provenance.
             content: The parts of a document; or else `messages`.
             messages: The turns of a conversation; or else `content`.
+            rejected: The answer that was rejected in favour of the last turn.
             tools: Signatures of the functions that a conversation may call.
             images: The images in the order in which the parts show them.
             truth: What makes the answer verifiable.
@@ -245,11 +265,13 @@ class Sample(Config):
             pydantic.ValidationError: A field is wrong.
         """
         sample = cls(
+            version=1 if rejected is None else 2,
             id="0" * 32,
             domain=domain,
             task=task,
             content=content,
             messages=messages,
+            rejected=rejected,
             tools=tools,
             images=images,
             truth=truth,
@@ -259,19 +281,22 @@ class Sample(Config):
         return sample.model_copy(update={"id": sample.content_id()})
 
     def content_id(self) -> str:
-        """32 hexadecimal digits of the canonical content: domain, task, parts, tools, images' hashes and truth."""
-        content = self.model_dump(mode="json", include={"domain", "task", "content", "messages", "tools", "truth"})
+        """32 hexadecimal digits of the canonical content: domain, task, parts, rejected answer, tools, truth and the
+        images' hashes."""
+        content = self.model_dump(mode="json", include=_CONTENT)
         content["images"] = [image.sha256 for image in self.images]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
     @property
     def kind(self) -> Kind:
-        """Whether the sample is a document or a conversation."""
+        """Whether the sample is a document, a conversation or a preference."""
+        if self.rejected is not None:
+            return "preference"
         return "document" if self.messages is None else "conversation"
 
     def parts(self) -> Parts:
-        """Every part in reading order, over all messages."""
+        """Every part in reading order, over all messages; a rejected answer is not among them."""
         if self.messages is None:
             return self.content or ()
         return tuple(part for message in self.messages for part in message.content)

@@ -147,7 +147,8 @@ class LargeUpload:
 
 def file_system(url: str, config: StoreConfig, **further: Any) -> tuple[Any, str]:
     """The file system of a URL, and the path in it. Listings are not cached: other machines write, too."""
-    options = {**config.options, **further}
-    if fsspec.get_filesystem_class(fsspec.utils.get_protocol(url)).async_impl:
+    protocol = fsspec.utils.get_protocol(url)
+    options = {**config.options_of(protocol), **further}
+    if fsspec.get_filesystem_class(protocol).async_impl:
         options.setdefault("use_listings_cache", False)
     return fsspec.url_to_fs(url, **options)

@@ -242,9 +242,10 @@ class Store:
         try:
             return remote_info(path, self._fs.info(self.path(path)))
         except FileNotFoundError as error:  # fsspec raises it for every error over HTTP
-            if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
+            cause = error.__cause__
+            if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410):
                 raise
-            raise error.__cause__ from None
+            raise cause from None
 
     def size(self, path: str) -> int:
         """Bytes of a file. Raises as `read` does."""
@@ -292,12 +293,16 @@ class Store:
             raise self._failed(folder, error) from error
 
     def listing(self, folder: str) -> list[str] | None:
-        """The files under a folder, sorted; None where the store cannot list files, as over HTTP."""
-        if "http" in self._fs.protocol:
-            return None
-        root = self.path(folder)
-        names = self._try(folder, lambda: self._fs.find(root) if self._fs.exists(root) else [])
-        return sorted(f"{folder}/{name.removeprefix(root).lstrip('/')}" for name in names)
+        """The files under a folder, sorted; None where the store cannot list files, as over HTTP.
+
+        Memory is that of their paths, and of the folders that are open.
+        """
+        return None if "http" in self._fs.protocol else sorted(self._walk(folder))
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        for entry in self.entries(folder):
+            path = f"{folder}/{entry.name}"
+            yield from self._walk(path) if entry.is_folder else (path,)
 
     # Writing
 

@@ -28,8 +28,17 @@ _LONGEST_PAUSE = 30.0
 class StoreConfig(Config):
     """How a remote store is used. Local files ignore it."""
 
+    endpoint: str | None = None
+    """URL of the server, for stores with the interface of S3 or Google Cloud Storage that other companies run."""
+
+    anonymous: bool = False
+    """Whether requests carry no credentials, as for public buckets of S3, Google Cloud Storage and Azure."""
+
+    profile: str | None = None
+    """The profile of AWS's configuration files whose credentials S3 gets."""
+
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the fsspec file system, such as `{"anon": true}`."""
+    """Further options of the fsspec file system, such as `{"requester_pays": true}`."""
 
     attempts: int = Field(default=6, ge=1)
     """Attempts of each request."""
@@ -54,6 +63,17 @@ class StoreConfig(Config):
         if self.block > self.cache_bytes // MIN_BLOCKS:
             raise ValueError(f"cache_bytes must hold {MIN_BLOCKS} blocks; raise it or lower block")
         return self
+
+    def options_of(self, protocol: str) -> dict[str, Any]:
+        """The options of fsspec's file system for a protocol such as `s3`, without fields that it has no use for."""
+        options: dict[str, Any] = {}
+        if protocol in ("s3", "s3a"):
+            options = {"endpoint_url": self.endpoint, "anon": self.anonymous, "profile": self.profile}
+        elif protocol in ("gs", "gcs"):
+            options = {"endpoint_url": self.endpoint, "token": "anon" if self.anonymous else None}
+        elif protocol in ("az", "abfs", "abfss"):
+            options = {"anon": self.anonymous}
+        return {name: value for name, value in options.items() if value} | self.options
 
 
 class StoreError(InfrastructureError):

@@ -18,6 +18,7 @@ from step3vl.data.sample.parts import ImagePart
 from step3vl.data.sample.sample import Message, Sample, TokenCount
 from step3vl.data.tokens.template import RenderPiece, conversation_pieces, document_pieces, generation_pieces
 from step3vl.data.tokens.vocabulary import PLAIN_TOKENS, TokenIds, token_id
+from step3vl.data.tokens.words import word_encoder
 
 # `Tokenizer.encode_special_tokens` spares the special names only, so the others are split after their first bracket.
 _PLAIN_NAMES = re.compile(rf"(?<=<)(?={'|'.join(re.escape(name[1:]) for name in PLAIN_TOKENS)})")
@@ -49,8 +50,10 @@ def expand_image(plan: CropPlan, spec: ImageSpec, ids: TokenIds) -> list[int]:
 
 def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:
     """The ids of a text, in which names of special tokens are encoded as plain text."""
-    fragments = _PLAIN_NAMES.split(text)
-    return [id_ for fragment in fragments for id_ in tokenizer.encode(fragment, add_special_tokens=False).ids]
+    encode = word_encoder(tokenizer).encode
+    if "<" not in text:
+        return encode(text)
+    return [id_ for fragment in _PLAIN_NAMES.split(text) for id_ in encode(fragment)]
 
 
 def _encode(pieces: Iterable[RenderPiece], sizes: Sequence[Size], tokenizer: Tokenizer, spec: ImageSpec) -> Encoded:

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from step3vl.data.errors import UserError
 from step3vl.data.tokens.template import CHAT_END, CHAT_START, END_OF_TEXT, END_THINK, THINK
+
+if TYPE_CHECKING:
+    from step3vl.data.storage.store_config import StoreConfig
 
 # Qwen3's own added tokens (ids 151643..151668 of the released vocabulary). The second group is not `special`: decoding
 # that skips special tokens keeps it.
@@ -40,7 +43,7 @@ SPECIAL_TOKENS = (
 
 TOKENIZER = "tokenizer/tokenizer.json"  # where a dataset keeps one that is not published
 
-_SPLIT = (
+SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -53,12 +56,13 @@ def qwen3_tokenizer_file() -> Path:
     return Path(spec.origin).parent / "tokenizer_files" / "tokenizer.json"
 
 
-def load_tokenizer(name: str | Path) -> Tokenizer:
+def load_tokenizer(name: str | Path, store: "StoreConfig | None" = None) -> Tokenizer:
     """Load a tokenizer that encodes the names of special tokens in a text as plain text.
 
     Args:
         name: `qwen3` (the real vocabulary and the model's 23 tokens), or the path or URL of a `tokenizer.json` or of a
-            folder that holds one. A store is used as `step3vl.data.storage.use_store` says.
+            folder that holds one.
+        store: How a remote store is used; by default as `step3vl.data.storage.use_store` says.
 
     Raises:
         UserError: There is no such file, or it is not a tokenizer.
@@ -68,7 +72,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(qwen3_tokenizer_file()))
         tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in STEP_TOKENS])
     else:
-        text = _read_tokenizer(str(name))
+        text = _read_tokenizer(str(name), store)
         try:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
@@ -77,11 +81,11 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     return tokenizer
 
 
-def _read_tokenizer(name: str) -> str:
+def _read_tokenizer(name: str, config: "StoreConfig | None") -> str:
     """The content of a `tokenizer.json`, which a path or URL names, or the folder that it is in."""
     from step3vl.data.storage.shared_stores import store_of  # the packages of stores take long to import
 
-    store, path = store_of(name)
+    store, path = store_of(name, config)
     for candidate in (path, f"{path.rstrip('/')}/tokenizer.json"):
         with suppress(OSError):
             return store.read_all(candidate).decode("utf-8", "replace")
@@ -105,7 +109,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

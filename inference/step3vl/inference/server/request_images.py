@@ -22,7 +22,7 @@ DATA_URL = re.compile(r"data:[^,]*?;base64,", re.IGNORECASE)
 LOW_DETAIL = 512  # pixels of the longer side, as in OpenAI's API
 BASE64_VARIANTS = str.maketrans({"-": "+", "_": "/", **dict.fromkeys(" \t\r\n")})
 AVIF = "AVIF"
-FORMATS = (*(name.upper() for name in EXTENSION), AVIF)
+FORMATS = tuple(name.upper() for name in EXTENSION)
 MAX_CONCURRENT_DECODES = 4  # each image may be as large as the pixel limit allows
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from blake3 import blake3
 
-from step3vl.data.dataset import DeadLetter, LedgerStep, write_dead_letters
+from step3vl.data.dataset import DROPPED, DeadLetter, Exclusions, LedgerStep, write_dead_letters
 from step3vl.data.storage import Store
 from step3vl.pipelines.core.accounts import Report, check_early, first_examples
 from step3vl.pipelines.core.commits import Commit, read_commit
@@ -16,23 +16,47 @@ from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.config import CurationConfig
 from step3vl.pipelines.curation.decontaminate import CONTAMINATED, DECONTAMINATE, Decontaminator, load_decontaminator
 from step3vl.pipelines.curation.features import Features, dtype_of
+from step3vl.pipelines.curation.filtering import FILTER, MASKED
 from step3vl.pipelines.curation.inputs import InputShard, open_dataset
 from step3vl.pipelines.curation.reading import READ, ReadSample, ShardReader, features_of
 
-FEATURES_VERSION = 1  # raised with every change of what is compared
+FEATURES_VERSION = 2  # raised with every change of what is compared
 _FOLDER = "features"
-_ENDINGS = ("bin", "images", "dead.parquet", "found.json")
+_NOTHING = Exclusions()
+_ENDINGS = ("bin", "images", "dead.parquet", "screened.json")
 
 
 class ScreenedSample(NamedTuple):
-    """A sample that contains a benchmark item, see `Hit`."""
+    """A sample that was dropped or masked as it was read: the columns of its evidence.
+
+    Attributes:
+        id: As the dataset has it.
+        step: `FILTER` or `DECONTAMINATE`.
+        reason: Why.
+        matched: The benchmark item that it contains, or the id of the masked sample.
+        similarity: With the item, see `Hit`.
+        phash: The same.
+        pdq: The same.
+        value: What a filter measured.
+        limit: The bound that the value is beyond.
+        detail: Where and what.
+    """
 
     id: str
-    item: str
-    similarity: float
-    phash: int
-    pdq: int
-    detail: str
+    step: str
+    reason: str
+    matched: str = ""
+    similarity: float | None = None
+    phash: int | None = None
+    pdq: int | None = None
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is no longer there, rather than masked."""
+        return self.reason != MASKED
 
 
 class FeatureCommit(Commit):
@@ -44,7 +68,9 @@ class FeatureCommit(Commit):
     """Under which its samples meet, at most."""
 
 
-def features_path(shard: InputShard, config: CurationConfig, benchmarks: str = "") -> str:
+def features_path(
+    shard: InputShard, config: CurationConfig, benchmarks: str = "", exclusions: Exclusions = _NOTHING
+) -> str:
     """Where the features of a shard are, relative to the root and without an ending.
 
     The name follows from the shard's bytes and from what is kept of samples, not from where the dataset is.
@@ -53,9 +79,12 @@ def features_path(shard: InputShard, config: CurationConfig, benchmarks: str = "
         shard: The shard.
         config: What is compared.
         benchmarks: Path of the index of benchmark items. Samples of earlier datasets are not searched for them.
+        exclusions: The samples that must no longer be used; those of earlier datasets stay.
     """
     depends = {
         "benchmarks": "" if shard.earlier else benchmarks,
+        "exclusions": "" if shard.earlier else exclusions.digest,
+        "filters": None if shard.earlier else config.filters and config.filters.model_dump(mode="json"),
         "version": FEATURES_VERSION,
         "shard": shard.blake3,
         "split": shard.split,
@@ -68,7 +97,8 @@ def features_path(shard: InputShard, config: CurationConfig, benchmarks: str = "
 
 def index_path(shard: InputShard, config: CurationConfig) -> str:
     """The same beside a dataset that was curated, relative to the dataset."""
-    return f"index/{features_path(shard, config).rpartition('/')[2]}"
+    plain = config.model_copy(update={"filters": None})  # what the index has passed them
+    return f"index/{features_path(shard, plain).rpartition('/')[2]}"
 
 
 class BuildFeatures(beam.DoFn):
@@ -79,12 +109,19 @@ class BuildFeatures(beam.DoFn):
         config: What is compared.
         staging: The root.
         benchmarks: Path of the index of benchmark items; empty where samples are not searched for them.
+        exclusions: The samples that must no longer be used.
     """
 
     def __init__(
-        self, shards: tuple[InputShard, ...], config: CurationConfig, staging: Staging, benchmarks: str
+        self,
+        shards: tuple[InputShard, ...],
+        config: CurationConfig,
+        staging: Staging,
+        benchmarks: str,
+        exclusions: Exclusions,
     ) -> None:
-        self._shards, self._config, self._staging, self._benchmarks = shards, config, staging, benchmarks
+        self._shards, self._config, self._staging = shards, config, staging
+        self._benchmarks, self._exclusions = benchmarks, exclusions
 
     def setup(self) -> None:
         self._staging.heartbeats.start()
@@ -93,7 +130,7 @@ class BuildFeatures(beam.DoFn):
 
     def process(self, number: int) -> Iterator[str]:
         shard, root = self._shards[number], self._staging.open()
-        path = features_path(shard, self._config, self._benchmarks)
+        path = features_path(shard, self._config, self._benchmarks, self._exclusions)
         with self._staging.heartbeats.working(path):
             commit = read_commit(root, path, FeatureCommit) or self._build(shard, root, path)
         report = Report(accounts=() if shard.earlier else commit.accounts, examples=commit.examples)
@@ -104,30 +141,67 @@ class BuildFeatures(beam.DoFn):
 
     def _build(self, shard: InputShard, root: Store, path: str) -> FeatureCommit:
         dataset = open_dataset(shard.dataset, self._staging.store)
-        searched = bool(self._benchmarks) and not shard.earlier
-        if not searched and (commit := copy_features(dataset.files, index_path(shard, self._config), root, path)):
+        steps = screening_steps(shard, self._config, self._benchmarks)
+        if (
+            not steps
+            and not self._exclusions
+            and (commit := copy_features(dataset.files, index_path(shard, self._config), root, path))
+        ):
             return commit
         parts = [Features.load(b"", b"", dtype_of(self._config))]
         dead: list[DeadLetter] = []
-        contaminated: list[ScreenedSample] = []
-        for batch in ShardReader(dataset, shard, self._config).batches():
+        screened: list[ScreenedSample] = []
+        for batch in ShardReader(dataset, shard, self._config, self._exclusions).batches():
             samples = [item for item in batch if isinstance(item, ReadSample)]
             parts.append(features_of(samples, shard, self._config))
             dead += [item for item in batch if isinstance(item, DeadLetter)]
-            if searched:
-                contaminated += self._search(samples, parts[-1])
-        features = Features.concatenate(parts)
-        return save_features(root, path, features, dead, self._config, contaminated if searched else None)
+            screened += _filtered(samples)
+            if DECONTAMINATE in steps:
+                screened += self._search(samples, parts[-1])
+        return save_features(root, path, Features.concatenate(parts), dead, self._config, steps, screened)
 
     def _search(self, samples: Sequence[ReadSample], features: Features) -> Iterator[ScreenedSample]:
-        """The samples that contain benchmark items, which are no longer live."""
+        """The live samples that contain benchmark items, which are then no longer live."""
         if self._decontaminator is None:
             self._decontaminator = load_decontaminator(self._staging.open(), self._benchmarks, self._config)
         hits = self._decontaminator.check([sample.text for sample in samples], [sample.images for sample in samples])
         for sample, hit, record in zip(samples, hits, features.samples, strict=True):
-            if hit is not None:
+            if hit is not None and record["live"]:
                 record["live"] = 0
-                yield ScreenedSample(sample.row["id"], *hit)
+                yield ScreenedSample(
+                    sample.id,
+                    DECONTAMINATE,
+                    CONTAMINATED,
+                    hit.item,
+                    hit.similarity,
+                    hit.phash,
+                    hit.pdq,
+                    detail=hit.detail,
+                )
+
+
+def screening_steps(shard: InputShard, config: CurationConfig, benchmarks: str) -> tuple[str, ...]:
+    """The steps that may drop samples of a shard as they are read, in order; none for one of an earlier dataset.
+
+    Args:
+        shard: The shard.
+        config: Of the curation.
+        benchmarks: Path of the index of benchmark items; empty where samples are not searched for them.
+    """
+    steps = ((FILTER, config.filters), (DECONTAMINATE, benchmarks))
+    return () if shard.earlier else tuple(step for step, is_on in steps if is_on)
+
+
+def _filtered(samples: Sequence[ReadSample]) -> Iterator[ScreenedSample]:
+    """Those that filters dropped or masked."""
+    for sample in samples:
+        finding, masked, _ = sample.filtered
+        if finding is not None:
+            reason, value, limit, detail = finding
+            yield ScreenedSample(sample.id, FILTER, reason, value=value, limit=limit, detail=detail)
+        elif masked is not None:
+            detail = ", ".join(f"{kind} {count}" for kind, count in sorted(masked.kinds.items()))
+            yield ScreenedSample(sample.row["id"], FILTER, MASKED, sample.id, detail=detail)
 
 
 def save_features(
@@ -136,7 +210,8 @@ def save_features(
     features: Features,
     dead: Sequence[DeadLetter],
     config: CurationConfig,
-    contaminated: Sequence[ScreenedSample] | None = None,
+    steps: Sequence[str] = (),
+    screened: Sequence[ScreenedSample] = (),
 ) -> FeatureCommit:
     """Write the features of a shard, and at last their commit.
 
@@ -144,21 +219,24 @@ def save_features(
         store: Where to.
         path: Without an ending.
         features: Of all samples that could be read.
-        dead: The others.
+        dead: The others: failed, or excluded.
         config: What is compared.
-        contaminated: Those that contain benchmark items; None where they were not searched for.
+        steps: That may have dropped some of them, as `screening_steps` gives them.
+        screened: Those that were dropped or masked.
     """
     samples, images = features.dump()
     store.put(f"{path}.bin", samples)
     store.put(f"{path}.images", images)
     write_dead_letters(store, f"{path}.dead.parquet", dead)
-    store.put(f"{path}.found.json", json.dumps(contaminated or []).encode())
-    failed = Counter(letter.error for letter in dead)
+    store.put(f"{path}.screened.json", json.dumps(screened).encode())
+    failed = Counter(letter.error for letter in dead if letter.error != DROPPED)
+    excluded = Counter(letter.reason for letter in dead if letter.error == DROPPED)
     kept = len(features.samples)
-    accounts = [LedgerStep(name=READ, read=kept + failed.total(), kept=kept, failed=failed)]
-    if contaminated is not None:
-        dropped = {CONTAMINATED: len(contaminated)} if contaminated else {}
-        accounts.append(LedgerStep(name=DECONTAMINATE, read=kept, kept=kept - len(contaminated), dropped=dropped))
+    accounts = [LedgerStep(name=READ, read=kept + len(dead), kept=kept, dropped=excluded, failed=failed)]
+    for step in steps:
+        dropped = Counter(sample.reason for sample in screened if sample.step == step and sample.is_dropped)
+        accounts.append(LedgerStep(name=step, read=kept, kept=kept - dropped.total(), dropped=dropped))
+        kept -= dropped.total()
     commit = FeatureCommit(
         files={ending: store.size(f"{path}.{ending}") for ending in _ENDINGS},
         accounts=tuple(accounts),
@@ -180,13 +258,13 @@ def copy_features(source: Store, source_path: str, target: Store, path: str) -> 
 
 
 def read_screened(root: Store, path: str) -> list[ScreenedSample]:
-    """The samples of a shard that contain benchmark items.
+    """The samples of a shard that were dropped or masked as they were read.
 
     Args:
         root: Store of the root.
         path: As `features_path` gives it.
     """
-    return [ScreenedSample(*row) for row in json.loads(root.read_all(f"{path}.found.json"))]
+    return [ScreenedSample(*row) for row in json.loads(root.read_all(f"{path}.screened.json"))]
 
 
 def _most_keys(features: Features, config: CurationConfig) -> int:

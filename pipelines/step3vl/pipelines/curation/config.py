@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from step3vl.data.config import Config
 from step3vl.data.storage import StoreConfig
+from step3vl.pipelines.curation.filters.rules import FiltersConfig
 
 _FREE = {"root", "store", "beam_options"}  # what cannot change the result
 
@@ -93,6 +94,8 @@ class CurationConfig(Config):
     near: NearConfig | None = NearConfig()
     images: ImagesConfig | None = ImagesConfig()
     """Null: images are compared by their encoded bytes, and not decoded."""
+    filters: FiltersConfig | None = None
+    """What is wrong with a sample by itself, by pattern of its task or domain."""
     decontaminate: DecontaminateConfig | None = None
     prefer: tuple[str, ...] = ()
     """Scores by which the best of duplicates is kept, the most important first; then more pixels and longer text."""

@@ -49,11 +49,13 @@ from step3vl.pipelines.curation.decontaminate import DECONTAMINATE, BenchmarkInd
 from step3vl.pipelines.curation.exact import EXACT, PAIR, ScatterContents, content_dtype, gather_contents
 from step3vl.pipelines.curation.exchange import Exchange, WriteParts, partitions_for, scatter_from
 from step3vl.pipelines.curation.features import FeatureStore, dtype_of
+from step3vl.pipelines.curation.filtering import FILTER
 from step3vl.pipelines.curation.inputs import Inputs
 from step3vl.pipelines.curation.reading import READ
 from step3vl.pipelines.curation.resolve import DROP, NEAR, GatherComponents, ScatterStars
 from step3vl.pipelines.curation.writing import (
     PLACE,
+    REPORT,
     SHARDS,
     SPLITS,
     Outcomes,
@@ -66,8 +68,7 @@ from step3vl.pipelines.layout import STAGING, absolute_url
 
 _log = logging.getLogger(__name__)
 
-REPORT = "curation.json"  # beside `dataset.json`
-_VERSION = 1  # raised with every change of what the steps decide
+_VERSION = 2  # raised with every change of what the steps decide
 Wire = Callable[[beam.Pipeline, Staging], Iterable[PCollection[str]]]
 
 
@@ -109,7 +110,8 @@ class _Curation:
         self._new = inputs.datasets[len(config.against) :]
         self._targets = config.shards or max(1, *(self._largest(split) for split in SPLITS))
         self._benchmarks, benchmarks = self._index_benchmarks()
-        paths = [features_path(shard, config, self._benchmarks) for shard in inputs.shards]
+        self._exclusions = inputs.exclusions
+        paths = [features_path(shard, config, self._benchmarks, self._exclusions) for shard in inputs.shards]
         self._features = FeatureStore(self._staging.open(), paths, dtype_of(config))
         origin = [dataset.fingerprint for dataset in inputs.datasets]
         self._origin = {
@@ -119,8 +121,11 @@ class _Curation:
                 for part in inputs.datasets[: len(config.against)]
             ],
             **benchmarks,
+            **({"exclusions": self._exclusions.digest} if self._exclusions else {}),
         }
-        depends = json.dumps([_VERSION, origin, config.content(), self._benchmarks], sort_keys=True)
+        depends = json.dumps(
+            [_VERSION, origin, config.content(), self._benchmarks, self._exclusions.digest], sort_keys=True
+        )
         self._folder = f"curation/{blake3(depends.encode()).hexdigest(10)}"
 
     def _index_benchmarks(self) -> tuple[str, dict[str, Any]]:
@@ -189,7 +194,7 @@ class _Curation:
 
     def _wire_features(self, pipeline: beam.Pipeline, staging: Staging) -> Iterable[PCollection[str]]:
         numbers = pipeline | "shards" >> beam.Create(range(len(self._shards)))
-        build = BuildFeatures(self._shards, self._config, staging, self._benchmarks)
+        build = BuildFeatures(self._shards, self._config, staging, self._benchmarks, self._exclusions)
         yield numbers | "read" >> beam.ParDo(build).with_output_types(str)
 
     def _wire_exact(self, partitions: int) -> Wire:
@@ -266,13 +271,14 @@ class _Curation:
             for number in range(self._targets * len(SPLITS))
             if root.exists(record_path(self._path("shards"), number))
         ]
-        order = {name: place for place, name in enumerate((READ, DECONTAMINATE, EXACT, NEAR, SHARDS))}
+        order = {name: place for place, name in enumerate((READ, FILTER, DECONTAMINATE, EXACT, NEAR, SHARDS))}
         steps = sorted(
             (step for step in Ledger.merge(accounts).steps if step.name in order), key=lambda step: order[step.name]
         )
         _check(steps)
         _log.info("%s", ", ".join(f"{name} {count:,}" for name, count in sorted(figures.items())))
-        out.put(REPORT, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
+        report = {**figures, "datasets": [dataset.url for dataset in self._new]}
+        out.put(REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
         first = self._new[0]
         counting = first.manifest.counting
         if counting.tokenizer != "qwen3":

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from step3vl.data.storage import FileSlice, Store
 from step3vl.pipelines.curation.config import CurationConfig
+from step3vl.pipelines.curation.filters.pixels import NSFW
+from step3vl.pipelines.curation.filters.texts import PERPLEXITY
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes
 from step3vl.pipelines.curation.inputs import Nodes, rows_of, shards_of
 
 Records = NDArray[np.void]
+MEASURES = (NSFW, PERPLEXITY)
 
 
 def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:
@@ -42,6 +45,8 @@ def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:
             ("conversation", "u1"),
             ("heldout", "u1"),
             ("live", "u1"),  # 0: it was dropped as it was read, and is compared with nothing
+            ("masked", "u1"),  # its personal data, so that `id`, `text` and images are those of the masked sample
+            ("measures", "<f4", (len(MEASURES),)),  # scores that filters measured; NaN where they did not
             ("scores", "<f4", (scores,)),
             ("signature", "<u2", (slots,)),
         ]

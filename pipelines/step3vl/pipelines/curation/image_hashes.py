@@ -43,9 +43,22 @@ def hash_image(data: bytes) -> ImageHashes:
     Raises:
         ImageError: It cannot be decoded, or has more pixels than the model reads.
     """
+    return hash_pixels(decode(data))
+
+
+def decode(data: bytes) -> PILImage.Image:
+    """The upright RGB image of encoded bytes.
+
+    Raises:
+        ImageError: It cannot be decoded, or has more pixels than the model reads.
+    """
     opened = open_image(data)
     require_pixels(opened)
-    rgb = upright(opened)
+    return upright(opened)
+
+
+def hash_pixels(rgb: PILImage.Image) -> ImageHashes:
+    """The record of a decoded image."""
     record = np.zeros((), IMAGE_DTYPE)
     record["pixels"] = high_and_low(xxh3_128_intdigest(rgb.tobytes(), seed=rgb.width))
     record["phash"] = phash(rgb)

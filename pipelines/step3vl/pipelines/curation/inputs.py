@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import Dataset, Split
+from step3vl.data.dataset import Dataset, Exclusions, Split
 from step3vl.data.errors import UserError
 from step3vl.data.storage import StoreConfig
 
@@ -74,6 +74,11 @@ class Inputs(NamedTuple):
             for number, info in enumerate(dataset.manifest.shards)
         ]
         return cls(tuple(datasets), tuple(shards))
+
+    @property
+    def exclusions(self) -> Exclusions:
+        """What any of the datasets must forget: it comes back from none of the others."""
+        return sum((dataset.exclusions for dataset in self.datasets), Exclusions())
 
 
 def nodes_of(shard: int, rows: NDArray[np.integer]) -> Nodes:

@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128_intdigest
 
-from step3vl.data.dataset import DamagedSample, Dataset, DeadLetter
+from step3vl.data.dataset import DROPPED, DamagedSample, Dataset, DeadLetter, Exclusions
 from step3vl.data.sample.crops import ImageError
 from step3vl.data.storage import ByteRange, split_sample
 from step3vl.pipelines.curation.config import CurationConfig
-from step3vl.pipelines.curation.features import Features, dtype_of
-from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, hash_encoded, hash_image
+from step3vl.pipelines.curation.features import MEASURES, Features, dtype_of
+from step3vl.pipelines.curation.filtering import Filtered, SampleFilter
+from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, decode, hash_encoded, hash_pixels
 from step3vl.pipelines.curation.inputs import InputShard
 from step3vl.pipelines.curation.signatures import signatures_of
 from step3vl.pipelines.curation.words import hash_words, high_and_low, normalise, numbers
 
 READ = "curate.read"  # the ledger's name of the step
+FORGOTTEN = "forgotten"
 _WINDOW = 16 << 20  # bytes of a shard that are read at once
 _COLUMNS = ["id", "offset", "size", "xxh3", "kind"]
 
@@ -25,6 +27,8 @@ _COLUMNS = ["id", "offset", "size", "xxh3", "kind"]
 class ReadSample(NamedTuple):
     """A sample as it is compared."""
 
+    id: str
+    """Of the masked sample, where personal data were masked."""
     row: dict[str, Any]
     """Of the shard's index."""
     text: str
@@ -34,6 +38,7 @@ class ReadSample(NamedTuple):
     images: ImageHashes
     area: int
     scores: Sequence[float]
+    filtered: Filtered = Filtered(None, None, {})
 
 
 class ShardReader:
@@ -42,15 +47,20 @@ class ShardReader:
     Args:
         dataset: Of the shard.
         shard: The shard.
-        config: Which scores, and whether images are decoded.
+        config: The filters, which scores, and whether images are decoded.
+        exclusions: The samples that must no longer be used. An earlier dataset is only compared with.
     """
 
-    def __init__(self, dataset: Dataset, shard: InputShard, config: CurationConfig) -> None:
+    def __init__(self, dataset: Dataset, shard: InputShard, config: CurationConfig, exclusions: Exclusions) -> None:
         self._dataset, self._shard, self._config = dataset, shard, config
-        self._hash = hash_image if config.images else hash_encoded
+        self._exclusions = Exclusions() if shard.earlier else exclusions
+        filters = None if shard.earlier else config.filters  # what an earlier dataset has stays in it
+        self._filter = SampleFilter(filters, dataset) if filters else None
 
     def batches(self) -> Iterator[list[ReadSample | DeadLetter]]:
-        """The samples in order of the shard, a few megabytes at a time; what cannot be read is a dead letter.
+        """The samples in order of the shard, a few megabytes at a time.
+
+        What cannot be read is a dead letter, and what is excluded, too.
 
         Raises:
             StoreError: The store does not answer.
@@ -71,17 +81,31 @@ class ShardReader:
             if len(data) != row["size"] or xxh3_64_intdigest(data) != row["xxh3"]:
                 encoded = self._dataset.fetch(self._shard.number, row["offset"], row["size"])  # again, or it raises
             sample, images = split_sample(encoded)
-            hashes = [self._hash(image) for image in images]
+            if self._exclusions.covers_content(sample):
+                return DeadLetter(step=READ, error=DROPPED, reason=FORGOTTEN, source=row["id"])
+            return self._compared(row, sample, images)
         except (DamagedSample, ImageError, ValueError) as error:
             return DeadLetter.from_error(error, step=READ, source=row["id"])
+
+    def _compared(self, row: dict[str, Any], sample: dict[str, Any], images: list[bytes]) -> ReadSample:
+        """The sample as it is compared, masked if need be. Raises ImageError."""
+        looked_at = self._config.images is not None or (self._filter is not None and self._filter.needs_images(sample))
+        decoded = [decode(image) for image in images] if looked_at else []
+        filtered = self._filter.apply(sample, images, decoded) if self._filter else Filtered(None, None, {})
+        if masked := filtered.masked:
+            sample, images = masked.sample.to_row(), [image.read() for image in masked.sample.images]
+            decoded = [decode(image) for image in images] if looked_at else []
+        hashes = map(hash_pixels, decoded) if self._config.images else map(hash_encoded, images)
         text, roles = text_of(sample)
         return ReadSample(
+            sample["id"],
             row,
             normalise(text),
             roles,
-            np.array(hashes, IMAGE_DTYPE),
+            np.array([*hashes], IMAGE_DTYPE),
             sum(image["width"] * image["height"] for image in sample.get("images", ())),
             [sample.get("scores", {}).get(name, -np.inf) for name in self._config.prefer],
+            filtered,
         )
 
 
@@ -128,7 +152,7 @@ def features_of(samples: Sequence[ReadSample], shard: InputShard, config: Curati
         xxh3_128_intdigest(f"{sample.roles}\0{sample.text}".encode("utf-8", "surrogatepass")) for sample in samples
     ]
     # Column by column: a record that is filled field by field takes longer than the hash of its text.
-    records["id"] = [high_and_low(int(sample.row["id"], 16)) for sample in samples]
+    records["id"] = [high_and_low(int(sample.id, 16)) for sample in samples]
     for name in ("offset", "size", "xxh3"):
         records[name] = [sample.row[name] for sample in samples]
     records["text"] = [high_and_low(value) for value in hashes]
@@ -144,7 +168,10 @@ def features_of(samples: Sequence[ReadSample], shard: InputShard, config: Curati
     records["scores"] = np.array([sample.scores for sample in samples], np.float32).reshape(len(samples), -1)
     counts = np.array([len(sample.images) for sample in samples], np.int64)
     records["images"], records["image"] = counts, np.cumsum(counts) - counts
-    records["heldout"], records["live"] = shard.split == "heldout", 1
+    records["heldout"] = shard.split == "heldout"
+    records["live"] = [sample.filtered.finding is None for sample in samples]
+    records["masked"] = [sample.filtered.masked is not None for sample in samples]
+    records["measures"] = [[sample.filtered.scores.get(name, np.nan) for name in MEASURES] for sample in samples]
     if config.near:
         words = hash_words(texts)
         records["words"] = words.counts

@@ -31,10 +31,10 @@ from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.building import index_path, read_screened, save_features
 from step3vl.pipelines.curation.config import CurationConfig
-from step3vl.pipelines.curation.decontaminate import CONTAMINATED, DECONTAMINATE
 from step3vl.pipelines.curation.exact import EXACT, exact_kept
 from step3vl.pipelines.curation.exchange import Gathered, Packs, read_part, split
-from step3vl.pipelines.curation.features import FeatureStore
+from step3vl.pipelines.curation.features import MEASURES, FeatureStore
+from step3vl.pipelines.curation.filtering import MASKED, SampleFilter, sample_of
 from step3vl.pipelines.curation.inputs import InputShard, Nodes, nodes_of, open_dataset, rows_of, shards_of
 from step3vl.pipelines.curation.resolve import DROP, NEAR
 
@@ -42,10 +42,11 @@ _log = logging.getLogger(__name__)
 
 SHARDS = "curate.shards"  # the ledger's name of the step
 EVIDENCE = "evidence"
+REPORT = "curation.json"  # beside `dataset.json`
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near_duplicate"
 SPLITS: tuple[Split, ...] = ("train", "heldout")
-WRITTEN_VERSION = 1  # raised with every change of the bytes of shards
+WRITTEN_VERSION = 2  # raised with every change of the bytes of shards
 _WINDOW = 64 << 20  # bytes of samples in memory
 _EVIDENCE = pa.schema(
     [
@@ -58,10 +59,23 @@ _EVIDENCE = pa.schema(
         pa.field("similarity", pa.float32()),  # of the texts
         pa.field("phash", pa.uint8()),  # the largest distances of images
         pa.field("pdq", pa.uint16()),
-        pa.field("detail", pa.string()),  # how a benchmark item begins
+        pa.field("value", pa.float32()),  # what a filter measured
+        pa.field("limit", pa.float32()),
+        pa.field("detail", pa.string()),  # where and what; how a benchmark item begins
     ]
 )
-PLACE = np.dtype([("id", "<u8", 2), ("node", "<u8"), ("offset", "<i8"), ("size", "<i8"), ("xxh3", "<u8")])
+_COPIED = ("id", "offset", "size", "xxh3", "masked", "measures")  # from the record of a sample to its place
+PLACE = np.dtype(
+    [
+        ("id", "<u8", 2),
+        ("node", "<u8"),
+        ("offset", "<i8"),
+        ("size", "<i8"),
+        ("xxh3", "<u8"),
+        ("masked", "u1"),
+        ("measures", "<f4", (len(MEASURES),)),
+    ]
+)
 
 
 class Decisions(NamedTuple):
@@ -139,7 +153,7 @@ class ScatterKept:
         self._write_evidence(number, samples, decisions)
         kept = np.flatnonzero((samples["live"] == 1) & ~decisions.exact & ~decisions.near)
         rows = np.empty(len(kept), PLACE)
-        for name in ("id", "offset", "size", "xxh3"):
+        for name in _COPIED:
             rows[name] = samples[name][kept]
         rows["node"] = nodes_of(number, kept)
         target = (rows["id"][:, 0] & np.uint64(0xFFFFFFFF)) % np.uint64(self._targets)
@@ -153,29 +167,33 @@ class ScatterKept:
         shard = self._shards[number]
         exact = decisions.exact[rows_of(drops["node"])]
         path, root = self._outcomes.features.path(number), self._staging.open()
-        contaminated = read_screened(root, path)
-        steps = [DECONTAMINATE] * len(contaminated) + [EXACT if is_exact else NEAR for is_exact in exact]
-        reasons = {DECONTAMINATE: CONTAMINATED, EXACT: DUPLICATE, NEAR: NEAR_DUPLICATE}
-        ids = [hit.id for hit in contaminated] + _hex(dropped["id"])
-        columns: dict[str, Any] = {
-            "id": ids,
-            "dataset": [shard.dataset] * len(ids),
-            "step": steps,
-            "reason": [reasons[step] for step in steps],
-            "matched_id": [hit.item for hit in contaminated] + _hex(matched["id"]),
-            "matched_dataset": [""] * len(contaminated) + [self._shards[n].dataset for n in shards_of(drops["kept"])],
-            "detail": [hit.detail for hit in contaminated] + [""] * len(drops),
+        screened = read_screened(root, path)
+        none = [None] * len(drops)
+        columns: dict[str, list[Any]] = {
+            "id": _hex(dropped["id"]),
+            "step": [EXACT if is_exact else NEAR for is_exact in exact],
+            "reason": [DUPLICATE if is_exact else NEAR_DUPLICATE for is_exact in exact],
+            "matched": _hex(matched["id"]),
+            "value": none,
+            "limit": none,
+            "detail": [""] * len(drops),
         }
         for name in ("similarity", "phash", "pdq"):
-            columns[name] = [getattr(hit, name) for hit in contaminated] + drops[name].tolist()
+            columns[name] = drops[name].tolist()
+        columns = {name: [getattr(sample, name) for sample in screened] + rest for name, rest in columns.items()}
+        columns["matched_id"] = columns.pop("matched")
+        columns["dataset"] = [shard.dataset] * len(columns["id"])
+        columns["matched_dataset"] = [""] * len(screened)
+        columns["matched_dataset"] += [self._shards[number].dataset for number in shards_of(drops["kept"])]
         sink = io.BytesIO()
         pq.write_table(pa.table(columns, _EVIDENCE), sink)
         store = Store(self._out, self._staging.store)
         part, parts = number - self._first, len(self._shards) - self._first
         store.put(evidence_part(part, parts), sink.getvalue())
         letters = [
-            DeadLetter(step=step, error=DROPPED, reason=reasons[step], source=sample)
-            for step, sample in zip(steps, ids, strict=True)
+            DeadLetter(step=step, error=DROPPED, reason=reason, source=sample)
+            for step, reason, sample in zip(columns["step"], columns["reason"], columns["id"], strict=True)
+            if reason != MASKED
         ]
         failed = read_dead_letter_file(root, f"{path}.dead.parquet")
         write_dead_letters(store, dead_letter_part(part, parts), [*failed, *letters])
@@ -238,6 +256,7 @@ class WriteShards:
     ) -> None:
         self._features, self._shards, self._targets, self._out = features, shards, targets, out
         self._staging, self._folder, self._config = staging, folder, config
+        self._filters: dict[str, SampleFilter] = {}  # by URL of the dataset
 
     def __call__(self, number: int, rows: NDArray[Any]) -> Gathered:
         if not len(rows):
@@ -252,7 +271,7 @@ class WriteShards:
     def _write(self, name: str, split_name: Split, rows: NDArray[Any], path: str) -> None:
         root, out = self._staging.open(), Store(self._out, self._staging.store)
         digest = blake3(repr((WRITTEN_VERSION, name)).encode())
-        for field in ("id", "size", "xxh3"):
+        for field in ("id", "size", "xxh3", "masked", "measures"):
             digest.update(np.ascontiguousarray(rows[field]).tobytes())
         kept = read_model(root, path, KeptShard)
         if kept is not None and kept.is_intact(out, digest.hexdigest()):
@@ -272,6 +291,7 @@ class WriteShards:
         )
         for field in table.column_names:
             features.samples[field] = table.column(field).to_numpy()
+        features.samples["masked"], features.samples["measures"] = 0, np.nan  # the samples are written with them
         shard = InputShard(
             dataset=self._out, number=0, split=written.info.split, blake3=written.info.blake3, earlier=False
         )
@@ -290,11 +310,24 @@ class WriteShards:
                     strict=True,
                 )
             ]
-            for data in read_slices(slices, self._staging.store):
-                row, images = split_sample(data)
-                for image, encoded in zip(row.get("images", ()), images, strict=True):
-                    image["data"] = encoded
-                yield Sample.from_row(row)
+            for place, data in zip(window, read_slices(slices, self._staging.store), strict=True):
+                sample = sample_of(*split_sample(data))
+                if place["masked"]:
+                    sample = self._filter_of(place["node"]).mask(sample)
+                measures = {
+                    name: round(float(value), 4)
+                    for name, value in zip(MEASURES, place["measures"], strict=True)
+                    if not np.isnan(value)
+                }
+                yield sample.model_copy(update={"scores": {**sample.scores, **measures}}) if measures else sample
+
+    def _filter_of(self, node: np.uint64) -> SampleFilter:
+        """The filters of the dataset of a node, as its shard was read with them."""
+        assert self._config.filters is not None
+        url = self._shards[int(shards_of(np.array([node]))[0])].dataset
+        if url not in self._filters:
+            self._filters[url] = SampleFilter(self._config.filters, open_dataset(url, self._staging.store))
+        return self._filters[url]
 
     def _tar(self, number: int) -> str:
         shard = self._shards[number]

@@ -14,8 +14,9 @@ from pydantic import Field, model_validator
 from step3vl.data.config import Config
 from step3vl.data.convert.image_loader import ImageLoader
 from step3vl.data.convert.openai import to_sample as from_messages
-from step3vl.data.convert.records import RecordDefaults, SourceRecord, split_reasoning
+from step3vl.data.convert.records import RecordDefaults, SourceRecord
 from step3vl.data.convert.sharegpt import to_sample as from_sharegpt
+from step3vl.data.convert.turns import split_reasoning
 from step3vl.data.sample import Message, Sample, Source, TextPart, conversation, text
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, IntRange
@@ -213,7 +214,8 @@ class BuildTexts:
             messages = conversation((text(question.strip()),), answer.strip(), reasoning or "")
         else:
             convert = from_messages if entry.format == "messages" else from_sharegpt
-            sample = convert(SourceRecord(where, value), RecordDefaults(licence=licence), ImageLoader(None))
+            defaults = RecordDefaults(licence=licence, trained="last")
+            sample = convert(SourceRecord(where, value), defaults, ImageLoader(None))
             if sample.images:
                 raise Dropped("has_images")
             messages, tools = sample.messages or (), sample.tools

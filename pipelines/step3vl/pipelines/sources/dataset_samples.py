@@ -20,7 +20,7 @@ from step3vl.pipelines.core.steps import Dropped
 
 _SHARDS = "shards"  # the folder of a dataset's shards
 _LICENCE = "that of each sample"
-_COLUMNS = ["id", "task", "offset", "size", "xxh3", "image_offsets", "image_sizes"]
+_COLUMNS = ["id", "source", "task", "offset", "size", "xxh3", "image_offsets", "image_sizes"]
 
 
 class SampleRef(Config):
@@ -75,6 +75,8 @@ class ShardReader:
         if self._split is not None and dataset.manifest.shards[number].split != self._split:
             raise Dropped("other_split")
         for row in dataset.shard_index(number, _COLUMNS).to_pylist():
+            if dataset.exclusions.covers(row["id"], row["source"]):
+                continue
             if any(fnmatchcase(row["task"], pattern) for pattern in self._tasks):
                 yield SampleRef(
                     id=row["id"],

@@ -94,6 +94,20 @@ def _unwanted(image: PILImage.Image, sides: tuple[int, int], max_aspect: float) 
 
 def has_qr_code(image: PILImage.Image) -> bool:
     """Whether a QR code is in a decoded image."""
+    return qr_code_area(image) > 0
+
+
+def qr_code_area(image: PILImage.Image) -> float:
+    """The share of a decoded image that the QR codes in it cover, 0..1."""
     pixels = image.convert("L")
     pixels.thumbnail((_QR_SIDE, _QR_SIDE))
-    return bool(zxingcpp.read_barcodes(np.asarray(pixels), formats=_CODES, try_downscale=False))
+    codes = zxingcpp.read_barcodes(np.asarray(pixels), formats=_CODES, try_downscale=False)
+    return min(1.0, sum(map(_area, codes)) / (pixels.width * pixels.height))
+
+
+def _area(code: zxingcpp.Barcode) -> float:
+    """Of the quadrangle that a code fills, in pixels: half of the cross product of its diagonals."""
+    place = code.position
+    first = place.bottom_right.x - place.top_left.x, place.bottom_right.y - place.top_left.y
+    second = place.bottom_left.x - place.top_right.x, place.bottom_left.y - place.top_right.y
+    return max(1.0, abs(first[0] * second[1] - first[1] * second[0]) / 2)

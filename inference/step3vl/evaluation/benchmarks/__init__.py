@@ -1,0 +1,1 @@
+"""One module for each benchmark; `step3vl.evaluation.registry` names them all."""

@@ -1,0 +1,108 @@
+"""Design2Code: 484 screenshots of web pages to be written as HTML; four of the five parts of its score."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from step3vl.data.errors import UserError
+from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
+from step3vl.evaluation.item import Item, Metrics, Score, Scored, Verdict
+from step3vl.evaluation.prompts import user_message
+from step3vl.evaluation.webpages.render import text_blocks
+from step3vl.grading.pool import WorkerError, WorkerPool
+
+log = logging.getLogger(__name__)
+
+PARTS = ("size", "text", "position", "colour")
+NOTES = (
+    "The fifth part of the official score, the similarity by CLIP ViT-B/32, is not computed: its weights come with no "
+    "package. The mean of the other four is no official score; compare the parts.",
+    "Blocks are the texts of the page as the browser lays them out; the official code finds them in screenshots whose "
+    "texts it has coloured.",
+    "Scripts do not run, and nothing is loaded; images are empty on both pages.",
+)
+SECONDS = 120.0
+"""For the matching of two pages."""
+_PROMPT = (
+    "Write a web page that looks exactly like the one in the screenshot: a single self-contained HTML file with its "
+    "CSS inside. Match layout, sizes, texts, positions and colours of all elements as closely as you can. Use "
+    '"rick.jpg" in place of every image, with its width and height in the screenshot. No scripts, no other files. '
+    "Answer with the HTML file alone."
+)
+_FENCED = re.compile(r"```(?:html)?\s*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_MARKUP = re.compile(r"<!doctype html|<html\b|<body\b", re.IGNORECASE)
+_POOL = WorkerPool("step3vl.evaluation.webpages.blocks:measure")
+
+
+class Design2Code(Benchmark):
+    """A response is rendered, and its blocks of text are matched with the design's."""
+
+    about = About(
+        name="design2code",
+        title="Design2Code",
+        paper="github.com/NoviScl/Design2Code",
+        licence="ODC-BY 1.0; for research",
+        items=484,
+        repeats=4,
+        family="official",
+        metric="mean of block size, text, position and colour (without CLIP)",
+        files=(
+            DataFile("*.html", "huggingface.co/datasets/SALT-NLP/Design2Code", "10 MB"),
+            DataFile("*.png", "huggingface.co/datasets/SALT-NLP/Design2Code", "200 MB", optional=True),
+        ),
+        executes=True,
+        notes=NOTES,
+    )
+
+    def items(self, data: Path, images: bool = True) -> Iterator[Item]:
+        pages = sorted(data.glob("*.html"), key=lambda path: (len(path.stem), path.stem))
+        if not pages:
+            raise UserError(f"{data}: no *.html; download it from {self.about.files[0].source}")
+        for page in pages:
+            image = page.with_suffix(".png")
+            if images and not image.is_file():
+                raise UserError(f"{image}: no such file; download it from {self.about.files[1].source}")
+            yield Item(
+                id=page.stem,
+                messages=(user_message(_PROMPT, images=1),),
+                answer=page.read_text(encoding="utf-8", errors="replace"),
+                images=(image,) if images else (),
+            )
+
+    def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
+        html = read_html(response)
+        if html is None:
+            return Score.unparsable("no HTML")
+        predicted, reference = text_blocks([html, item.answer])
+        try:
+            parts: dict[str, float] = _POOL.call(predicted, reference, seconds=SECONDS)
+        except (TimeoutError, WorkerError) as error:
+            log.warning("%s: matching %d blocks: %s", item.id, len(predicted), error)
+            return Score.unparsable("the pages could not be matched in time")
+        value = sum(parts.values()) / len(parts)
+        verdict: Verdict = "correct" if value == 1 else "partial" if value else "wrong"
+        return Score(
+            min(value, 1.0), verdict, html, (f"{len(predicted)} blocks, {len(reference)} in the design",), parts
+        )
+
+    def summarise(self, scored: Sequence[Scored]) -> Metrics:
+        """The mean, and each of the parts, in percent."""
+        metrics = super().summarise(scored)
+        values = {"four parts": metrics.value}
+        for part in PARTS:
+            shares = [each.score.details.get(part, 0.0) for each in scored]
+            values[part] = 100 * sum(shares) / len(shares) if shares else 0.0
+        return Metrics("four parts", values, metrics.counts)
+
+
+def read_html(response: str) -> str | None:
+    """The page of a response: its last fenced block with markup, else from its first tag of a page on."""
+    blocks = [block for block in _FENCED.findall(response) if "<" in block]
+    if blocks:
+        return str(blocks[-1])
+    match = _MARKUP.search(response)
+    return response[match.start() :] if match else None
+
+
+BENCHMARK = Design2Code()

@@ -1,0 +1,1 @@
+"""From a response to what a benchmark compares: option letters, numbers, expressions."""

@@ -1,0 +1,165 @@
+"""Grading by a model behind any OpenAI-compatible server, for benchmarks whose authors do so.
+
+Judgements are kept in a file beside the answers, by a hash of what the judge was asked: an interrupted run continues,
+and the same response is graded once.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from step3vl.data.config import Config
+from step3vl.data.errors import UserError
+from step3vl.data.sample import Image, ImagePart, Message
+from step3vl.evaluation.benchmark import JudgedBenchmark
+from step3vl.evaluation.item import Item, Score
+from step3vl.evaluation.scoring import ScoredResponse
+from step3vl.inference.batch import AnswerFile, AnswerRow, BatchConfig, Question, answer_all
+from step3vl.inference.client import Backend, RemoteBackend, Request, Sampling
+
+
+class JudgeConfig(Config):
+    """How the judge is asked, and what it costs."""
+
+    sampling: Sampling = Sampling(temperature=0.0, max_new_tokens=8192)
+    """The authors of most benchmarks grade at temperature 0."""
+    concurrency: int = Field(default=16, ge=1)
+    """Judgements that run at a time."""
+    prompt_price: float = Field(default=0.0, ge=0)
+    """Price of a million prompt tokens, in any currency."""
+    completion_price: float = Field(default=0.0, ge=0)
+    """Price of a million sampled tokens."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that grades.
+
+    Args:
+        backend: Who answers; its name is recorded with the results.
+        config: How it is asked.
+    """
+
+    backend: Backend
+    config: JudgeConfig
+
+
+async def judge_responses(
+    benchmark: JudgedBenchmark,
+    data: Path,
+    scored: Sequence[ScoredResponse],
+    judge: Judge,
+    file: Path,
+    on_row: Callable[[AnswerRow], None] = lambda row: None,
+) -> tuple[list[ScoredResponse], dict[str, Any]]:
+    """Have the judge grade what no rule has decided: responses that are there, complete, and still unparsable.
+
+    Args:
+        benchmark: The benchmark.
+        data: Its official files, read again where the judge is to see images.
+        scored: All responses, as the rules score them.
+        judge: Who grades.
+        file: Where judgements are kept.
+        on_row: Called with every judgement as it is written.
+
+    Returns:
+        All responses in their order, and the record of the judge: its name, its tokens and their price, over the
+        whole file. A response that the judge failed on stays unparsable, with the reason in its trace.
+
+    Raises:
+        UserError: the file holds judgements of another judge.
+        BackendError: the server refuses, or fails again and again.
+    """
+    requests: dict[str, tuple[Item, tuple[Message, ...]]] = {}
+    ids: list[str | None] = []
+    for each in scored:
+        if not needs_judge(each):
+            ids.append(None)
+            continue
+        messages = benchmark.judge_messages(each.scored.item, each.response.text)
+        id_ = _digest(messages, each.scored.item.id)
+        requests[id_] = (each.scored.item, messages)
+        ids.append(id_)
+    if isinstance(judge.backend, RemoteBackend):
+        await judge.backend.resolve_model()
+    config = judge.config
+    settings = {"judge": judge.backend.name, "sampling": config.sampling.model_dump(mode="json")}
+    with AnswerFile(file, settings, retry_failed=True) as output:
+        batch = BatchConfig(sampling=config.sampling, concurrency=config.concurrency)
+        await answer_all(judge.backend, _questions(benchmark, data, requests), output, batch, on_row)
+    rows = _rows(file)
+    judged = [
+        each if id_ is None else replace(each, scored=replace(each.scored, score=_score(benchmark, each, rows[id_])))
+        for each, id_ in zip(scored, ids, strict=True)
+    ]
+    return judged, _record(judge, rows)
+
+
+def needs_judge(each: ScoredResponse) -> bool:
+    """Whether a rule has left the verdict to the judge; never for a response that is missing or cut off."""
+    return each.scored.score.verdict == "unparsable" and bool(each.response.text) and not each.response.truncated
+
+
+def _questions(
+    benchmark: JudgedBenchmark, data: Path, requests: Mapping[str, tuple[Item, tuple[Message, ...]]]
+) -> Iterator[Question]:
+    images: dict[str, tuple[bytes | Path, ...]] = {}
+    if any(_shows_images(messages) for _, messages in requests.values()):
+        asked = {item.id for item, _ in requests.values()}
+        images = {item.id: item.images for item in benchmark.items(data) if item.id in asked}
+    for id_, (item, messages) in requests.items():
+        load = partial(_request, messages, images.get(item.id, ()))
+        yield Question(id_, f"{benchmark.about.name} {item.id}", {"item": item.id}, load)
+
+
+def _request(messages: tuple[Message, ...], images: Sequence[bytes | Path]) -> Request:
+    if not _shows_images(messages):
+        return Request(messages)
+    try:
+        encoded = (image if isinstance(image, bytes) else image.read_bytes() for image in images)
+        return Request(messages, [Image.from_bytes(image) for image in encoded])
+    except (ValueError, OSError) as error:
+        raise UserError(f"an image for the judge: {error}") from None
+
+
+def _shows_images(messages: tuple[Message, ...]) -> bool:
+    return any(isinstance(part, ImagePart) for message in messages for part in message.content)
+
+
+def _score(benchmark: JudgedBenchmark, each: ScoredResponse, row: AnswerRow) -> Score:
+    if row["status"] == "failed":
+        return Score.unparsable(f"the judge failed: {row['error']}")
+    return benchmark.read_judgement(each.scored.item, each.response.text, row["answer"])
+
+
+def _rows(file: Path) -> dict[str, AnswerRow]:
+    with file.open(encoding="utf-8") as lines:
+        rows: list[AnswerRow] = [json.loads(line) for line in lines]
+    return {row["id"]: row for row in rows}
+
+
+def _record(judge: Judge, rows: Mapping[str, AnswerRow]) -> dict[str, Any]:
+    usages = [row.get("usage") or {} for row in rows.values()]
+    prompt_tokens = sum(usage.get("prompt_tokens", 0) for usage in usages)
+    completion_tokens = sum(usage.get("completion_tokens", 0) for usage in usages)
+    config = judge.config
+    return {
+        "model": judge.backend.name,
+        "sampling": config.sampling.model_dump(mode="json"),
+        "requests": len(rows),
+        "failed": sum(row["status"] == "failed" for row in rows.values()),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "price": (prompt_tokens * config.prompt_price + completion_tokens * config.completion_price) / 1e6,
+    }
+
+
+def _digest(messages: tuple[Message, ...], item: str) -> str:
+    content = json.dumps([item, *(message.model_dump(mode="json") for message in messages)])
+    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()

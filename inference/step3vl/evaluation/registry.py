@@ -1,0 +1,34 @@
+"""The benchmarks by name. Every module in `step3vl.evaluation.benchmarks` is one; they are imported when used."""
+
+import importlib
+import pkgutil
+from difflib import get_close_matches
+from types import ModuleType
+
+from step3vl.data.errors import UserError
+from step3vl.evaluation import benchmarks
+from step3vl.evaluation.benchmark import Benchmark
+
+
+def benchmark_names() -> list[str]:
+    """The names of all benchmarks, sorted. Imports none of them."""
+    modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    return sorted(module.replace("_", "-") for module in modules)
+
+
+def load_module(name: str) -> ModuleType:
+    """Import the module of a benchmark.
+
+    Raises:
+        UserError: there is no benchmark of this name.
+    """
+    names = benchmark_names()
+    if name not in names:
+        close = get_close_matches(name, names, n=3) or ["`step3vl eval list` shows all"]
+        raise UserError(f"no benchmark '{name}'; did you mean: {', '.join(close)}")
+    return importlib.import_module(f"{benchmarks.__name__}.{name.replace('-', '_')}")
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """The benchmark of this name. Raises UserError where there is none."""
+    return load_module(name).BENCHMARK

@@ -1,0 +1,330 @@
+"""The work of the `eval` commands: open, run, and print tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from step3vl.data.errors import UserError
+from step3vl.data.storage import require_local, write_durably
+from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark, Rule
+from step3vl.evaluation.comparison import compare
+from step3vl.evaluation.files import data_folder, missing_files
+from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses, needs_judge
+from step3vl.evaluation.model_identity import identify_model
+from step3vl.evaluation.page import render_comparison
+from step3vl.evaluation.paper import departures, paper_value
+from step3vl.evaluation.records import RecordRow, score_records
+from step3vl.evaluation.registry import benchmark_names, load_benchmark
+from step3vl.evaluation.results import Result, read_results, summarise_responses, write_results
+from step3vl.evaluation.runner import JUDGEMENTS, PAPER_SAMPLING, EvalConfig, run_benchmark
+from step3vl.evaluation.scoring import (
+    ScoredResponse,
+    is_response_file,
+    load_items,
+    read_responses,
+    score_recorded,
+    score_responses,
+)
+from step3vl.inference import Backend, BackendError, OpenAIBackend, PaCoReConfig
+from step3vl.inference.batch import AnswerRow
+from step3vl.inference.client import run_sync
+from step3vl.workflows.backends import open_backend
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How the command line names a judge: address, model, key, and the prices "IN,OUT" of a million tokens."""
+
+    url: str | None = None
+    model: str | None = None
+    key: str | None = None
+    price: str = "0,0"
+
+    def open(self) -> Judge | None:
+        """The judge; None where no address is given. Raises UserError for a price that is no two numbers."""
+        if self.url is None:
+            return None
+        try:
+            prompt_price, completion_price = map(float, self.price.split(","))
+        except ValueError:
+            raise UserError(f"--judge-price: '{self.price}' is not two numbers such as 2.5,10") from None
+        config = JudgeConfig(prompt_price=prompt_price, completion_price=completion_price)
+        return Judge(OpenAIBackend(self.url, self.model, api_key=self.key), config)
+
+
+def list_benchmarks(data: Path | None, as_json: bool) -> None:
+    """Print the benchmarks, and which of their files a folder has."""
+    benchmarks = [load_benchmark(name) for name in benchmark_names()]
+    if as_json:
+        typer.echo(json.dumps([_facts(benchmark, data) for benchmark in benchmarks], indent=1))
+        return
+    table = Table(title="Benchmarks", title_justify="left")
+    for column in ("name", "title"):
+        table.add_column(column, no_wrap=True)
+    for column in ("items", "repeats"):
+        table.add_column(column, justify="right")
+    for column in ("metric", "judge", "files"):
+        table.add_column(column, overflow="fold")
+    for benchmark in benchmarks:
+        facts = _facts(benchmark, data)
+        table.add_row(
+            *(facts["name"], facts["title"], f"{facts['items']:,}", str(facts["repeats"]), facts["metric"]),
+            *(facts["judge"], facts["present"]),
+        )
+    Console().print(table)
+
+
+def _facts(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
+    about = benchmark.about
+    missing = missing_files(data_folder(data, about.name), about) if data else []
+    needed = [file.name for file in missing if not file.optional]
+    present = f"missing: {', '.join(needed)}" if needed else "no images" if missing else "there" if data else ""
+    files = [vars(file) for file in about.files]
+    names = ("name", "title", "items", "repeats", "family", "metric", "modality", "judge", "licence", "paper", "notes")
+    return {**{name: getattr(about, name) for name in names}, "files": files, "present": present}
+
+
+def run_benchmarks(
+    model: str,
+    names: Sequence[str],
+    data: Path,
+    out: Path | None,
+    *,
+    rounds: tuple[int, ...],
+    repeats: int | None,
+    limit: int | None,
+    concurrency: int,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int,
+    reasoning: bool,
+    official: bool,
+    retry_failed: bool,
+    backend_model: str | None,
+    api_key: str | None,
+    judge: JudgeOptions,
+) -> None:
+    """Run benchmarks one after another and print the table of results. Arguments are those of ``step3vl eval run``."""
+    benchmarks = [load_benchmark(name) for name in names]
+    for benchmark in benchmarks:  # before the model, which takes longer to load
+        load_items(benchmark, data_folder(data, benchmark.about.name))
+    sampling = PAPER_SAMPLING.model_copy(update={"temperature": temperature, "max_new_tokens": max_new_tokens})
+    config = EvalConfig(
+        sampling=sampling,
+        pacore=PaCoReConfig(rounds=rounds) if rounds else None,
+        repeats=repeats,
+        limit=limit,
+        seed=seed,
+        concurrency=concurrency,
+        rule="official" if official else "strict",
+        reasoning=reasoning,
+        retry_failed=retry_failed,
+    )
+    grader = judge.open()
+    url = model if model.startswith(("http://", "https://")) else None
+    backend = open_backend(backend_model if url else model, url, api_key)
+    try:
+        identity = run_sync(identify_model(backend, None if url else Path(model)))
+        folder = out or Path("results") / str(identity["name"]).replace("/", "_")
+        require_local(folder)
+        results = [_run(each, data, backend, folder, config, identity, grader) for each in benchmarks]
+    finally:
+        run_sync(backend.close())
+        if grader:
+            run_sync(grader.backend.close())
+    print_results(results)
+    typer.echo(f"{folder}: written")
+
+
+def _run(
+    benchmark: Benchmark,
+    data: Path,
+    backend: Backend,
+    folder: Path,
+    config: EvalConfig,
+    identity: Mapping[str, Any],
+    judge: Judge | None,
+) -> Result:
+    about = benchmark.about
+    with _progress() as progress:
+        task = progress.add_task(about.name, total=None, failed=0)
+        failed = 0
+
+        def start(total: int, done: int) -> None:
+            progress.update(task, total=total, completed=done)
+
+        def advance(row: AnswerRow) -> None:
+            nonlocal failed
+            failed += row["status"] == "failed"
+            progress.update(task, advance=1, failed=failed)
+
+        run = run_benchmark(
+            benchmark,
+            data_folder(data, about.name),
+            backend,
+            folder / about.name,
+            config,
+            identity,
+            judge,
+            on_start=start,
+            on_row=advance,
+        )
+        try:
+            return run_sync(run)
+        except BackendError as error:
+            raise UserError(f"{about.name}: {error}; answers are kept, the same command continues") from None
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+
+
+def score_outputs(
+    outputs: Sequence[Path],
+    name: str,
+    data: Path | None,
+    *,
+    official: bool,
+    out: Path | None,
+    run_name: str | None,
+    judge: JudgeOptions,
+) -> None:
+    """Score files of outputs and print the result. Arguments are those of ``step3vl eval score``."""
+    benchmark = load_benchmark(name)
+    folder = data_folder(data, name) if data else outputs[0].parent
+    rule: Rule = "official" if official else "strict"
+    if all(is_response_file(path) for path in outputs):
+        items = load_items(benchmark, folder)
+        responses = [response for path in outputs for response in read_responses(path)]
+        scored = list(score_responses(benchmark, items, responses, rule))
+        asked = len(items) * (1 + max((response.repeat for response in responses), default=0))
+    else:
+        scored = score_recorded(benchmark, outputs, folder, rule)
+        asked = len(scored)
+    run: dict[str, Any] = {
+        "name": run_name or outputs[0].name.partition(".")[0],
+        "outputs": [str(path) for path in outputs],
+        "rule": rule,
+    }
+    if isinstance(benchmark, JudgedBenchmark) and (undecided := sum(needs_judge(each) for each in scored)):
+        grader = judge.open()
+        if grader is None or out is None:
+            raise UserError(
+                f"{name}: {undecided} responses need a judge, for the authors {benchmark.about.judge}; give --judge "
+                "URL, and --out DIR, where judgements are kept"
+            )
+        scored, run["judge"] = _judge(benchmark, folder, scored, grader, out / JUDGEMENTS)
+    result = summarise_responses(benchmark, run, scored, asked)
+    if out is not None:
+        require_local(out)
+        result = write_results(out, result, scored)
+    print_results([result])
+
+
+def _judge(
+    benchmark: JudgedBenchmark, data: Path, scored: Sequence[ScoredResponse], judge: Judge, file: Path
+) -> tuple[list[ScoredResponse], dict[str, Any]]:
+    with _progress() as progress:
+        task = progress.add_task("judgements", total=len(scored), failed=0)
+
+        def advance(row: AnswerRow) -> None:
+            progress.update(task, advance=1)
+
+        try:
+            return run_sync(judge_responses(benchmark, data, scored, judge, file, advance))
+        finally:
+            run_sync(judge.backend.close())
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """Print a row for each result, with the report's number and how the run differs from the report's."""
+    table = Table(title="Results", title_justify="left")
+    table.add_column("benchmark", no_wrap=True)
+    for column in ("items", "responses", "value", "report", "unparsable", "truncated", "failed"):
+        table.add_column(column, justify="right")
+    table.add_column("metric", overflow="fold")
+    notes: list[str] = []
+    for result in results:
+        metrics, about = result.metrics, load_benchmark(result.benchmark).about
+        error = metrics["standard_error"]
+        published = paper_value(about.title, pacore=bool((result.run.get("settings") or {}).get("pacore")))
+        table.add_row(
+            result.benchmark,
+            f"{metrics['items']:,}",
+            f"{metrics['responses']:,}",
+            f"{metrics['value']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
+            "" if published is None else f"{published:.2f}",
+            *(f"{metrics[name]:,}" for name in ("unparsable", "truncated", "failed")),
+            metrics["headline"],
+        )
+        if metrics["unfinished"] == metrics["responses"]:
+            notes.append(f"{result.benchmark}: no reply ends its reasoning; for a model without any, --no-reasoning")
+        if differences := departures(about, result.run, metrics):
+            notes.append(f"{result.benchmark}: not as in the report: {'; '.join(differences)}")
+    Console().print(table)
+    for note in notes:
+        typer.echo(note)
+
+
+def compare_runs(runs: Sequence[Path], out: Path, data: Path | None, examples: int) -> None:
+    """Print runs side by side and write the page. Arguments are those of ``step3vl eval compare``."""
+    require_local(out)
+    comparison = compare([result for path in runs for result in read_results(path)], data, examples)
+    table = Table(title="Runs", title_justify="left")
+    table.add_column("benchmark", no_wrap=True)
+    for name in comparison.runs:
+        table.add_column(name, justify="right")
+    table.add_column("report", justify="right")
+    for row in comparison.rows:
+        cells = ("" if cell is None else cell.text for cell in row.cells)
+        table.add_row(row.benchmark, *cells, "" if row.published is None else f"{row.published:.2f}")
+    Console().print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(out, render_comparison(comparison).encode())
+    typer.echo(f"{out}: written")
+
+
+def print_records(records: Path, names: Sequence[str]) -> None:
+    """Score recorded outputs, print our numbers beside those that were published, and exit with 1 if any differs."""
+    table = Table(title="Recorded outputs", title_justify="left")
+    for column in ("benchmark", "outputs", "metric"):
+        table.add_column(column, overflow="fold")
+    for column in ("n", "ours", "published", "difference", "verdicts"):
+        table.add_column(column, justify="right")
+    table.add_column("note", overflow="fold")
+    rows: list[RecordRow] = []
+    with Console(stderr=True).status("scoring") as status:
+        for row in score_records(records, names):
+            status.update(f"scoring {row.benchmark}")
+            rows.append(row)
+    for row in rows:
+        verdicts = "" if row.agreeing is None else f"{row.agreeing[0]}/{row.agreeing[1]}"
+        ours, difference = ("", "") if row.ours is None else (repr(row.ours), f"{row.ours - row.published:+.6g}")
+        table.add_row(
+            *(row.benchmark, row.run, row.metric, str(row.responses), ours, repr(row.published)),
+            *("0" if row.equal else f"[bold red]{difference}[/]", verdicts, row.note),
+        )
+    Console().print(table)
+    scored = [row for row in rows if row.ours is not None]
+    equal = sum(row.equal for row in scored)
+    typer.echo(
+        f"{len(rows)} published numbers: {equal} reproduced to the last digit, {len(scored) - equal} not, "
+        f"{len(rows) - len(scored)} of outputs that are not in {records}"
+    )
+    if equal < len(scored):
+        raise typer.Exit(1)
