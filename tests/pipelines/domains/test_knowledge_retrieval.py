@@ -12,6 +12,10 @@ MILL = (
     "A water mill turns the flow of a river into work. The wheel of the mill drives stones that grind grain into "
     "flour, and a dam keeps the river high enough in summer."
 )
+WHEEL = (
+    "A wheel is a file of a package that needs no build. An installer unpacks the wheel into a folder, and reads from "
+    "its name which interpreters the wheel is for."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,7 @@ def test_conversations_ask_about_the_keyword(tmp_path: Path) -> None:
     ("text", "captions", "changes", "reason"),
     [
         (MILL, ["A river of red cars seen at night from a bridge"], {}, "low_overlap"),
+        (WHEEL, ["A wheel"], {}, "low_overlap"),
         (MILL, ["Nothing of the kind"], {}, "no_keywords"),
         ("Short.", ["A water mill"], {}, "no_passage"),
         (MILL, ["A water mill"], {"languages": ["zh"]}, "language"),

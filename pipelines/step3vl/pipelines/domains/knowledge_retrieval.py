@@ -57,7 +57,10 @@ class RetrievalEntry(DomainEntry):
     results: int = Field(default=3, ge=1)
     """Images that are looked at for a keyword; one of those that fit is taken."""
     min_overlap: float = Field(default=0.25, ge=0, le=1)
-    """The share of a caption's content words that the passage has; the keyword alone is seldom enough."""
+    """The share of a caption's content words that the passage has."""
+    min_shared: int = Field(default=2, ge=1)
+    """Content words that a caption and the passage share. The keyword alone is often a homonym: a cap is also a
+    constant, and a wheel a file of Python."""
     characters: IntRange = (80, 2000)
     """Of a passage."""
     languages: tuple[str, ...] = ()
@@ -148,7 +151,12 @@ class FindImages:
         hits = self._search.search(query.keyword, entry.results)
         if not hits:
             raise Dropped("no_image_found")
-        fitting = [(hit, overlap) for hit in hits if (overlap := _overlap(hit, query)) >= entry.min_overlap]
+        fitting = [
+            (hit, overlap)
+            for hit in hits
+            for shared, overlap in [_overlap(hit, query)]
+            if shared >= entry.min_shared and overlap >= entry.min_overlap
+        ]
         if not fitting:
             raise Dropped("low_overlap")
         hit, overlap = rng.choice(fitting)
@@ -172,10 +180,11 @@ class FindImages:
         yield Record(record.key, draft)
 
 
-def _overlap(hit: ImageHit, query: Query) -> float:
-    """The share of a caption's content words that a passage has."""
+def _overlap(hit: ImageHit, query: Query) -> tuple[int, float]:
+    """The content words of a caption that a passage has: how many they are, and their share of the caption's."""
     caption, passage = set(content_words(hit.caption)), set(content_words(query.passage))
-    return len(caption & passage) / len(caption) if caption else 0.0
+    shared = len(caption & passage)
+    return shared, shared / len(caption) if caption else 0.0
 
 
 DOMAIN = Domain(
@@ -183,7 +192,7 @@ DOMAIN = Domain(
     steps=(
         BeamStep("open", version=1, worker=SplitFiles, output=FilePart, time_limit=OPEN_SECONDS),
         BeamStep("mine", version=2, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
-        BeamStep("find", version=2, worker=FindImages, output=Draft, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("find", version=3, worker=FindImages, output=Draft, spread=True, time_limit=PAGE_SECONDS),
         PASSAGE_JUDGE_STEP,
         BeamStep("write", version=1, worker=WriteDrafts, output=Sample),
     ),
