@@ -17,7 +17,7 @@ from step3vl.pipelines.domains.gui_entry import GuiEntry
 from step3vl.pipelines.domains.gui_instructions import DO
 from step3vl.pipelines.domains.gui_phrases import phrases
 from step3vl.pipelines.domains.gui_phrasings import phrasings
-from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, describe_action, target_of
+from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, choose_among, describe_action, target_of
 from step3vl.pipelines.gui.recorder import Recorder
 from step3vl.pipelines.gui.screen import Element, Episode, EpisodeKind
 
@@ -186,6 +186,13 @@ def test_phrasings_are_many_and_distinct(asked: str, language: Language) -> None
     assert len(set.union(*map(set, fields))) <= 2
     for template in templates:
         assert not re.search(r"[?.]{2}|，[。？]|\s{2}", template)
+
+
+def test_options_without_a_name_are_left_out() -> None:
+    others = ["“” receives the focus.", "Nothing changes.", "“Save” is switched on."]
+    question = choose_among("What happens?", "The list “Sort by” opens.", others, rng_for("options"))
+    assert question is not None and "“”" not in question.question and len(question.question.splitlines()) == 4
+    assert choose_among("What happens?", "“” is switched on.", others, rng_for("options")) is None
 
 
 def test_instructions_name_their_fields() -> None:

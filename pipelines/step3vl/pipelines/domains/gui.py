@@ -220,7 +220,7 @@ DOMAIN = Domain(
     steps=(
         BeamStep("open", version=1, worker=OpenPages, output=StoredPage),
         BeamStep("record", version=1, worker=RecordEpisodes, output=Episode, spread=True, time_limit=_SECONDS),
-        BeamStep("build", version=1, worker=AskAboutEpisodes, output=Sample),
+        BeamStep("build", version=2, worker=AskAboutEpisodes, output=Sample),
     ),
     example={
         "sources": [{"files": ["data/samples/web_apps/settings.html"], "licence": "CC0-1.0"}],

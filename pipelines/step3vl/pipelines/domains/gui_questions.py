@@ -76,9 +76,9 @@ def options_text(options: Sequence[str]) -> str:
 def choose_among(
     question: str, right: str, wrong: Sequence[str], rng: random.Random, style: str = "", role: str = ""
 ) -> Question | None:
-    """A question with options; None where there are not two different ones."""
-    others = list(dict.fromkeys(text for text in wrong if text != right))
-    if not others:
+    """A question with options; None where there are not two different ones that name what they speak of."""
+    others = list(dict.fromkeys(text for text in wrong if text != right and quote("") not in text))
+    if not others or quote("") in right:
         return None
     options = rng.sample(others, min(_OPTIONS - 1, len(others)))
     options.insert(rng.randint(0, len(options)), right)
