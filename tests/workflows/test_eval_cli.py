@@ -1,5 +1,6 @@
 """`step3vl eval` from end to end, in the test's process."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -88,3 +89,23 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
         assert done.exit_code != 0
         assert message in str(done.exception), done.output
         assert "\n" not in str(done.exception)
+
+
+def test_records_are_printed_beside_the_published_numbers(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "records" / "TOY"
+    folder.mkdir(parents=True)
+    (folder / "sums.jsonl").write_bytes((data / "toy-sums" / "sums.jsonl").read_bytes())
+
+    def record(replies: list[str]) -> Result:
+        rows = [{"question_id": row["id"], "prediction": text} for row, text in zip(SUMS, replies, strict=True)]
+        (folder / "model.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode()))
+        return step3vl("records", folder.parent, "--bench", "toy-sums")
+
+    equal = record(["1", "2", "1", "9", "none", "2"])
+    assert equal.exit_code == 0, equal.output
+    assert "toy-sums: TOY/model.json.gz, 6 responses" in equal.output
+    assert [line.split()[-1] for line in equal.output.splitlines() if line.startswith("    ")] == ["equal", "equal"]
+    assert "other.json (1)" in equal.output and "3 published numbers: 2 reproduced" in equal.output
+    differing = record(["1", "2", "1", "2", "none", "2"])
+    assert differing.exit_code == 1
+    assert "+1" in differing.output and "2 not without one" in differing.output

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -300,31 +301,42 @@ def compare_runs(runs: Sequence[Path], out: Path, data: Path | None, examples: i
 
 
 def print_records(records: Path, names: Sequence[str]) -> None:
-    """Score recorded outputs, print our numbers beside those that were published, and exit with 1 if any differs."""
-    table = Table(title="Recorded outputs", title_justify="left")
-    for column in ("benchmark", "outputs", "metric"):
-        table.add_column(column, overflow="fold")
-    for column in ("n", "ours", "published", "difference", "verdicts"):
-        table.add_column(column, justify="right")
-    table.add_column("note", overflow="fold")
+    """Score recorded outputs and print our numbers beside those that were published, run by run as they are ready.
+
+    Exits with 1 if a number differs and no note of its run explains why.
+    """
     rows: list[RecordRow] = []
+    absent: list[str] = []
     with Console(stderr=True).status("scoring") as status:
-        for row in score_records(records, names):
-            status.update(f"scoring {row.benchmark}")
-            rows.append(row)
-    for row in rows:
-        verdicts = "" if row.agreeing is None else f"{row.agreeing[0]}/{row.agreeing[1]}"
-        ours, difference = ("", "") if row.ours is None else (repr(row.ours), f"{row.ours - row.published:+.6g}")
-        table.add_row(
-            *(row.benchmark, row.run, row.metric, str(row.responses), ours, repr(row.published)),
-            *("0" if row.equal else f"[bold red]{difference}[/]", verdicts, row.note),
+        for (benchmark, run), group in groupby(score_records(records, names), lambda row: (row.benchmark, row.run)):
+            status.update(f"scoring {benchmark}")
+            metrics = list(group)
+            rows += metrics
+            if metrics[0].ours is None:
+                absent.append(f"{run} ({len(metrics)})")
+            else:
+                typer.echo(_run_text(metrics))
+    if absent:
+        typer.echo(
+            f"\nOutputs that are not in {records}, and how many numbers were published of them: {', '.join(absent)}"
         )
-    Console().print(table)
     scored = [row for row in rows if row.ours is not None]
     equal = sum(row.equal for row in scored)
+    explained = sum(bool(row.note) and not row.equal for row in scored)
     typer.echo(
-        f"{len(rows)} published numbers: {equal} reproduced to the last digit, {len(scored) - equal} not, "
-        f"{len(rows) - len(scored)} of outputs that are not in {records}"
+        f"\n{len(rows)} published numbers: {equal} reproduced to the last digit, {explained} not for the reason in a "
+        f"note, {len(scored) - equal - explained} not without one, {len(rows) - len(scored)} of absent outputs"
     )
-    if equal < len(scored):
+    if equal + explained < len(scored):
         raise typer.Exit(1)
+
+
+def _run_text(metrics: Sequence[RecordRow]) -> str:
+    """A run in lines of its own: what was scored, each number beside the published one, and the note."""
+    first = metrics[0]
+    verdicts = "" if first.agreeing is None else f", {first.agreeing[0]:,} of {first.agreeing[1]:,} verdicts agree"
+    lines = [f"{first.benchmark}: {first.run}, {first.responses:,} responses{verdicts}"]
+    for row in metrics:
+        difference = "equal" if row.equal else f"{(row.ours or 0) - row.published:+.6g}"
+        lines.append(f"    {row.metric:<32}{row.ours!r:>20}{row.published!r:>20}  {difference}")
+    return "\n".join([*lines, *([f"    {first.note}"] if first.note else [])])
