@@ -57,6 +57,8 @@ def test_what_others_write_is_seen_at_once(make_store: Make, scheme: str) -> Non
     assert store.listing("a") == ["a/1", "a/2"] and store.exists("a/2")
     other.remove("a/1")
     assert store.listing("a") == ["a/2"] and not store.exists("a/1")
+    other.put("a/b/3", b"x")
+    assert store.listing("") == store.listing("a") == ["a/2", "a/b/3"]
 
 
 @pytest.mark.parametrize("scheme", ["local", "s3"])

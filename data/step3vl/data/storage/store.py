@@ -301,7 +301,7 @@ class Store:
 
     def _walk(self, folder: str) -> Iterator[str]:
         for entry in self.entries(folder):
-            path = f"{folder}/{entry.name}"
+            path = f"{folder}/{entry.name}" if folder else entry.name
             yield from self._walk(path) if entry.is_folder else (path,)
 
     # Writing
