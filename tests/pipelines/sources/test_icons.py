@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from step3vl.data.errors import UserError
-from step3vl.pipelines.sources.icons import IconSet, plural
+from step3vl.pipelines.sources.icons import IconSet
 
 
 def test_every_sample_icon_renders_into_a_tight_stencil() -> None:
@@ -22,7 +22,3 @@ def test_a_file_that_is_no_icon_is_refused(tmp_path: Path) -> None:
     path.write_text("not SVG")
     with pytest.raises(UserError, match=r"star\.svg is not an SVG image"):
         IconSet([path])
-
-
-def test_plurals() -> None:
-    assert [plural(name) for name in ("star", "fish", "leaf")] == ["stars", "fish", "leaves"]

@@ -31,9 +31,10 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry, IntRange
 from step3vl.pipelines.core.samples import compose, encode_jpeg, running_text
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.grounding.names import plural
 from step3vl.pipelines.render.scenes.scene import IconRequest, PixelBox, PlacedIcon, render_scene
 from step3vl.pipelines.render.style import COLOURS, PhotoBackgrounds, pastel, plain
-from step3vl.pipelines.sources.icons import IconSet, plural
+from step3vl.pipelines.sources.icons import IconSet
 
 Task = Literal["counting.icons", "grounding.point", "grounding.box", "grounding.region", "grounding.colour"]
 

@@ -3,7 +3,6 @@
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.grounding.referring import Phrase, Place
-from step3vl.pipelines.sources.icons import plural as icon_plural
 
 LABELS_ZH = ICONS_ZH | {
     "person": "人", "motorcycle": "摩托车", "bus": "公交车", "truck": "卡车", "traffic light": "红绿灯",
@@ -32,7 +31,8 @@ _IRREGULAR = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
     "foot": "feet", "tooth": "teeth", "knife": "knives", "shelf": "shelves", "sheep": "sheep", "deer": "deer",
     "broccoli": "broccoli", "skis": "skis", "scissors": "scissors", "sunglasses": "sunglasses", "glasses": "glasses",
-    "pants": "pants", "shorts": "shorts", "jeans": "jeans", "text": "text blocks", "bus": "buses",
+    "pants": "pants", "shorts": "shorts", "jeans": "jeans", "text": "text blocks", "bus": "buses", "fish": "fish",
+    "leaf": "leaves",
 }  # fmt: skip
 _PLACES: dict[Place, tuple[str, str]] = {
     "leftmost": ("leftmost", "最左边的"),
@@ -58,7 +58,7 @@ def plural(label: str) -> str:
     elif len(last) > 1 and last.endswith("y") and last[-2] not in "aeiou":
         last = f"{last[:-1]}ies"
     else:
-        last = icon_plural(last)
+        last = f"{last}s"
     return f"{rest}{space}{last}"
 
 

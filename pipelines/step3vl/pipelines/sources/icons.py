@@ -13,12 +13,6 @@ from step3vl.pipelines.core.image_cache import ImageCache
 _MASTER = 192  # pixels; every size is scaled down from one rendering
 _CACHE = 64 << 20  # bytes of stencils that are kept
 _OPAQUE = 96  # alpha from which a pixel belongs to the icon; below it is the blur of the edge
-_PLURALS = {"fish": "fish", "leaf": "leaves"}
-
-
-def plural(name: str) -> str:
-    """More than one of an icon, as a question names them."""
-    return _PLURALS.get(name, name + "s")
 
 
 class IconSet:

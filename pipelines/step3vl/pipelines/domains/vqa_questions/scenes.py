@@ -9,8 +9,8 @@ from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, shu
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
 from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
+from step3vl.pipelines.grounding.names import plural
 from step3vl.pipelines.render.scenes.scene import PlacedIcon
-from step3vl.pipelines.sources.icons import plural
 
 _APART = 0.08  # of the image's side; what is closer together is not told left from right
 _LARGER = 1.6  # times the area of the smaller of two
