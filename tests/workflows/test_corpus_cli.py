@@ -184,7 +184,7 @@ def test_a_dataset_is_counted_again_and_keeps_its_split(folder: Path, tmp_path: 
 
 
 def test_schema_is_json_and_nothing_else() -> None:
-    assert json.loads(run("corpus", "schema").stdout)["$id"] == "step3vl-sample-1"
+    assert json.loads(run("corpus", "schema").stdout)["$id"] == "step3vl-sample-2"
 
 
 @pytest.mark.parametrize(

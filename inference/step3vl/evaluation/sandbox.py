@@ -32,6 +32,8 @@ _NOBODY = "65534"
 _SETUP = f"""set -e
 root=$1 user=$2 program=$3; shift 3
 mount -t tmpfs -o size={DISK},mode=755 tmpfs "$root"
+mkdir -p "$root/tmp" "$root/proc" "$root/dev"
+mount -t tmpfs -o size={DISK},mode=1777 tmpfs "$root/tmp"
 while [ "$1" != -- ]; do
   mkdir -p "$root$1"
   mount --rbind "$1" "$root$1"
@@ -39,14 +41,12 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
-mkdir -p "$root/tmp" "$root/proc" "$root/dev"
 cp "$program" "$root/program.py"
 mount -t proc proc "$root/proc"
 for device in null zero urandom; do
   touch "$root/dev/$device"
   mount --bind "/dev/$device" "$root/dev/$device"
 done
-mount -t tmpfs -o size={DISK},mode=1777 tmpfs "$root/tmp"
 mount -o remount,ro "$root"
 cd "$root/tmp"
 exec chroot ${{user:+--userspec=$user:$user}} "$root" \

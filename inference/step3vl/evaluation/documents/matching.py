@@ -53,7 +53,8 @@ def quick_match(truth: Sequence[str], predicted: Sequence[str]) -> list[Match]:
     for place in range(len(predicted)):
         inside = [index for index in missed if windows.truth_in_prediction(index, place) < _INSIDE]
         if inside:
-            groups.setdefault((place,), []).extend(index for index in inside if index not in taken)
+            key = next((joined for joined in groups if place in joined), (place,))
+            groups.setdefault(key, []).extend(index for index in inside if index not in taken)
             taken.update(inside)
     matches = [Match(sorted(set(group)), list(places)) for places, group in groups.items() if group]
     return matches + _rest(truth, predicted, groups)
