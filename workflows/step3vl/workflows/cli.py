@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from step3vl.workflows.command import INTERRUPTED, SETTINGS, Force, command_context, make_room, ordered_group
-from step3vl.workflows.corpus_cli import corpus
+from step3vl.workflows.dataset_cli import corpus
 from step3vl.workflows.eval_cli import evaluation
 from step3vl.workflows.train_cli import train
 

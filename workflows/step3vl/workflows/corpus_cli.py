@@ -1,4 +1,4 @@
-"""`step3vl corpus`: build datasets, inspect them, and convert them from and to other formats."""
+"""`step3vl corpus`: build, curate and account for datasets. What works on any dataset is `dataset_cli`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,20 +10,12 @@ from step3vl.workflows.command import (
     SETTINGS,
     ConfigFile,
     DryRun,
-    Force,
     Overrides,
     StoreOptions,
     command_context,
     ordered_group,
     resolve_store,
 )
-
-SourceFormat = Literal["auto", "dataset", "llava", "sharegpt", "openai", "alpaca", "huggingface", "webdataset", "step"]
-Format = Literal["dataset", "llava", "sharegpt", "openai", "huggingface", "webdataset", "step"]
-Trained = Literal["all", "last"]
-Split = Literal["train", "heldout"]
-Kind = Literal["document", "conversation"]
-Oversize = Literal["drop", "split", "truncate"]
 
 corpus = typer.Typer(
     cls=ordered_group(
@@ -37,12 +29,6 @@ corpus = typer.Typer(
 
 BuildOut = Annotated[str, typer.Option(metavar="DIR", help="The dataset: a folder, or any fsspec URL.")]
 DatasetUrl = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: a folder, or any fsspec URL.")]
-NewDataset = Annotated[str, typer.Argument(metavar="OUT", help="The new dataset: a folder, or any fsspec URL.")]
-Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
-Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
-Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of each split.")]
-Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks that match, such as ocr.*")]
 
 
 @corpus.command(
@@ -231,99 +217,6 @@ def clean(
 
 
 @corpus.command(
-    "convert",
-    epilog="""
-[bold]LLaVA to a dataset[/bold]   step3vl corpus convert llava.json runs/vqa
-
-[bold]First, to see[/bold]        step3vl corpus convert llava.json --dry-run
-
-[bold]Other columns[/bold]        step3vl corpus convert maths.parquet runs/maths --columns question=problem
-
-[bold]Back to messages[/bold]     step3vl corpus convert runs/vqa messages --to openai
-
-Formats: dataset (ours), llava, sharegpt, openai (messages), alpaca, huggingface (rows of Parquet or JSON: questions,
-options, interleaved documents, preferences), webdataset (pairs), step (StepFun's training framework).
-""",
-)
-def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A file or a folder of files; a dataset may be a URL.")],
-    out: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="The new folder; not needed with --dry-run.")
-    ] = None,
-    source_format: Annotated[
-        SourceFormat, typer.Option("--from", metavar="FORMAT", help="The format of SRC; by default, as its files say.")
-    ] = "auto",
-    out_format: Annotated[Format, typer.Option("--to", metavar="FORMAT", help="The format of OUT.")] = "dataset",
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder of relative image paths; by default, that of SRC.")
-    ] = None,
-    domain: Annotated[str, typer.Option(help="Domain of records without one.")] = "converted",
-    task: Annotated[
-        str | None, typer.Option(help="Task of records without one; from a dataset, the pattern of tasks to convert.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of records without one, as an SPDX identifier.")] = "unknown",
-    trained: Annotated[
-        Trained | None,
-        typer.Option(
-            help="Which answers without a weight are trained: all, or those after the last question. By default all, "
-            "unless the template would strip the reasoning of earlier ones; from step, the last."
-        ),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=COLUMN,...", help="Columns by the names that are read: question=problem."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="A field to leave out though it changes the meaning; may be repeated."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Convert only so many records.")] = None,
-    max_dead: Annotated[
-        str | None,
-        typer.Option(metavar="SHARE", help="Commit nothing, and exit with 2, if more of the records failed: 1%."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Write nothing, but print a sample and what of it is trained."),
-    ] = False,
-    split: Annotated[Split | None, typer.Option(help="From a dataset: only this split.")] = None,
-    tokenizer: Annotated[
-        str, typer.Option(help="To a dataset: qwen3, or a tokenizer.json or its folder, which is copied.")
-    ] = "qwen3",
-    shards: Annotated[int, typer.Option(min=1, max=99_999, help="To a dataset: shards of each split.")] = 16,
-    heldout: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=0.99,
-            help="To a dataset: the fraction held out, by the hash of the id; 0 by default. Required from a dataset, "
-            "where the fraction of the old split gives the same split.",
-        ),
-    ] = None,
-    name: Name = None,
-    force: Force = False,
-) -> None:
-    """Convert records of other formats to a dataset, or back; every record is written or accounted for."""
-    with command_context("interrupted; nothing was committed"):
-        from step3vl.workflows.corpus_convert import convert_corpus, parse_columns, parse_share
-
-        fields = {"domain": domain, "task": task, "licence": licence, "images": images, "trained": trained}
-        convert_corpus(
-            source,
-            out,
-            source_format,
-            out_format,
-            defaults={**fields, "columns": parse_columns(columns or []), "ignore": tuple(ignore or ())},
-            split=split,
-            dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
-            limit=limit,
-            max_failed=parse_share(max_dead),
-            dry_run=dry_run,
-            force=force,
-        )
-
-
-@corpus.command(
     "curate",
     epilog="""
 [bold]With the defaults[/bold]     step3vl corpus curate runs/corpus --out runs/curated
@@ -438,215 +331,6 @@ def balance(
         from step3vl.data.dataset import Dataset
         from step3vl.workflows.curation_commands import balance_command
 
-        opened = [Dataset.open(url, resolve_store(store)) for url in datasets]
+        config = resolve_store(store)
+        opened = [Dataset.open(url, config) for url in datasets]
         balance_command(opened, tokens, temperature=temperature, caps=cap or [], epochs=epochs)
-
-
-@corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus --card runs/card")
-def inspect(
-    dataset: DatasetUrl,
-    card: Annotated[
-        str | None,  # a folder or a URL, which would be another as a `Path`
-        typer.Option(metavar="DIR", help="Also write a data card there, as Markdown and HTML with images."),
-    ] = None,
-    sheets: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Instead, write a contact sheet of each task there: images beside labels."),
-    ] = None,
-    task: Task = None,
-    samples: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 16,
-    store: StoreOptions = None,
-) -> None:
-    """Show what is in a dataset: samples, tokens, tasks, how diverse they are, and what became of every record."""
-    with command_context("interrupted"):
-        from rich.console import Console
-
-        from step3vl.data.dataset import Dataset
-        from step3vl.data.inspect import print_dataset, write_card, write_task_sheets
-
-        opened = Dataset.open(dataset, resolve_store(store))
-        if sheets is not None:
-            for name in write_task_sheets(opened, sheets, samples, task):
-                typer.echo(f"{sheets}/{name}")
-            return
-        print_dataset(opened, Console())
-        if card is not None:
-            write_card(opened, card, store=opened.files.config)
-
-
-@corpus.command(
-    "view",
-    epilog="""
-[bold]Browse[/bold]              step3vl corpus view runs/corpus
-
-[bold]What changed[/bold]        step3vl corpus view runs/after --compare runs/before
-
-[bold]Drops and matches[/bold]   step3vl corpus view runs/curated --compare runs/corpus
-""",
-)
-def view(
-    dataset: DatasetUrl,
-    other: Annotated[
-        str | None,
-        typer.Option("--compare", metavar="OTHER", help="An earlier build, or the dataset that was curated."),
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes any free one.")] = 8001,
-    store: StoreOptions = None,
-) -> None:
-    """Browse a dataset in a browser: samples with marks on images, what was not kept and why, changes between builds.
-
-    The page is served to this machine alone, and loads nothing from elsewhere.
-    """
-    with command_context("stopped"):
-        from step3vl.workflows.corpus_commands import view_corpus
-
-        view_corpus(dataset, other, port, resolve_store(store))
-
-
-@corpus.command("verify-labels", epilog="Example:  step3vl corpus verify-labels runs/tiny/corpus --samples 100")
-def verify_labels(
-    dataset: DatasetUrl,
-    samples: Annotated[int, typer.Option(min=1, help="Random samples of each task, at most.")] = 200,
-    task: Task = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
-    store: StoreOptions = None,
-) -> None:
-    """Measure the error rate of the labels of each task, by the independent checks that domains offer.
-
-    The result is kept beside the dataset, where its card and `corpus inspect` show it; with --task it is only printed.
-    """
-    with command_context("interrupted; nothing was written"):
-        from step3vl.workflows.corpus_commands import measure_label_errors
-
-        measure_label_errors(dataset, samples, seed, task, resolve_store(store))
-
-
-@corpus.command("verify", epilog="Example:  step3vl corpus verify runs/tiny/corpus --workers 4")
-def verify(
-    dataset: DatasetUrl,
-    images: Annotated[bool, typer.Option(help="Decode every image, or only check hashes.")] = True,
-    workers: Workers = 1,
-    store: StoreOptions = None,
-) -> None:
-    """Check every byte of a dataset, and list what is wrong with it; the exit code is then 1."""
-    with command_context("interrupted"):
-        from step3vl.workflows.corpus_commands import verify_corpus
-
-        verify_corpus(dataset, images=images, workers=workers, store=resolve_store(store))
-
-
-@corpus.command("doctor", epilog="Example:  step3vl corpus doctor runs/tiny/corpus --model runs/tiny/sft/export")
-def doctor(
-    dataset: DatasetUrl,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL", help="A model folder; by default, only the tokenizer that the dataset was counted with."
-        ),
-    ] = None,
-    length: Annotated[int, typer.Option(min=1, help="Tokens of a pack: the run's data.sequence_length.")] = 4096,
-    split: Annotated[Split, typer.Option(help="The split to check.")] = "train",
-    kind: Annotated[Kind | None, typer.Option(help="Only documents, or only conversations.")] = None,
-    task: Task = None,
-    oversize: Annotated[Oversize, typer.Option(help="What becomes of samples longer than a pack.")] = "drop",
-    packs: Annotated[int | None, typer.Option(min=1, help="Check only the first packs of an epoch.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the order.")] = 0,
-    store: StoreOptions = None,
-) -> None:
-    """Run a dataset through the trainer's plan, loader and collator, and report what a run would lose or not learn.
-
-    If a run would not train on everything, the exit code is 1.
-    """
-    with command_context("interrupted"):
-        from rich.console import Console
-
-        from step3vl.training.doctor import diagnose, render
-
-        diagnosis = diagnose(
-            dataset,
-            model,
-            sequence_length=length,
-            split=split,
-            kind=kind,
-            task=task,
-            oversize=oversize,
-            packs=packs,
-            seed=seed,
-            store=resolve_store(store),
-        )
-        Console().print(render(diagnosis))
-        if not diagnosis.healthy:
-            raise typer.Exit(1)
-
-
-@corpus.command("diff", epilog="Example:  step3vl corpus diff runs/before/corpus runs/after/corpus")
-def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="Another dataset.")],
-    workers: Workers = 1,
-    store: StoreOptions = None,
-) -> None:
-    """Show what changed from A to B: samples by task, splits, configuration and code. If anything did, the exit code
-    is 1.
-    """
-    with command_context("interrupted"):
-        from step3vl.workflows.corpus_commands import diff_corpora
-
-        diff_corpora(before, after, workers=workers, store=resolve_store(store))
-
-
-@corpus.command("merge", epilog="Example:  step3vl corpus merge runs/a runs/b runs/both")
-def merge(
-    datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET DATASET... OUT", help="Datasets, then the new one.")
-    ],
-    shards: Shards = None,
-    name: Name = None,
-    workers: Workers = 1,
-    store: StoreOptions = None,
-    force: Force = False,
-) -> None:
-    """Merge datasets into OUT: each sample once, held-out samples still held out, all ledgers added up."""
-    with command_context("interrupted; nothing was committed"):
-        from step3vl.workflows.corpus_commands import merge_corpora
-
-        merge_corpora(datasets, name, shards, workers=workers, store=resolve_store(store), force=force)
-
-
-@corpus.command("split", epilog="Example:  step3vl corpus split runs/corpus runs/resplit --heldout 0.1")
-def split(
-    dataset: DatasetUrl,
-    out: NewDataset,
-    heldout: Annotated[float, typer.Option(min=0, max=1, help="The fraction held out, by the hash of the id.")],
-    shards: Shards = None,
-    name: Name = None,
-    workers: Workers = 1,
-    store: StoreOptions = None,
-    force: Force = False,
-) -> None:
-    """Split a dataset again into training and held-out samples."""
-    with command_context("interrupted; nothing was committed"):
-        from step3vl.workflows.corpus_commands import split_corpus
-
-        split_corpus(dataset, out, heldout, name, shards, workers=workers, store=resolve_store(store), force=force)
-
-
-@corpus.command(
-    "schema",
-    epilog="""
-[bold]Of a sample[/bold]         step3vl corpus schema > sample.schema.json
-
-[bold]Of CONFIG, for editors[/bold]  step3vl corpus schema --config > corpus.schema.json, and as the first line of
-corpus.yaml:  # yaml-language-server: $schema=corpus.schema.json
-""",
-)
-def schema(
-    config: Annotated[
-        bool, typer.Option("--config", help="Of the configuration of `corpus build`, with all installed domains.")
-    ] = False,
-) -> None:
-    """Print the JSON Schema of a sample, or of the configuration of a corpus."""
-    with command_context("interrupted"):
-        from step3vl.workflows.corpus_commands import print_schema
-
-        print_schema(config=config)

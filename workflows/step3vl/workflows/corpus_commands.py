@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from step3vl.data.config import Config
 from step3vl.data.dataset import MANIFEST, Dataset, read_dead_letters
 from step3vl.data.dataset.combine import merge, split
 from step3vl.data.errors import UserError
@@ -28,8 +27,6 @@ from step3vl.workflows.config import did_you_mean
 
 if TYPE_CHECKING:
     from step3vl.pipelines.describe import DomainDescription
-
-C = TypeVar("C", bound=Config)
 
 
 def verify_corpus(url: str, *, images: bool, workers: int, store: StoreConfig) -> None:

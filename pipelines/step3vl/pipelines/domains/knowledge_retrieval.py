@@ -151,11 +151,9 @@ class FindImages:
         hits = self._search.search(query.keyword, entry.results)
         if not hits:
             raise Dropped("no_image_found")
+        overlaps = [(hit, *_overlap(hit, query)) for hit in hits]
         fitting = [
-            (hit, overlap)
-            for hit in hits
-            for shared, overlap in [_overlap(hit, query)]
-            if shared >= entry.min_shared and overlap >= entry.min_overlap
+            (hit, share) for hit, words, share in overlaps if words >= entry.min_shared and share >= entry.min_overlap
         ]
         if not fitting:
             raise Dropped("low_overlap")
