@@ -1,4 +1,4 @@
-"""A small real dataset on disk."""
+"""A small real dataset on disk, and the released vocabulary."""
 
 import io
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as PILImage
+from tokenizers import Tokenizer
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
@@ -18,7 +19,7 @@ from step3vl.data.sample.parts import Image, image, text
 from step3vl.data.sample.sample import Sample, Source, TokenCount
 from step3vl.data.sample.truth import CountTruth
 from step3vl.data.tokens.encoding import count_tokens
-from step3vl.data.tokens.vocabulary import fingerprint, train_bpe
+from step3vl.data.tokens.vocabulary import fingerprint, load_tokenizer, train_bpe
 
 SPEC = ImageSpec(image_size=112, crop_size=84, patch_size=7, max_side=448)
 SOURCE = Source(uri="test:rendered", licence="CC0-1.0", collected_by="tests")
@@ -110,3 +111,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[...,
     """A dataset of 40 samples to read, copy or scan; nothing writes to it."""
     samples = [make_sample(number, with_images=number % 3 != 0) for number in range(40)]
     return build_dataset(tmp_path_factory.mktemp("verify") / "set", samples)
+
+
+@pytest.fixture(scope="session")
+def qwen3() -> Tokenizer:
+    return load_tokenizer("qwen3")

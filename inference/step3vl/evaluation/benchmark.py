@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
 from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
 
@@ -120,8 +121,6 @@ class Benchmark(ABC):
         Raises:
             UserError: the layout is none that the authors publish; it names the fields that are expected.
         """
-        from step3vl.data.errors import UserError
-
         raise UserError(f"{path}: {self.about.name} has no official layout of outputs; give JSON lines: id, response")
 
 
@@ -139,11 +138,3 @@ class JudgedBenchmark(Benchmark):
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         """Unparsable: without a judge, nothing is decided."""
         return Score.unparsable("needs a judge")
-
-
-def group_by(scored: Sequence[Scored], *names: str) -> Mapping[tuple[Any, ...], list[Scored]]:
-    """Responses by fields of their items, in order of appearance."""
-    groups: dict[tuple[Any, ...], list[Scored]] = defaultdict(list)
-    for each in scored:
-        groups[tuple(each.item.fields[name] for name in names)].append(each)
-    return groups

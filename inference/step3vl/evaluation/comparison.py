@@ -9,7 +9,7 @@ from typing import Any
 from step3vl.data.errors import UserError
 from step3vl.evaluation.files import data_folder
 from step3vl.evaluation.item import Scored
-from step3vl.evaluation.paper import PaperNumber, departures, domain, lower_is_better, paper_numbers
+from step3vl.evaluation.paper import PaperNumber, departures, domain, lower_is_better, paper_numbers, paper_value
 from step3vl.evaluation.registry import load_benchmark
 from step3vl.evaluation.results import Result, read_scored
 from step3vl.evaluation.runner import name_hash, read_images
@@ -79,17 +79,12 @@ class Row:
     @property
     def published(self) -> float | None:
         """The report's number for STEP3-VL-10B with sequential reasoning."""
-        return self.paper_value("STEP3-VL-10B SeRe")
+        return paper_value(self.title)
 
     @property
     def published_pacore(self) -> float | None:
         """The report's number for STEP3-VL-10B with PaCoRe."""
-        return self.paper_value("STEP3-VL-10B PaCoRe")
-
-    def paper_value(self, model: str, table: int | None = None) -> float | None:
-        """The report's number for a model; of the first table that has one."""
-        numbers = (number for number in self.paper if number.model == model and table in (None, number.table))
-        return next((number.value for number in numbers), None)
+        return paper_value(self.title, pacore=True)
 
 
 @dataclass(frozen=True)
@@ -142,16 +137,20 @@ def compare(results: Sequence[Result], data: Path | None = None, examples: int =
             )
         table[result.benchmark][result.name] = result
     notes: dict[str, int] = {}
-    rows = [_row(name, [by_run.get(run) for run in runs], notes) for name, by_run in table.items()]
-    chosen = {
-        name: tuple(_examples(name, [by_run.get(run) for run in runs], data, examples))
-        for name, by_run in table.items()
-        if examples
-    }
+    rows: list[Row] = []
+    chosen: dict[str, tuple[Example, ...]] = {}
+    for name, by_run in table.items():
+        row = [by_run.get(run) for run in runs]
+        scored = [read_scored(result) if result else None for result in row]
+        rows.append(_row(name, row, scored, notes))
+        if examples:
+            chosen[name] = tuple(_examples(name, row, scored, data, examples))
     return Comparison(tuple(runs), tuple(rows), tuple(notes), chosen)
 
 
-def _row(name: str, results: Sequence[Result | None], notes: dict[str, int]) -> Row:
+def _row(
+    name: str, results: Sequence[Result | None], scored: Sequence[list[Scored] | None], notes: dict[str, int]
+) -> Row:
     about = load_benchmark(name).about
     cells: list[Cell | None] = []
     for result in results:
@@ -170,7 +169,7 @@ def _row(name: str, results: Sequence[Result | None], notes: dict[str, int]) -> 
         metric=about.metric,
         lower_is_better=lower_is_better(about.title),
         cells=tuple(cells),
-        differences=tuple(_differences(name, results)),
+        differences=tuple(_differences(name, scored)),
         paper=tuple(paper_numbers(about.title)),
         categories={
             category: tuple(result.metrics["categories"].get(category) if result else None for result in results)
@@ -179,11 +178,10 @@ def _row(name: str, results: Sequence[Result | None], notes: dict[str, int]) -> 
     )
 
 
-def _differences(name: str, results: Sequence[Result | None]) -> Iterable[Difference | None]:
-    first = results[0]
-    before = read_scored(first) if first else []
-    for result in results:
-        yield difference(name, before, read_scored(result)) if first and result and result is not first else None
+def _differences(name: str, scored: Sequence[list[Scored] | None]) -> Iterable[Difference | None]:
+    before = scored[0]
+    for after in scored:
+        yield difference(name, before, after) if before and after and after is not before else None
 
 
 def difference(name: str, before: Sequence[Scored], after: Sequence[Scored]) -> Difference | None:
@@ -212,10 +210,16 @@ def mean_values(scored: Iterable[Scored]) -> dict[str, float]:
     return {item: sum(group) / len(group) for item, group in values.items()}
 
 
-def _examples(name: str, results: Sequence[Result | None], data: Path | None, count: int) -> list[Example]:
+def _examples(
+    name: str,
+    results: Sequence[Result | None],
+    scored: Sequence[list[Scored] | None],
+    data: Path | None,
+    count: int,
+) -> list[Example]:
     """Items whose value changed most between the first and the last run; of a single run, items that are not right."""
-    present = [result for result in results if result]
-    first, last = mean_values(read_scored(present[0])), mean_values(read_scored(present[-1]))
+    present = [each for each in scored if each is not None]
+    first, last = mean_values(present[0]), mean_values(present[-1])
     if len(present) > 1:
         changes = {item: last[item] - first[item] for item in first.keys() & last.keys() if last[item] != first[item]}
     else:

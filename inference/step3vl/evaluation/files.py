@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from step3vl.data.errors import UserError
 from step3vl.evaluation.benchmark import About, DataFile
 
-_COMPRESSIONS = ("", ".gz", ".zst")
+COMPRESSIONS = ("", ".gz", ".zst")
 _PARQUET_ROWS = 64  # held at a time; each may carry images
 csv.field_size_limit(1 << 30)  # images as base64 in a column
 
@@ -30,7 +30,7 @@ def data_folder(data: Path, benchmark: str) -> Path:
 
 def missing_files(data: Path, about: About) -> list[DataFile]:
     """The files of a benchmark that a folder does not have."""
-    return [file for file in about.files if not any(_matches(data, file.name + suffix) for suffix in _COMPRESSIONS)]
+    return [file for file in about.files if not any(_matches(data, file.name + suffix) for suffix in COMPRESSIONS)]
 
 
 def find(data: Path, name: str, about: About | None = None) -> Path:
@@ -50,7 +50,7 @@ def find(data: Path, name: str, about: About | None = None) -> Path:
 
 def find_all(data: Path, name: str, about: About | None = None) -> list[Path]:
     """As `find`: all files that match, sorted."""
-    for suffix in _COMPRESSIONS:
+    for suffix in COMPRESSIONS:
         if paths := _matches(data, name + suffix):
             return paths
     raise UserError(f"{data / name}: no such file{_where_from(name, about)}")

@@ -39,6 +39,11 @@ class Item:
     category: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def cluster(self) -> str:
+        """The name of its group; its id where it is a group of its own."""
+        return self.group or self.id
+
 
 @dataclass(frozen=True)
 class Score:
@@ -62,6 +67,12 @@ class Score:
     def of(cls, correct: bool, extracted: str | None, *trace: str, **details: Any) -> "Score":
         """The score of a response that is either right or worth nothing."""
         return cls(float(correct), "correct" if correct else "wrong", extracted, trace, details)
+
+    @classmethod
+    def graded(cls, value: float, extracted: str | None = None, *trace: str, **details: Any) -> "Score":
+        """The score of a response that may be right in part: correct at 1, wrong at 0, partial between."""
+        verdict: Verdict = "correct" if value == 1 else "partial" if value > 0 else "wrong"
+        return cls(value, verdict, extracted, trace, details)
 
     @classmethod
     def unparsable(cls, *trace: str, **details: Any) -> "Score":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from step3vl.data.sample import Message
-from step3vl.evaluation.item import Item, Score
+from step3vl.evaluation.item import Score
 from step3vl.evaluation.prompts import user_message
 
 _RATING = re.compile(r"\[\[\s{0,3}(\d{1,2}(?:\.\d{1,3})?)\s{0,3}\]\]")
@@ -74,10 +74,9 @@ def transcript(messages: Sequence[Message]) -> str:
     )
 
 
-def rated(rating: float | None, highest: float, item: Item) -> Score:
-    """The score of a rating from 0 to `highest`."""
+def rated(rating: float | None) -> Score:
+    """The score of a rating from 0 to 10."""
     if rating is None:
         return Score.unparsable("the judge gave no rating")
-    value = min(max(rating / highest, 0.0), 1.0)
-    verdict = "correct" if value == 1 else "partial" if value > 0 else "wrong"
-    return Score(value, verdict, None, (f"rated {rating:g} of {highest:g}",), {"rating": rating})  # type: ignore[arg-type]
+    value = min(max(rating / 10, 0.0), 1.0)
+    return Score.graded(value, None, f"rated {rating:g} of 10", rating=rating)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from step3vl.data.errors import UserError
-from step3vl.evaluation.files import read_json
+from step3vl.evaluation.files import COMPRESSIONS, read_json
 
 
 def select_run(path: Path) -> tuple[str, Any]:
@@ -34,7 +34,7 @@ def find_near(path: Path, name: str) -> Path:
         UserError: there is none.
     """
     folders = (path.parent, path.parent.parent, path.parent.parent.parent)
-    candidates = [folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz", ".zst")]
+    candidates = [folder / f"{name}{suffix}" for folder in folders for suffix in COMPRESSIONS]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -134,7 +134,7 @@ def sample_groups(items: Mapping[str, Item], limit: int | None) -> dict[str, Ite
         return dict(items)
     groups: dict[str, list[str]] = {}
     for item in items.values():
-        groups.setdefault(item.group or item.id, []).append(item.id)
+        groups.setdefault(item.cluster, []).append(item.id)
     chosen: set[str] = set()
     for name in sorted(groups, key=name_hash):
         if len(chosen) >= limit:

@@ -20,14 +20,9 @@ HALVES = 200
 _SEED = 0
 
 
-def group_key(scored: Scored) -> str:
-    """The group of a response: all responses to an item, and to the items that share its group, are one cluster."""
-    return scored.item.group or scored.item.id
-
-
 def standard_error(benchmark: Benchmark, scored: Sequence[Scored], halves: int = HALVES) -> float | None:
     """The standard error of a benchmark's headline, in its unit; None with fewer than two groups."""
-    groups = _indices_by_group([group_key(each) for each in scored])
+    groups = _indices_by_cluster(scored)
     return _spread_over_halves(
         groups, lambda half: benchmark.summarise([scored[index] for index in half]).value, halves
     )
@@ -44,7 +39,7 @@ def difference_error(
         after: Responses of another run, to the same items.
         halves: How many random halves.
     """
-    groups = _indices_by_group([group_key(each) for each in (*before, *after)])
+    groups = _indices_by_cluster((*before, *after))
 
     def difference(half: list[int]) -> float:
         first = [before[index] for index in half if index < len(before)]
@@ -54,10 +49,11 @@ def difference_error(
     return _spread_over_halves(groups, difference, halves)
 
 
-def _indices_by_group(keys: Sequence[str]) -> list[np.ndarray]:
-    _, codes = np.unique(np.asarray(keys), return_inverse=True)
+def _indices_by_cluster(scored: Sequence[Scored]) -> list[np.ndarray]:
+    """The places of the responses of each cluster: all those to an item, and to the items that share its group."""
+    _, codes = np.unique(np.asarray([each.item.cluster for each in scored]), return_inverse=True)
     order = np.argsort(codes, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(keys) else []
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if scored else []
 
 
 def _spread_over_halves(

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
-
-from step3vl.data.tokens.vocabulary import load_tokenizer
 
 
 def record(**changes: object) -> dict:
@@ -44,8 +41,3 @@ def folder(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
     (tmp_path / "in" / "a" / "truncated.png").write_bytes(encoded(1)[:50])
     (tmp_path / "secret.png").write_bytes(encoded(2))
     return tmp_path / "in"
-
-
-@pytest.fixture(scope="session")
-def qwen3() -> Tokenizer:
-    return load_tokenizer("qwen3")

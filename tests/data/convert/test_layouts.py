@@ -321,4 +321,5 @@ def test_the_format_is_detected(folder: Path, read: Reader) -> None:
 
 def test_prompt_and_completion(read: Reader) -> None:
     assert said_by(read({"prompt": "q", "completion": "a"})) == [("user", "q"), ("assistant", "a")]
-    assert read({"text": "A page.", "images": ["a/1.png"]}).content == (image(0), text("A page."))  # type: ignore[union-attr]
+    item = read({"text": "A page.", "images": ["a/1.png"]})
+    assert isinstance(item, Sample) and item.content == (image(0), text("A page."))

@@ -7,6 +7,7 @@ every answer of a conversation, and leave out turns of weight 0.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -38,9 +39,7 @@ def trained_texts(tmp_path: Path, qwen3: Tokenizer) -> Callable[..., list[str]]:
 
     def trained_texts(turns: list[dict], format_name: str = "sharegpt", trained: Trained | None = None) -> list[str]:
         path = tmp_path / "data.jsonl"
-        path.write_text(json.dumps({"conversations": turns, "messages": turns if format_name == "openai" else None}))
-        if format_name == "openai":
-            path.write_text(json.dumps({"messages": turns}))
+        path.write_text(json.dumps({"messages" if format_name == "openai" else "conversations": turns}))
         (sample,) = read_records(path, format_name, RecordDefaults(trained=trained))
         assert isinstance(sample, Sample), sample
         spans = [span.text for span in spans_of(sample, qwen3, SPEC) if span.weight]
@@ -81,11 +80,11 @@ def test_a_turn_says_its_weight(key: str, trained_texts: Callable[..., list[str]
 def test_the_share_of_trained_answers(tmp_path: Path, qwen3: Tokenizer) -> None:
     (tmp_path / "data.jsonl").write_text(json.dumps({"conversations": chat("a b c", "d e")}))
     counts: dict[Trained, AnswerTokens] = {}
-    for trained in ("all", "last"):
-        (sample,) = read_records(tmp_path / "data.jsonl", "sharegpt", RecordDefaults(trained=trained))  # type: ignore[arg-type]
+    for trained in get_args(Trained):
+        (sample,) = read_records(tmp_path / "data.jsonl", "sharegpt", RecordDefaults(trained=trained))
         assert isinstance(sample, Sample)
         encoded = encode_sample(sample, qwen3, SPEC)
-        counts[trained] = count_answers(sample, encoded, qwen3)  # type: ignore[index]
-        assert counts[trained].trained == np.count_nonzero(encoded.loss_weights)  # type: ignore[index]
+        counts[trained] = count_answers(sample, encoded, qwen3)
+        assert counts[trained].trained == np.count_nonzero(encoded.loss_weights)
     assert counts["all"].trained == counts["all"].total == counts["last"].total
     assert counts["last"].trained == counts["last"].total - 4, "three words and the end of the turn"

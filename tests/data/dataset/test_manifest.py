@@ -118,7 +118,12 @@ def test_the_table_of_shards_is_read_once_a_process(tmp_path: Path, monkeypatch:
     commit_shards(tmp_path, MAX_LISTED + 2)
     reads: list[str] = []
     read_all = Store.read_all
-    monkeypatch.setattr(Store, "read_all", lambda *args: reads.append(args[1]) or read_all(*args))  # type: ignore[func-returns-value]
+
+    def counted(files: Store, path: str, *args: Any) -> bytes:
+        reads.append(path)
+        return read_all(files, path, *args)
+
+    monkeypatch.setattr(Store, "read_all", counted)
     first, second = Dataset.open(tmp_path), Dataset.open(tmp_path)
     assert first.manifest.shards is second.manifest.shards
     assert reads == ["dataset.json", "shards.parquet", "dataset.json"]

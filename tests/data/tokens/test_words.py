@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
-from step3vl.data.tokens.vocabulary import load_tokenizer, train_bpe
+from step3vl.data.tokens.vocabulary import train_bpe
 from step3vl.data.tokens.words import WordEncoder
 
 ASCII = st.characters(max_codepoint=127)
@@ -39,5 +39,5 @@ def test_tokenizers_that_cut_otherwise_encode_themselves() -> None:
         assert WordEncoder(other).encode(text) == other.encode(text, add_special_tokens=False).ids
 
 
-def test_published_tokenizer_is_encoded_by_word() -> None:
-    assert WordEncoder(load_tokenizer("qwen3"))._by_word
+def test_published_tokenizer_is_encoded_by_word(qwen3: Tokenizer) -> None:
+    assert WordEncoder(qwen3)._by_word

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from step3vl.data.errors import UserError
+from step3vl.evaluation.benchmark import Rule
 from step3vl.evaluation.benchmarks.cc_ocr_multi_lang import BENCHMARK as CC_OCR
 from step3vl.evaluation.benchmarks.charxiv import BENCHMARK as CHARXIV
 from step3vl.evaluation.benchmarks.hle import BENCHMARK as HLE
@@ -20,6 +21,7 @@ from step3vl.evaluation.benchmarks.math_verse import BENCHMARK as MATH_VERSE
 from step3vl.evaluation.benchmarks.mmbench_gui_l2 import BENCHMARK as MMBENCH_GUI_L2
 from step3vl.evaluation.benchmarks.omni_ocr import BENCHMARK as OMNI_OCR
 from step3vl.evaluation.benchmarks.omnidocbench import BENCHMARK as OMNIDOCBENCH
+from step3vl.evaluation.benchmarks.omnidocbench import _page_name
 from step3vl.evaluation.benchmarks.osworld_g import BENCHMARK as OSWORLD_G
 from step3vl.evaluation.benchmarks.phyx import BENCHMARK as PHYX
 from step3vl.evaluation.benchmarks.screenspot import BENCHMARK as SCREENSPOT
@@ -256,15 +258,14 @@ def test_omnidocbench_reads_pages_and_predictions(tmp_path: Path) -> None:
     pages = [_page("book_1", "abcdefghij"), _page("book_7", "abcdefghij"), _page("missing", "a")]
     (tmp_path / "pages_demo.json").write_text(json.dumps(pages))
     (tmp_path / "model.json").write_text(json.dumps({"book_1.md": "abcdefghij", "book_7.md": "abcde"}))
-    for rule, names in (("official", ["book", "book_7"]), ("strict", ["book_1", "book_7"])):
-        responses = score_recorded(OMNIDOCBENCH, [tmp_path / "model.json"], tmp_path, rule)  # type: ignore[arg-type]
+    names: dict[Rule, list[str]] = {"official": ["book", "book_7"], "strict": ["book_1", "book_7"]}
+    for rule, page_names in names.items():
+        responses = score_recorded(OMNIDOCBENCH, [tmp_path / "model.json"], tmp_path, rule)
         scored = [each.scored for each in responses]
         metrics = OMNIDOCBENCH.summarise(scored)
         assert metrics.values["text"] == pytest.approx(25)
         assert metrics.values["edit distance"] == pytest.approx(12.5)  # of text and reading order
-        from step3vl.evaluation.benchmarks.omnidocbench import _page_name
-
-        assert [_page_name(each, each.score.details["text"][0][2]) for each in scored] == names
+        assert [_page_name(each, each.score.details["text"][0][2]) for each in scored] == page_names
 
 
 def test_omnidocbench_needs_an_answer() -> None:

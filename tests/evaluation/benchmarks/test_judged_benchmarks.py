@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,9 +136,6 @@ def test_criteria_are_read_all_or_not_at_all():
 
 
 def test_each_reply_of_a_conversation_is_an_item(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     turns = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": "A cat."},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step3vl.evaluation.extraction.open_answers import matches_mmmu_open, matches_strictly, read_mmmu_open
+from step3vl.evaluation.extraction.open_answers import matches_mmmu_open, read_mmmu_open, score_strictly
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_any_of_several_answers_counts():
     ],
 )
 def test_the_strict_rule_reads_the_final_part_only(response, answer, right):
-    assert matches_strictly(response, [answer])[0] is right
+    assert (score_strictly(response, [answer]).verdict == "correct") is right
 
 
 @given(st.text(), st.lists(st.text(max_size=5), min_size=1, max_size=3))
 def test_neither_rule_raises(response, answers):
     matches_mmmu_open(read_mmmu_open(response), answers)
-    matches_strictly(response, answers)
+    score_strictly(response, answers)
 
 
 @pytest.mark.parametrize("piece", ["1", "1,", ".1", "1e", "is ", "-", "1.1"])

@@ -16,11 +16,10 @@ NO_COMMA = ["punctuation:no_comma"]
 
 def test_loose_forgives_a_first_line_a_last_line_and_asterisks():
     followed = follow("Sure, here it is:\nno comma here", NO_COMMA, [{}])
-    assert (followed.all_strict, followed.all_loose) == (False, True)
-    assert follow(
-        "**none**", ["repeat:repeat_span"], [{"prompt_to_repeat": "none", "n_start": 0, "n_end": 3}]
-    ).all_loose
-    assert not follow("a, b\nc, d\ne, f", NO_COMMA, [{}]).all_loose
+    assert (all(followed.strict), all(followed.loose)) == (False, True)
+    arguments = {"prompt_to_repeat": "none", "n_start": 0, "n_end": 3}
+    assert all(follow("**none**", ["repeat:repeat_span"], [arguments]).loose)
+    assert not all(follow("a, b\nc, d\ne, f", NO_COMMA, [{}]).loose)
 
 
 def test_an_empty_response_follows_nothing():
@@ -28,7 +27,7 @@ def test_an_empty_response_follows_nothing():
 
 
 def test_unset_arguments_are_left_out():
-    assert follow("a", NO_COMMA, [{"num_words": None}]).all_strict
+    assert all(follow("a", NO_COMMA, [{"num_words": None}]).strict)
 
 
 def test_unknown_instructions_are_the_users_mistake():

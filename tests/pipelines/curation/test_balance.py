@@ -1,11 +1,15 @@
 """The shares of domains in a run: their bounds, and what is left over."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import UserError
+from step3vl.data.sample import Sample
 from step3vl.pipelines.curation.balance import BalanceConfig, balance, tokens_by_domain
 
 SIZES = {"gui": 10_000_000_000, "ocr": 90_000_000_000, "text": 400_000_000_000}
@@ -63,7 +67,8 @@ def test_unknown_caps_and_shares_beyond_1_are_refused() -> None:
         BalanceConfig(tokens=1, caps={"ocr": 10})
 
 
-def test_tokens_are_added_up_from_the_indexes(tmp_path, document, dialogue, build) -> None:  # type: ignore[no-untyped-def]
+def test_tokens_are_added_up_from_the_indexes(
+    tmp_path: Path, document: Callable[..., Sample], dialogue: Callable[..., Sample], build: Callable[..., Dataset]
+) -> None:
     samples = [document(f"text {number}") for number in range(3)] + [dialogue("How many?", "Four.")]
-    dataset: Dataset = build(tmp_path, samples)
-    assert tokens_by_domain((dataset,)) == {"text": 27, "vqa": 9}
+    assert tokens_by_domain((build(tmp_path, samples),)) == {"text": 27, "vqa": 9}

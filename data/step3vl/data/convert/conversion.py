@@ -15,6 +15,7 @@ from step3vl.data.config import Config
 from step3vl.data.convert.answers import count_answers
 from step3vl.data.convert.formats import FORMATS
 from step3vl.data.convert.records import CONVERT_STEP, RECORD_ERRORS, RecordDefaults, convert_records
+from step3vl.data.convert.source_files import require_source
 from step3vl.data.convert.writers import SampleWriter
 from step3vl.data.dataset.dataset import DamagedSample, Dataset
 from step3vl.data.dataset.dead_letters import DEAD_LETTERS, DeadLetterWriter
@@ -90,8 +91,7 @@ def read_records(
     Raises:
         UserError: There is nothing to read.
     """
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder; give the source of the conversion")
+    require_source(source)
     kind = FORMATS[format_name]
     folder = defaults.folder(source) if kind.names_files else None
     try:

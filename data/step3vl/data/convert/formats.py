@@ -10,7 +10,7 @@ from step3vl.data.convert import huggingface, pairs, rows
 from step3vl.data.convert.openai import CODEC as OPENAI
 from step3vl.data.convert.records import RecordConverter, SourceRecord
 from step3vl.data.convert.sharegpt import LLAVA, SHAREGPT
-from step3vl.data.convert.source_files import JSON_SUFFIXES, files_of, read_json
+from step3vl.data.convert.source_files import JSON_SUFFIXES, files_of, read_json, require_source
 from step3vl.data.convert.step import CODEC as STEP
 from step3vl.data.convert.writers import JsonWriter, PairWriter, ParquetWriter, SampleWriter
 from step3vl.data.dataset.ledger import DeadLetter
@@ -55,8 +55,7 @@ def detect_format(source: Path) -> str:
     Raises:
         UserError: There is nothing to read, or no record says which format it is in.
     """
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder; give the source of the conversion")
+    require_source(source)
     try:
         names = [path.name for path in files_of(source, ".parquet", *pairs.TARS, *JSON_SUFFIXES)]
     except ValueError as error:

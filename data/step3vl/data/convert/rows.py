@@ -14,7 +14,7 @@ from step3vl.data.convert.fields import Fields, excerpt
 from step3vl.data.convert.image_loader import ImageLoader, RecordImages
 from step3vl.data.convert.openai import parts_of
 from step3vl.data.convert.openai import to_sample as from_openai_record
-from step3vl.data.convert.options import has_options, read_choice
+from step3vl.data.convert.options import OPTIONS, has_options, read_choice
 from step3vl.data.convert.records import RecordDefaults, SourceRecord, build_sample, text_truth
 from step3vl.data.convert.sharegpt import to_sample as from_sharegpt_record
 from step3vl.data.convert.turns import split_reasoning
@@ -86,7 +86,7 @@ def _exchange(row: Fields, question: str, images: RecordImages) -> tuple[list[Me
         prompt, answer, truth = f"{prompt}\n{choice.prompt}", choice.letter, choice.truth
         row.accept("multiple_choice_answer")
     else:
-        row.accept("options", "choices")  # an empty list, of an open question
+        row.accept(*OPTIONS)  # an empty list, of an open question
         answer, truth = _answer(answers)
         if answers is row.get(*_FREE):
             truth = None

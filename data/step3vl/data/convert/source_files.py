@@ -12,12 +12,18 @@ import pyarrow as pa
 from step3vl.data.convert.json_array import BrokenArrayError, read_array
 from step3vl.data.convert.records import CONVERT_STEP, SourceRecord
 from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.errors import is_infrastructure_error
+from step3vl.data.errors import UserError, is_infrastructure_error
 
 COMPRESSED = ("", ".gz", ".zst")
 JSON_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in (".json", ".jsonl") for packed in COMPRESSED)
 _MAX_LINE = 1 << 28  # bytes of a record, images as data URLs included
 _CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes of a file
+
+
+def require_source(source: Path) -> None:
+    """Raises UserError when the source of a conversion does not exist."""
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; give the source of the conversion")
 
 
 def files_of(source: Path, *suffixes: str) -> list[Path]:

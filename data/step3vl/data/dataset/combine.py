@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from step3vl.data.dataset.dataset import Dataset, parse_sample, read_shard_index
 from step3vl.data.dataset.ledger import Ledger, LedgerStep
+from step3vl.data.dataset.manifest import Counting
 from step3vl.data.dataset.partitions import ID, PART, Partitions, ids_of, without_repeats
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import shard_name
@@ -165,11 +166,7 @@ def _rewrite(
             dropped = {DUPLICATE: duplicates} if duplicates else {}
             yield LedgerStep(name=next(iter(config)), read=counts["read"], kept=counts["kept"], dropped=dropped)
 
-        counting = datasets[0].manifest.counting
-        if counting.tokenizer != "qwen3":
-            tokenizer = load_tokenizer(datasets[0].tokenizer, datasets[0].files.config)
-            files.put(TOKENIZER, tokenizer.to_str(pretty=True).encode())
-            counting = counting.model_copy(update={"tokenizer": TOKENIZER})
+        counting = copy_counting(datasets[0], files)
         return commit(
             target.url,
             name=target.name,
@@ -196,6 +193,24 @@ def _read_places(files: Store, dataset: int, heldout: float | None, numbered: tu
     else:
         rows["split"] = split_numbers(ids, heldout)
     return rows
+
+
+def copy_counting(dataset: Dataset, files: Store) -> Counting:
+    """What the token counts of a dataset depend on, for another one: a tokenizer of its own is saved there, too.
+
+    Args:
+        dataset: Whose counts stay valid.
+        files: Of the new dataset.
+
+    Raises:
+        StoreError: A store does not answer.
+    """
+    counting = dataset.manifest.counting
+    if counting.tokenizer == "qwen3":
+        return counting
+    tokenizer = load_tokenizer(dataset.tokenizer, dataset.files.config)
+    files.put(TOKENIZER, tokenizer.to_str(pretty=True).encode())
+    return counting.model_copy(update={"tokenizer": TOKENIZER})
 
 
 def split_numbers(ids: NDArray[Any], heldout: float) -> NDArray[np.bool_]:

@@ -164,8 +164,7 @@ class Dataset:
         """
         selected = SCHEMA.names if columns is None else columns
         filters = [name for name, value in (("kind", kind), ("task", task)) if value is not None]
-        excluding = ["id", "source"] if self.exclusions else []
-        needed = [*dict.fromkeys([*selected, *filters, *excluding])]
+        needed = [*dict.fromkeys([*selected, *filters, *self.exclusions.columns])]
         schema = _schema(columns)
         for number, shard in enumerate(self.manifest.shards):
             if split is not None and shard.split != split:
@@ -179,7 +178,7 @@ class Dataset:
                             name for name in pc.unique(batch["task"]).to_pylist() if fnmatch.fnmatchcase(name, task)
                         ]
                         batch = batch.filter(pc.is_in(batch["task"], value_set=pa.array(names, pa.string())))
-                    if excluding:
+                    if self.exclusions:
                         batch = batch.filter(pa.array(self.exclusions.keep(batch)))
                     if len(batch):
                         numbers = pa.array(np.full(len(batch), number, np.int32))

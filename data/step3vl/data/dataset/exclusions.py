@@ -95,6 +95,11 @@ class Exclusions:
         content = [request.model_dump(mode="json", exclude={"requested"}) for request in self.requests]
         return blake3(json.dumps(content, sort_keys=True).encode()).hexdigest(16) if content else ""
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of an index that `keep` reads; none without a request."""
+        return ["id", "source"] if self else []
+
     def covers(self, id: str, source: str) -> bool:
         """Whether a sample is excluded, by what its index row says."""
         return id in self._ids or self._covers_source(source)
@@ -109,8 +114,10 @@ class Exclusions:
         """Which rows of an index are not excluded, bool [rows].
 
         Args:
-            rows: With the columns `id` and `source`.
+            rows: With the columns of `columns`.
         """
+        if not self:
+            return np.ones(len(rows), bool)
         pairs = zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True)
         return np.fromiter((not self.covers(*pair) for pair in pairs), bool, len(rows))
 

@@ -44,7 +44,7 @@ def write_card(
     Args:
         dataset: The dataset.
         out: The folder, or its URL.
-        dead_letters: Records that were not kept; the card shows a few for each step and reason.
+        dead_letters: Filtered and failed records; the card shows a few for each step and reason.
         store: How a remote store is used.
 
     Raises:
@@ -79,7 +79,7 @@ def _sections(dataset: Dataset, dead_letters: Iterable[DeadLetter]) -> list[Tabl
         losses_table(dataset.manifest.ledger),
         *quality_tables(dataset),
         *summary_tables(summarise(dataset)),
-        TableSection("Examples of records that were not kept", ("step", "error", "reason", "source"), examples),
+        TableSection("Examples of filtered and failed records", ("step", "error", "reason", "source"), examples),
     ]
 
 

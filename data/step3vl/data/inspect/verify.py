@@ -25,7 +25,7 @@ from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 logger = logging.getLogger(__name__)
 
-_NEWS = 20  # lines about the progress
+_PROGRESS_LINES = 20
 _KEY = np.dtype([*ID.descr, ("shard", "<u4")])
 
 
@@ -75,7 +75,7 @@ def verify(
         for number, (shard, report) in enumerate(zip(shards, reports, strict=True)):
             if report.problems:
                 logger.info("%s: %d kinds of problems", shard.path, len(report.problems))
-            if (number + 1) % max(len(shards) // _NEWS, 1) == 0:
+            if (number + 1) % max(len(shards) // _PROGRESS_LINES, 1) == 0:
                 logger.info("%d of %d shards", number + 1, len(shards))
             for problem in report.problems:
                 problems.add(problem.file, problem.kind, problem.detail, problem.count)
@@ -133,6 +133,6 @@ def _find_extra_files(dataset: Dataset, problems: ProblemCounter) -> None:
 def _shard_paths(path: str) -> Iterator[str]:
     """The tar that a file is, or belongs to."""
     yield path
-    for suffix, tar in ((".tar.idx", ".tar"), (".parquet", ".tar")):
+    for suffix in (".tar.idx", ".parquet"):
         if path.endswith(suffix):
-            yield path.removesuffix(suffix) + tar
+            yield f"{path.removesuffix(suffix)}.tar"

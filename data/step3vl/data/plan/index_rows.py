@@ -72,8 +72,7 @@ class DatasetIndex:
         """The selected rows of a shard. Raises UserError when its index is missing or damaged."""
         # Widths and heights are lists, and a plan that splits nothing has no use for them.
         columns = _COLUMNS if self._source.oversize == "split" else _COLUMNS[:-2]
-        excluding = ["id", "source"] if self.dataset.exclusions else []
-        table = self.dataset.shard_index(self.numbers[number], [*columns, *excluding])
+        table = self.dataset.shard_index(self.numbers[number], [*columns, *self.dataset.exclusions.columns])
         tasks = pc.dictionary_encode(table["task"].combine_chunks())
         image_tokens = table["image_tokens"].to_numpy()
         lengths = table["text_tokens"].to_numpy().astype(np.int64) + image_tokens
@@ -96,7 +95,7 @@ class DatasetIndex:
 
     def _selected(self, table: pa.Table, tasks: pa.DictionaryArray, with_images: np.ndarray) -> np.ndarray:
         """Which rows the source selects, bool [rows]."""
-        selected = self.dataset.exclusions.keep(table) if self.dataset.exclusions else np.ones(len(table), bool)
+        selected = self.dataset.exclusions.keep(table)
         kind = self._source.kind
         selected &= (
             pc.not_equal(table["kind"], "preference") if kind is None else pc.equal(table["kind"], kind)

@@ -81,7 +81,7 @@ class ArenaHardV2(JudgedBenchmark):
             return Score.unparsable("the judge gave no verdict")
         weight = _DECISIVE if ">>" in verdicts[-1] else 1
         if "=" in verdicts[-1]:
-            return Score(0.5, "partial", None, ("tie",), {"weight": weight})
+            return Score.graded(0.5, None, "tie", weight=weight)
         is_win = verdicts[-1].startswith("B" if _is_swapped(item) else "A")
         return Score.of(is_win, None, "win" if is_win else "loss", weight=weight)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from step3vl.data.errors import UserError
@@ -37,7 +38,7 @@ class BLINK(MultipleChoice):
 
     def item(self, record: Record, number: int, path: Path, images: Sequence[bytes | Path]) -> Item:
         item = super().item(record, number, path, images)
-        return Item(item.id, item.messages, item.answer, item.images, category=_task(item.id), fields=item.fields)
+        return replace(item, category=_task(item.id))
 
     def question(self, record: Record, options: Sequence[str]) -> str:
         return str(record["prompt"])

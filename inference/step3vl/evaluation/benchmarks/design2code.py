@@ -7,7 +7,7 @@ from pathlib import Path
 
 from step3vl.data.errors import UserError
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
-from step3vl.evaluation.item import Item, Metrics, Score, Scored, Verdict
+from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.webpages.render import text_blocks
 from step3vl.grading.pool import WorkerError, WorkerPool
@@ -80,11 +80,8 @@ class Design2Code(Benchmark):
         except (TimeoutError, WorkerError) as error:
             log.warning("%s: matching %d blocks: %s", item.id, len(predicted), error)
             return Score.unparsable("the pages could not be matched in time")
-        value = sum(parts.values()) / len(parts)
-        verdict: Verdict = "correct" if value == 1 else "partial" if value else "wrong"
-        return Score(
-            min(value, 1.0), verdict, html, (f"{len(predicted)} blocks, {len(reference)} in the design",), parts
-        )
+        value = min(sum(parts.values()) / len(parts), 1.0)
+        return Score.graded(value, html, f"{len(predicted)} blocks, {len(reference)} in the design", **parts)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         """The mean, and each of the parts, in percent."""

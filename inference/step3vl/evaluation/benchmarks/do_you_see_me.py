@@ -9,7 +9,7 @@ from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
 from step3vl.evaluation.extraction.counts import read_count
 from step3vl.evaluation.extraction.letters import read_yes_no
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.prompts import system_message, user_message
 from step3vl.grading import marked_answer
 from step3vl.grading.extraction import phrased_answer
@@ -115,7 +115,7 @@ class DoYouSeeMe(Benchmark):
         metrics = super().summarise(scored)
         tasks = metrics.categories.values()
         mean = sum(tasks) / len(tasks) if tasks else 0.0
-        return replace(metrics, values={"accuracy": mean, "micro": mean_percent(scored)})
+        return replace(metrics, values={"accuracy": mean, "micro": metrics.value})
 
 
 BENCHMARK = DoYouSeeMe()

@@ -13,7 +13,8 @@ from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
 from step3vl.evaluation.extraction.letters import read_option
 from step3vl.evaluation.extraction.verified import final_part, score_by_truth
 from step3vl.evaluation.files import find_all, image_bytes, read_json, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored
+from step3vl.evaluation.multiple_choice import score_reading
 from step3vl.evaluation.prompts import ask, user_message
 from step3vl.evaluation.records import RecordedRun
 
@@ -79,16 +80,11 @@ class DynaMath(Benchmark):
             key = (each.item.group, each.repeat)
             worst[key] = min(worst[key], float(each.score.verdict == "correct"))
             subjects[each.item.category][key] = worst[key]
+        metrics = super().summarise(scored)
         return Metrics(
             "worst case",
-            {"worst case": _percent(worst), "average": mean_percent(scored)},
-            {
-                "correct": sum(each.score.verdict == "correct" for each in scored),
-                "unparsable": sum(each.score.verdict == "unparsable" for each in scored),
-                "items": len(scored),
-                "correct seeds": int(sum(worst.values())),
-                "seeds": len(worst),
-            },
+            {"worst case": _percent(worst), "average": metrics.value},
+            {**metrics.counts, "correct seeds": int(sum(worst.values())), "seeds": len(worst)},
             {subject: _percent(values) for subject, values in sorted(subjects.items())},
         )
 
@@ -113,8 +109,7 @@ def _percent(values: dict[tuple[str, int], float]) -> float:
 
 def _score_strictly(item: Item, response: str) -> Score:
     if item.fields["answer_type"] == "multiple choice":
-        letter, trace = read_option(response, [""] * 8)
-        return Score.unparsable(trace) if letter is None else Score.of(letter == item.answer, letter, trace)
+        return score_reading(item, read_option(response, [""] * 8))
     if item.fields["answer_type"] == "float":
         return score_by_truth(NumberTruth(value=float(item.answer), tolerance=_TOLERANCE), response)
     answer, place = final_part(response)

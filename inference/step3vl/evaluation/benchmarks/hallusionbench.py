@@ -8,7 +8,7 @@ from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
 from step3vl.evaluation.extraction.letters import read_yes_no
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
-from step3vl.evaluation.multiple_choice import Record, groups_correct
+from step3vl.evaluation.multiple_choice import Record, groups_correct, score_reading
 from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.records import RecordedRun
 
@@ -67,12 +67,10 @@ class HallusionBench(Benchmark):
                 return Score.unparsable("neither yes nor no, or both")
             letter = words.pop()[0].upper()
             return Score.of(letter == item.answer, letter, "the only one among the words")
-        reading = read_yes_no(response)
-        if reading.letter is None:
-            return Score.unparsable(reading.trace)
-        return Score.of(reading.letter == item.answer, reading.letter, reading.trace)
+        return score_reading(item, read_yes_no(response))
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
+        metrics = super().summarise(scored)
         seen = [each for each in scored if each.item.fields["visual_input"] != "0"]
         groups = {
             "qAcc": _questions(scored),
@@ -80,22 +78,16 @@ class HallusionBench(Benchmark):
             "easy": _questions([each for each in scored if each.item.fields["visual_input"] != "2"]),
             "hard": _questions([each for each in scored if each.item.fields["visual_input"] == "2"]),
         }
-        values = {"aAcc": mean_percent(scored)} | {name: _percent(*pair) for name, pair in groups.items()}
+        values = {"aAcc": metrics.value} | {name: _percent(*pair) for name, pair in groups.items()}
         values["score"] = (mean_percent(seen) + _percent(*_questions(seen)) + _percent(*_figures(seen))) / 3
         counts = {
-            "correct": sum(each.score.verdict == "correct" for each in scored),
-            "unparsable": sum(each.score.verdict == "unparsable" for each in scored),
-            "items": len(scored),
+            **metrics.counts,
             "questions_correct": groups["qAcc"][0],
             "questions": groups["qAcc"][1],
             "figures_correct": groups["fAcc"][0],
             "figures": groups["fAcc"][1],
         }
-        categories = {
-            name: mean_percent([each for each in scored if each.item.category == name])
-            for name in sorted({each.item.category for each in scored})
-        }
-        return Metrics("score", values, counts, categories)
+        return Metrics("score", values, counts, metrics.categories)
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:
         """The layouts of the repository: questions with `gpt4v_output` and its check, or with `model_prediction`.

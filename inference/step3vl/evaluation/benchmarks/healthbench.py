@@ -64,14 +64,13 @@ class HealthBench(JudgedBenchmark):
         possible = sum(rubric["points"] for rubric in rubrics if rubric["points"] > 0)
         points = sum(rubric["points"] for rubric, is_met in zip(rubrics, met, strict=True) if is_met)
         score = points / possible if possible else 0.0
-        value = min(max(score, 0.0), 1.0)
-        verdict = "correct" if value == 1 else "partial" if value > 0 else "wrong"
-        return Score(value, verdict, None, (f"{points} of {possible} points",), {"score": score})  # type: ignore[arg-type]
+        return Score.graded(min(max(score, 0.0), 1.0), None, f"{points} of {possible} points", score=score)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        names = sorted({each.item.category for each in scored if each.item.category})
-        categories = {name: _mean([each for each in scored if each.item.category == name]) for name in names}
+        categories = {
+            name: _mean([each for each in scored if each.item.category == name]) for name in metrics.categories
+        }
         return Metrics("score", {"score": _mean(scored)}, metrics.counts, categories)
 
 

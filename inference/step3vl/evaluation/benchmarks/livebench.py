@@ -124,9 +124,7 @@ def _task_files(path: Path) -> tuple[Path, Path | None]:
 
 
 def _graded(value: float, task: str) -> Score:
-    if 0 < value < 1:
-        return Score(value, "partial", f"{value:.3f}", (task,))
-    return Score.of(value == 1, f"{value:g}", task)
+    return Score.graded(value, f"{value:.3f}" if 0 < value < 1 else f"{value:g}", task)
 
 
 BENCHMARK = LiveBench()

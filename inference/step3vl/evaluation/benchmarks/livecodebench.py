@@ -16,6 +16,7 @@ START, END = "2024-08-01", "2025-06-01"
 """The contests of the report's window, August 2024 to May 2025; the end is not part of it."""
 _WINDOWS = {"2023-05 to 2024-05": ("2023-05-01", "2024-06-01"), "2024-08 to 2025-01": ("2024-08-01", "2025-02-01")}
 _SOURCE = "https://huggingface.co/datasets/livecodebench/code_generation_lite"
+_TESTS = ("public_test_cases", "private_test_cases", "metadata")
 _WITH_STARTER = (
     "You will use the following starter code to write the solution to the problem and enclose your code within "
     "delimiters.\n```python\n{starter}\n```"
@@ -48,13 +49,13 @@ class LiveCodeBench(Benchmark):
         for path in find_all(data, self.about.files[0].name, self.about):
             for record in read_records(path):
                 names = ("question_id", "question_content", "contest_date", "difficulty", "starter_code")
-                require_fields(record, (*names, "public_test_cases", "private_test_cases"), path)
+                require_fields(record, (*names, *_TESTS), path)
                 if not START <= record["contest_date"][:10] < END:
                     continue
                 starter = record["starter_code"]
                 form = _WITH_STARTER.format(starter=starter) if starter else _WITH_STDIN
                 question = f"### Question:\n{record['question_content']}\n\n### Format: {form}\n\n### Answer:"
-                tests = {name: record[name] for name in ("public_test_cases", "private_test_cases", "metadata")}
+                tests = {name: record[name] for name in _TESTS}
                 yield Item(
                     str(record["question_id"]), (user_message(question),), None, category=record["difficulty"],
                     fields={"date": record["contest_date"][:10], **tests},

@@ -11,7 +11,7 @@ from step3vl.evaluation.extraction.letters import read_option
 from step3vl.evaluation.extraction.verified import score_by_truth
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored
-from step3vl.evaluation.prompts import ask, user_message
+from step3vl.evaluation.prompts import ask, options_text, user_message
 from step3vl.evaluation.records import RecordedRun
 from step3vl.grading import marked_answer
 
@@ -50,8 +50,7 @@ class MathVision(Benchmark):
             require_fields(record, ("id", "question", "options", "answer", "level", "subject", "image"), path)
             options, answer = list(record["options"]), str(record["answer"])
             question = _IMAGE_MARK.sub("", record["question"]).strip()
-            lines = [f"({letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False)]
-            text = ask("boxed", "\n".join([question, *lines]))
+            text = ask("boxed", f"{question}\n{options_text(options, '({letter}) {option}')}")
             yield Item(
                 id=str(record["id"]),
                 messages=(user_message(text, images=1, images_last=True),),

@@ -61,7 +61,7 @@ class MIABench(JudgedBenchmark):
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
         totals = _TOTAL.findall(judgement)
-        return rated(float(totals[-1]) if totals and float(totals[-1]) <= 10 else None, 10.0, item)
+        return rated(float(totals[-1]) if totals and float(totals[-1]) <= 10 else None)
 
 
 BENCHMARK = MIABench()

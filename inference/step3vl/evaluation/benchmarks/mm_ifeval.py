@@ -53,9 +53,7 @@ class MMIFEval(JudgedBenchmark):
         met = read_criteria(judgement, len(item.fields["criteria"]))
         if not met:
             return Score.unparsable("the judge did not decide on each constraint")
-        value = sum(met) / len(met)
-        verdict = "correct" if value == 1 else "partial" if value > 0 else "wrong"
-        return Score(value, verdict, None, (f"{sum(met)} of {len(met)} constraints",))  # type: ignore[arg-type]
+        return Score.graded(sum(met) / len(met), None, f"{sum(met)} of {len(met)} constraints")
 
 
 def _criteria(record: Mapping[str, Any]) -> list[str]:

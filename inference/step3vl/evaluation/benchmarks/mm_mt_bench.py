@@ -79,12 +79,13 @@ class MMMTBench(JudgedBenchmark):
         return (*item.messages, Message(role="assistant", content=(text_part(response),)), user_message(text))
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        return rated(read_rating(judgement), 10.0, item)
+        return rated(read_rating(judgement))
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        names = sorted({each.item.category for each in scored})
-        categories = {name: _mean([each for each in scored if each.item.category == name]) for name in names}
+        categories = {
+            name: _mean([each for each in scored if each.item.category == name]) for name in metrics.categories
+        }
         return Metrics("rating", {"rating": _mean(scored)}, metrics.counts, categories)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from step3vl.data.errors import UserError
 from step3vl.evaluation.benchmark import About, DataFile
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Scored
 from step3vl.evaluation.multiple_choice import Columns, MultipleChoice, Record, groups_correct
 
 _ROTATION = 1_000_000
@@ -62,7 +62,7 @@ class MMBench(MultipleChoice):
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
         correct, questions = groups_correct(scored, [each.item.group for each in scored])
-        values = {"accuracy": 100 * correct / questions if questions else 0.0, "single": mean_percent(scored)}
+        values = {"accuracy": 100 * correct / questions if questions else 0.0, "single": metrics.value}
         counts = {**metrics.counts, "questions_correct": correct, "questions": questions}
         categories = {}
         for name in metrics.categories:

@@ -1,6 +1,7 @@
 """MMMU, validation: college-level questions on 30 subjects, scored by the authors' rule."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
 from step3vl.evaluation.benchmark import About, DataFile, Rule
 from step3vl.evaluation.extraction.letters import Reading, read_mmmu
-from step3vl.evaluation.extraction.open_answers import matches_mmmu_open, matches_strictly, read_mmmu_open
+from step3vl.evaluation.extraction.open_answers import matches_mmmu_open, read_mmmu_open, score_strictly
 from step3vl.evaluation.files import read_json, require_fields
 from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
 from step3vl.evaluation.multiple_choice import Columns, MultipleChoice, Record, listed
@@ -63,8 +64,7 @@ class MMMU(MultipleChoice):
         require_fields(record, ("id", "question", "question_type", "options", "answer"), path)
         subject = _subject(str(record["id"]))
         if record["question_type"] == "multiple-choice":
-            item = super().item(record, number, path, images)
-            return Item(item.id, item.messages, item.answer, item.images, category=subject, fields=item.fields)
+            return replace(super().item(record, number, path, images), category=subject)
         answers = [str(answer) for answer in listed(record["answer"])]
         messages = self.messages(record, [], len(images))
         return Item(str(record["id"]), messages, answers, tuple(images), category=subject)
@@ -80,8 +80,7 @@ class MMMU(MultipleChoice):
             predicted = read_mmmu_open(response)
             text = ", ".join(sorted(map(str, predicted)))[:200]
             return Score.of(matches_mmmu_open(predicted, item.answer), text, "ends of sentences and their numbers")
-        correct, final = matches_strictly(response, item.answer)
-        return Score.unparsable("empty") if final is None else Score.of(correct, final, "final part")
+        return score_strictly(response, item.answer)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)

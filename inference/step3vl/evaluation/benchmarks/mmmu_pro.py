@@ -1,6 +1,7 @@
 """MMMU-Pro: MMMU's questions with ten options, and the same as screenshots."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ class MMMUPro(MultipleChoice):
         record = {"question": "Answer the multiple-choice question in the image.", **record, "setting": setting}
         item = super().item(record, number, path, images)
         # Both settings have the same ids.
-        return Item(
-            f"{setting}/{item.id}", item.messages, item.answer, item.images, item.id, item.category, item.fields
-        )
+        return replace(item, id=f"{setting}/{item.id}", group=item.id)
 
     def messages(self, record: Record, options: Sequence[str], images: int) -> tuple[Message, ...]:
         if record["setting"] == VISION:

@@ -8,7 +8,7 @@ from typing import Any
 
 from step3vl.evaluation.benchmark import About, DataFile, Rule
 from step3vl.evaluation.files import image_bytes
-from step3vl.evaluation.item import Item, Metrics, Score, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.multiple_choice import Columns, MultipleChoice, Record, groups_correct
 
 _OPTION = re.compile(r"\([a-z]\)\s*([^()]+)")
@@ -63,7 +63,7 @@ class MMVP(MultipleChoice):
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
         correct, pairs = groups_correct(scored, [each.item.group for each in scored])
-        values = {"accuracy": 100 * correct / pairs if pairs else 0.0, "single": mean_percent(scored)}
+        values = {"accuracy": 100 * correct / pairs if pairs else 0.0, "single": metrics.value}
         return replace(metrics, values=values, counts={**metrics.counts, "pairs_correct": correct, "pairs": pairs})
 
 

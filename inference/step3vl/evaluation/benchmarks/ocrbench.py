@@ -1,6 +1,7 @@
 """OCRBench: a thousand questions on texts in images, right where the response contains an answer."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
@@ -42,7 +43,7 @@ class OCRBench(Benchmark):
             item = _item(record, number, path)
             files = (image_bytes(record["image_path"], data / "OCRBench_Images"),) if images else ()
             message = user_message(ask(self.about.family, record["question"]), len(files))
-            yield Item(item.id, (message,), item.answer, files, "", item.category, item.fields)
+            yield replace(item, messages=(message,), images=files)
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         if not response.strip():

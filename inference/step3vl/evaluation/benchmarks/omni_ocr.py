@@ -12,7 +12,7 @@ from step3vl.data.sample import Message
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.documents.json_fields import json_accuracy
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored, Verdict
+from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.prompts import user_message
 
 MAX_TEXT = 24_000
@@ -78,13 +78,10 @@ class OmniOCR(JudgedBenchmark):
         if predicted is None:
             return Score.unparsable("the second model gave no JSON")
         value = json_accuracy(item.answer, predicted)
-        verdict: Verdict = "correct" if value == 1 else "partial" if value else "wrong"
         similarity = Levenshtein.normalized_similarity(
             item.fields["markdown"].strip().lower()[:MAX_TEXT], response.strip().lower()[:MAX_TEXT]
         )
-        return Score(
-            value, verdict, json.dumps(predicted, ensure_ascii=False), ("fields",), {"similarity": similarity}
-        )
+        return Score.graded(value, json.dumps(predicted, ensure_ascii=False), "fields", similarity=similarity)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         """The mean accuracy of JSON, and the mean similarity of the text, in percent."""

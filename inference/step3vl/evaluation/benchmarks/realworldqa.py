@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from step3vl.evaluation.benchmark import About, DataFile, Rule
-from step3vl.evaluation.extraction.open_answers import matches_strictly
+from step3vl.evaluation.extraction.open_answers import score_strictly
 from step3vl.evaluation.files import read_records, require_fields
 from step3vl.evaluation.item import Item, Recorded, Score
 from step3vl.evaluation.multiple_choice import Columns, MultipleChoice, Record
@@ -52,8 +52,7 @@ class RealWorldQA(MultipleChoice):
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         if "options" in item.fields:
             return super().score(item, response, rule)
-        correct, final = matches_strictly(response, item.answer)
-        return Score.unparsable("empty") if final is None else Score.of(correct, final, "final part")
+        return score_strictly(response, item.answer)
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:
         """VLMEvalKit's result files as rows of index, n_options, answer, prediction and hit."""

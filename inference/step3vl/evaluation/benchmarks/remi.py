@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
-from step3vl.evaluation.extraction.open_answers import matches_strictly
+from step3vl.evaluation.extraction.open_answers import score_strictly
 from step3vl.evaluation.files import find_all, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Score
 from step3vl.evaluation.multiple_choice import is_missing
@@ -40,8 +40,7 @@ class ReMI(Benchmark):
                 number += 1
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
-        correct, final = matches_strictly(response, item.answer)
-        return Score.unparsable("empty") if final is None else Score.of(correct, final, "final part")
+        return score_strictly(response, item.answer)
 
 
 BENCHMARK = ReMI()

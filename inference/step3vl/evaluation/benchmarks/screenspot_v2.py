@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from step3vl.evaluation.benchmark import About, DataFile
+from step3vl.evaluation.benchmarks.screenspot import PARTS
 from step3vl.evaluation.grounding import FAMILY, ScreenSpotFiles
 from step3vl.evaluation.item import Item
-
-PARTS = ("mobile", "desktop", "web")
 
 
 class ScreenSpotV2(ScreenSpotFiles):

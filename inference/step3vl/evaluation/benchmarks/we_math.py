@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
-from step3vl.evaluation.extraction.letters import read_option
+from step3vl.evaluation.extraction.letters import Reading, read_option
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored
+from step3vl.evaluation.multiple_choice import score_reading
 from step3vl.evaluation.prompts import ask, user_message
 
 _LETTERS = "ABCDEFGH"
@@ -45,12 +46,10 @@ class WeMath(Benchmark):
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         if rule == "official":
-            letter, trace = read_answer(response), "first letter after the last 'Answer'"
+            reading = Reading(read_answer(response), "first letter after the last 'Answer'")
         else:
-            letter, trace = read_option(response, [""] * 5)
-        if letter is None:
-            return Score.unparsable(trace)
-        return Score.of(letter == item.answer, letter, trace)
+            reading = read_option(response, [""] * 5)
+        return score_reading(item, reading)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         """The score, strict and loose, the shares of the four grades in percent, and the plain accuracy."""
@@ -74,13 +73,10 @@ class WeMath(Benchmark):
             values[f"rote memorization ({name})"] = 100 * rote / ((mastery + rote) or 1)
         for name in ("insufficient knowledge", "inadequate generalization"):
             values[name] = 100 * counts[name] / total
-        values["accuracy"] = mean_percent(scored)
-        unparsable = sum(each.score.verdict == "unparsable" for each in scored)
-        counts |= {"problems": len(grades), "items": len(scored), "unparsable": unparsable}
-        steps: dict[str, list[Scored]] = {}
-        for each in scored:
-            steps.setdefault(each.item.category, []).append(each)
-        return Metrics("score (strict)", values, counts, {step: mean_percent(group) for step, group in steps.items()})
+        metrics = super().summarise(scored)
+        values["accuracy"] = metrics.value
+        counts |= {"problems": len(grades), **{name: metrics.counts[name] for name in ("items", "unparsable")}}
+        return Metrics("score (strict)", values, counts, metrics.categories)
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:
         """The official template: an array of the questions with `response`."""

@@ -65,12 +65,13 @@ class WildBench(JudgedBenchmark):
             rating = float(value["score"])
         except (TypeError, KeyError, ValueError, OverflowError):
             return Score.unparsable("the judge gave no score")
-        return rated(rating if 1 <= rating <= 10 else None, 10.0, item)
+        return rated(rating if 1 <= rating <= 10 else None)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        names = sorted({each.item.category for each in scored})
-        categories = {name: _score([each for each in scored if each.item.category == name]) for name in names}
+        categories = {
+            name: _score([each for each in scored if each.item.category == name]) for name in metrics.categories
+        }
         return Metrics("score", {"score": _score(scored)}, metrics.counts, categories)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from step3vl.evaluation.documents.matching import assign
+
 _MAX_ELEMENTS = 400
 """Elements of an array that are matched in any order; the assignment takes time in the cube of their number."""
 
@@ -36,8 +38,6 @@ def field_differences(expected: Any, predicted: Any) -> int:
 
 
 def _array_differences(expected: Sequence[Any], predicted: Sequence[Any]) -> int:
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
     missing, superfluous = [count_fields(value) for value in expected], [count_fields(value) for value in predicted]
     total = sum(missing) + sum(superfluous)
     gains = np.zeros((len(expected), len(predicted)))
@@ -46,8 +46,7 @@ def _array_differences(expected: Sequence[Any], predicted: Sequence[Any]) -> int
             nested = isinstance(value, dict | list) and isinstance(other, dict | list)
             if nested or field_differences(value, other) == 0:
                 gains[row, column] = missing[row] + superfluous[column] - field_differences(value, other)
-    rows, columns = linear_sum_assignment(gains, maximize=True)
-    return total - round(float(np.maximum(gains[rows, columns], 0).sum()))
+    return total - round(sum(max(float(gains[pair]), 0.0) for pair in assign(-gains)))
 
 
 def json_accuracy(expected: Any, predicted: Any) -> float:

@@ -1,7 +1,7 @@
 """A predicted page in Markdown, HTML or LaTeX: its tables, formulas, code and paragraphs, with their places."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,12 +53,13 @@ def read_blocks(page: str) -> list[Block]:
     """
     content = _clean(page)
     blocks: list[Block] = []
-    for kind, label, spans in (
+    finders: tuple[tuple[Kind, str, Callable[[str], list[tuple[int, int]]]], ...] = (
         ("latex table", "latex_table", _latex_tables),
         ("html table", "html_table", _html_tables),
-    ):
+    )
+    for kind, label, spans in finders:
         for start, end in spans(content):
-            blocks.append(Block(kind, content[start:end], start, label))  # type: ignore[arg-type]
+            blocks.append(Block(kind, content[start:end], start, label))
             content = _blank(content, start, end)
     content = _take_formulas(content, blocks)
     if has_tables(content):

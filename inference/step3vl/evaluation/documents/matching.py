@@ -43,7 +43,7 @@ def quick_match(truth: Sequence[str], predicted: Sequence[str]) -> list[Match]:
         costs = distances(truth, [" ".join(predicted[index] for index in place) for place in places])
     groups: dict[tuple[int, ...], list[int]] = {}
     missed: list[int] = []
-    assigned = dict(zip(*assign(costs), strict=True))
+    assigned = dict(assign(costs))
     for index in range(len(truth)):
         if index in assigned and costs[index, assigned[index]] <= _FAR:
             groups.setdefault(tuple(places[assigned[index]]), []).append(index)
@@ -66,12 +66,12 @@ def distances(truth: Sequence[str], predicted: Sequence[str]) -> np.ndarray:
     return np.array(rows, np.float64).reshape(len(truth), len(predicted))
 
 
-def assign(costs: np.ndarray) -> tuple[list[int], list[int]]:
-    """The one-to-one assignment of rows to columns with the least sum: the rows, and the column of each."""
+def assign(costs: np.ndarray) -> list[tuple[int, int]]:
+    """The one-to-one assignment of rows to columns with the least sum, as pairs in the order of the rows."""
     from scipy.optimize import linear_sum_assignment  # slow to import
 
     rows, columns = linear_sum_assignment(costs)
-    return rows.tolist(), columns.tolist()
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 class _Windows:
@@ -173,7 +173,7 @@ def _rest(truth: Sequence[str], predicted: Sequence[str], groups: dict[tuple[int
     costs = distances([truth[index] for index in blocks], [predicted[place] for place in places])
     pairs: dict[int, list[int]] = defaultdict(list)
     matches = []
-    for row, column in zip(*assign(costs), strict=True):
+    for row, column in assign(costs):
         pairs[blocks[row]].append(places[column])
         matches.append(Match([blocks[row]], [places[column]]))
     return matches + [Match([index], []) for index in sorted(blocks) if index not in pairs]

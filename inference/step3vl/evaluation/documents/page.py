@@ -186,7 +186,7 @@ def _match(truth: Sequence[_Truth], predictions: Sequence[_Prediction], simple: 
     if len(truth) == len(predictions) == 1:
         return [Match([0], [0])]
     if simple:
-        pairs = dict(zip(*assign(distances(texts, lines)), strict=True))
+        pairs = dict(assign(distances(texts, lines)))
         return [Match([index], [pairs[index]] if index in pairs else []) for index in range(len(texts))]
     counted = [index for index, line in enumerate(truth) if line.category not in IGNORED]
     ignored = distances([line.text for line in truth if line.category in IGNORED], lines)
@@ -243,7 +243,7 @@ def _measure_tables(annotated: Sequence[dict[str, Any]], blocks: Sequence[Block]
     pairs: dict[int, int] = {}
     if truth and predicted:
         costs = distances([str(block["html"]) for block in truth], [block.text for block in predicted])
-        pairs = dict(zip(*assign(costs), strict=True))
+        pairs = dict(assign(costs))
     result: dict[str, Any] = {"table": [], "teds": [], "structure": [], "unmatched": []}
     for index, block in enumerate(truth):
         place = pairs.get(index)

@@ -6,11 +6,11 @@ from step3vl.grading import marked_answer
 from step3vl.grading.extraction import phrased_answer
 from step3vl.grading.number import read_number
 
-_WORDS = (
+NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
-_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_WORD = re.compile(rf"\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
 _MAX_CHARS = 2**12
 
 
@@ -28,5 +28,5 @@ def read_count(response: str) -> float | None:
             return number.value
         words = {word.lower() for word in _WORD.findall(text[-_MAX_CHARS:])}
         if len(words) == 1:
-            return float(_WORDS.index(words.pop()))
+            return float(NUMBER_WORDS.index(words.pop()))
     return None

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from step3vl.evaluation.item import Score
 from step3vl.grading import marked_answer, normalise
 from step3vl.grading.extraction import phrased_answer
-from step3vl.grading.number import read_number
+from step3vl.grading.number import Reading, read_number
 
 _CUES = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _TRIVIAL = frozenset(":,.!?;'")
@@ -61,26 +62,23 @@ def _normalised(text: str) -> list[str | float]:
         return [f" {text}", f"{text} "] if len(text) == 1 else [text]
 
 
-def matches_strictly(response: str, answers: Sequence[str]) -> tuple[bool, str | None]:
-    """The strict rule for an open question.
+def score_strictly(response: str, answers: Sequence[str]) -> Score:
+    """The score by the strict rule for an open question.
 
     What the response marks as final, or gives after a phrase such as "Final answer:", else its last line, must hold
-    an answer's number (to two decimals) or its text as whole words.
-
-    Returns:
-        Whether it does, and what was compared; None where the response is empty.
+    an answer's number (to two decimals) or its text as whole words. An empty response is unparsable.
     """
     lines = response.strip().splitlines()
     final = marked_answer(response) or phrased_answer(response) or (lines[-1] if lines else "")
     final = final.strip()[:_MAX_CHARS]
     if not final:
-        return False, None
+        return Score.unparsable("empty")
     number, text = read_number(final), normalise(final)
-    for answer in answers:
-        value = _normalised(answer)[0]
-        if isinstance(value, float):
-            if number is not None and round(number.value, 2) == value:
-                return True, final
-        elif re.search(rf"(?<!\w){re.escape(normalise(answer))}(?!\w)", text):
-            return True, final
-    return False, final
+    return Score.of(any(_has_answer(number, text, answer) for answer in answers), final, "final part")
+
+
+def _has_answer(number: Reading | None, text: str, answer: str) -> bool:
+    value = _normalised(answer)[0]
+    if isinstance(value, float):
+        return number is not None and round(number.value, 2) == value
+    return re.search(rf"(?<!\w){re.escape(normalise(answer))}(?!\w)", text) is not None

@@ -18,16 +18,6 @@ class Followed(NamedTuple):
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
 
-    @property
-    def all_strict(self) -> bool:
-        """Whether all instructions are followed."""
-        return all(self.strict)
-
-    @property
-    def all_loose(self) -> bool:
-        """Whether all instructions are followed, each in some variant of the response."""
-        return all(self.loose)
-
 
 def follow(response: str, instructions: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> Followed:
     """Check a response.

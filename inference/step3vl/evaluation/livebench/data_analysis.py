@@ -20,7 +20,7 @@ def cta(truth: str, response: str) -> float:
     answer: str | None = response
     if "\\boxed{" in response:
         content = boxed(response)
-        answer = None if content is None else plain(content, ("\\text{", "}", "\\"))
+        answer = None if content is None else plain(content)
     return float(answer is not None and _squashed(answer).endswith(_squashed(truth)))
 
 

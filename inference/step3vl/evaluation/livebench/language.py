@@ -4,7 +4,7 @@ import difflib
 
 from rapidfuzz.distance import Levenshtein
 
-from step3vl.evaluation.livebench.marks import between, boxed, plain
+from step3vl.evaluation.livebench.marks import between, bold, boxed, plain, solutions
 
 _MAX_SENTENCES, _MAX_SENTENCE = 200, 500
 """Of a response whose sentences are put into order, and characters of each; summaries have some forty."""
@@ -13,13 +13,10 @@ _MAX_SENTENCES, _MAX_SENTENCE = 200, 500
 def connections(truth: str, response: str) -> float:
     """The share of groups of four words that are right, in tags or in the box."""
     expected = truth.split(",")
-    lists = between(response, "<solution>", "</solution>") or between(response, "</solution>", "</solution>")
-    if not lists:
-        joined = response.replace("\n", "")
-        lists = between(joined, "<solution>", "</solution>") or between(joined, "</solution>", "</solution>")
+    lists = solutions(response) or solutions(response.replace("\n", ""))
     content = boxed(response)
     if not lists and content is not None:
-        lists = [plain(content, ("\\text{", "}", "\\"))]
+        lists = [plain(content)]
     words = [word for text in lists for word in text.replace("\n", "").split(",")]
     if len(lists) > 1:
         words = words[-len(expected) :]
@@ -31,7 +28,7 @@ def connections_2024(truth: str, response: str) -> float:
     """The rule before the release 2024-11-25: the best of the bold lists of words."""
     right = _groups(truth.split(","))
     best = 0.0
-    for text in between(response.replace("\n", ""), "**", "**"):
+    for text in bold(response.replace("\n", "")):
         groups = _groups(text.split(","))
         best = max(best, sum(any(expected <= group for group in groups) for expected in right) / len(right))
     return best

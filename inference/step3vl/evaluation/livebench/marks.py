@@ -1,7 +1,7 @@
 """What LiveBench's rules read a response by: solution tags, boxes, bold text. All take linear time."""
 
 _OPENING, _CLOSING = "<solution>", "</solution>"
-BOX_COMMANDS = ("\\text{", "\\textbf{", "\\mathbf{", "}", "\\")
+_COMMANDS = ("\\text{", "}", "\\")
 
 
 def solutions(response: str) -> list[str]:
@@ -54,8 +54,8 @@ def boxed(response: str) -> str | None:
     return None
 
 
-def plain(text: str, commands: tuple[str, ...] = BOX_COMMANDS) -> str:
-    """The text without LaTeX's commands of fonts, its braces and its backslashes."""
+def plain(text: str, commands: tuple[str, ...] = _COMMANDS) -> str:
+    """The text without some commands and signs of LaTeX; by default `\\text`, closing braces and backslashes."""
     for command in commands:
         text = text.replace(command, "")
     return text

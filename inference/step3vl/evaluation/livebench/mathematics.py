@@ -21,7 +21,7 @@ def contest(truth: str, response: str, question: str) -> float:
     if truth * 4 in response:
         return 1.0
     content = boxed(response)
-    if content is not None and plain(content, ("\\text{", "}", "\\")).lower() == truth.lower():
+    if content is not None and plain(content).lower() == truth.lower():
         return 1.0
     value = _option_value(question, truth)
     if value in response[-20 - len(value) :]:
@@ -65,7 +65,7 @@ def _listed_numbers(response: str) -> list[int]:
             return numbers
     if "\\boxed" in response:
         content = boxed(response)
-        inner = plain(response if content is None else content, ("\\text{", "}", "\\"))
+        inner = plain(response if content is None else content)
         numbers = [_integer(entry) for entry in inner.strip().split(",")]
         if any(number >= 0 for number in numbers):
             return numbers

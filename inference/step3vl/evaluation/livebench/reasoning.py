@@ -3,14 +3,11 @@
 import re
 from itertools import product
 
+from step3vl.evaluation.extraction.counts import NUMBER_WORDS
 from step3vl.evaluation.livebench.marks import bold, boxed, plain, solutions
 
 _ANSWERS = ("yes", "no", "unknown")
-_NUMBER_WORDS = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty
-"""
-_NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())}
+_NUMBERS = {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _MARKED_WORD = re.compile(r"\*\*\*(\w+)\*\*\*")
 _SHAPES = ("tetrahedra", "tetrahedron", "triangle", "square")
@@ -64,7 +61,7 @@ def zebra_puzzle(truth: str, response: str) -> float:
         content = boxed(response)
         last_line = response.strip().split("\n")[-1]
         if content is not None:
-            lists = [plain(content, ("\\text{", "}", "\\"))]
+            lists = [plain(content)]
         elif last_line.count(",") == len(expected) - 1:
             lists = [last_line]
         else:

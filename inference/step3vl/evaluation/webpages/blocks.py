@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from step3vl.evaluation.documents.matching import assign
 from step3vl.evaluation.webpages.colours import colour_similarity
 
 _MIN_SIMILARITY = 0.5
@@ -64,7 +65,7 @@ def measure(predicted: Sequence[Any], reference: Sequence[Any]) -> dict[str, flo
     first, second = _join(pages[0], pages[1])
     matches = [
         (first[row], second[column])
-        for row, column in _assign(_with_context(_costs(first, second)))
+        for row, column in assign(_with_context(_costs(first, second)))
         if _similarity(first[row].text, second[column].text) >= _MIN_SIMILARITY
     ]
     if not matches:
@@ -102,13 +103,6 @@ def _similarity(text: str, other: str) -> float:
 def _costs(first: Sequence[Block], second: Sequence[Block]) -> np.ndarray:
     rows = [[-_similarity(block.text, other.text) for other in second] for block in first]
     return np.array(rows, np.float64).reshape(len(first), len(second))
-
-
-def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
-    rows, columns = linear_sum_assignment(costs)
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _with_context(costs: np.ndarray) -> np.ndarray:
@@ -154,7 +148,7 @@ def _join_neighbours(blocks: list[Block], others: Sequence[Block]) -> list[Block
 
 def _matched_costs(blocks: Sequence[Block], others: Sequence[Block]) -> list[float]:
     costs = _costs(blocks, others)
-    return [float(costs[pair]) for pair in _assign(costs)]
+    return [float(costs[pair]) for pair in assign(costs)]
 
 
 def _gain(before: Sequence[float], after: Sequence[float]) -> float:

@@ -1,20 +1,18 @@
 """`corpus ledger`: sample by sample and token by token, what became of all that a curation read."""
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from step3vl.data.dataset import DROPPED, Dataset, read_dead_letters
 from step3vl.data.errors import UserError
+from step3vl.pipelines.curation.evidence import REPORT, evidence_tables
 from step3vl.pipelines.curation.filtering import MASKED
 from step3vl.pipelines.curation.reading import READ
-from step3vl.pipelines.curation.writing import EVIDENCE, REPORT
 
 GroupBy = Literal["domain", "task", "source", "split"]
 
@@ -61,17 +59,16 @@ def account(dataset: Dataset, by: GroupBy) -> list[GroupAccount]:
     claimed = 0
     for url in inputs:
         source = Dataset.open(url, dataset.files.config)
-        fates = outcomes.of(url)
         for number, shard in enumerate(source.manifest.shards):
             rows = source.shard_index(number, ["id", "domain", "task", "source", "text_tokens", "image_tokens"])
             for row in rows.to_pylist():
                 name = shard.split if by == "split" else _source(row["source"]) if by == "source" else row[by]
                 group = groups.setdefault(name, GroupAccount(name, Counter(), Counter(), 0))
-                fate, written = fates.look_up(row["id"])
-                group.samples[fate] += 1
-                group.tokens[fate] += row["text_tokens"] + row["image_tokens"]
+                outcome, written = outcomes.look_up(url, row["id"])
+                group.samples[outcome] += 1
+                group.tokens[outcome] += row["text_tokens"] + row["image_tokens"]
                 groups[name] = group._replace(written=group.written + written)
-                claimed += fate == KEPT
+                claimed += outcome == KEPT
     total = sum(shard.samples for shard in dataset.manifest.shards)
     if claimed != total:
         raise UserError(
@@ -79,21 +76,6 @@ def account(dataset: Dataset, by: GroupBy) -> list[GroupAccount]:
             "datasets were changed since: curate them again"
         )
     return [groups[name] for name in sorted(groups)]
-
-
-class _Fates:
-    """What became of the samples of one dataset."""
-
-    def __init__(self, masked: dict[str, str], dropped: dict[str, str], unread: dict[str, str], kept: "_Kept") -> None:
-        self._masked, self._dropped, self._unread, self._kept = masked, dropped, unread, kept
-
-    def look_up(self, id: str) -> tuple[str, int]:
-        """What became of a sample, and how many tokens were written of it."""
-        name = self._masked.get(id, id)
-        if fate := self._dropped.get(name) or self._unread.get(id):
-            return fate, 0
-        tokens = self._kept.tokens(name)
-        return (LOST, 0) if tokens is None else (KEPT, tokens)
 
 
 class _Kept:
@@ -112,36 +94,32 @@ class _Kept:
 
 
 class _Outcomes:
-    """What a curation left beside its dataset."""
+    """What became of samples, by what a curation left beside its dataset. Evidence is read once, for all inputs."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset, self._kept = dataset, _Kept(dataset)
+        self._kept = _Kept(dataset)
         self._unread = {
             letter.source: letter.reason if letter.error == DROPPED else FAILED
             for letter in read_dead_letters(dataset.url, dataset.files.config)
             if letter.step == READ
         }
-
-    def of(self, url: str) -> _Fates:
-        masked: dict[str, str] = {}
-        dropped: dict[str, str] = {}
-        for table in self._evidence(url):
-            columns = [table[name].to_pylist() for name in ("id", "reason", "matched_id")]
-            for id, reason, matched in zip(*columns, strict=True):
+        self._masked: defaultdict[str, dict[str, str]] = defaultdict(dict)  # ids of masked samples, by dataset and id
+        self._dropped: defaultdict[str, dict[str, str]] = defaultdict(dict)  # reasons, by dataset and id
+        names = ("id", "dataset", "reason", "matched_id")
+        for table in evidence_tables(dataset.files, names):
+            for id, url, reason, matched in zip(*(table[name].to_pylist() for name in names), strict=True):
                 if reason == MASKED:
-                    masked[id] = matched
+                    self._masked[url][id] = matched
                 else:
-                    dropped[id] = reason
-        return _Fates(masked, dropped, self._unread, self._kept)
+                    self._dropped[url][id] = reason
 
-    def _evidence(self, url: str) -> Iterator[pa.Table]:
-        files = self._dataset.files
-        for part in sorted(files.names(EVIDENCE, ".parquet")):
-            table = pq.read_table(
-                pa.BufferReader(files.read_all(f"{EVIDENCE}/{part}")),
-                columns=["id", "dataset", "reason", "matched_id"],
-            )
-            yield table.filter(pc.equal(table["dataset"], url))
+    def look_up(self, url: str, id: str) -> tuple[str, int]:
+        """What became of a sample of a dataset, and how many tokens were written of it."""
+        name = self._masked[url].get(id, id)
+        if outcome := self._dropped[url].get(name) or self._unread.get(id):
+            return outcome, 0
+        tokens = self._kept.tokens(name)
+        return (LOST, 0) if tokens is None else (KEPT, tokens)
 
 
 def _source(uri: str) -> str:

@@ -33,7 +33,7 @@ class ScreenedSample(NamedTuple):
         id: As the dataset has it.
         step: `FILTER` or `DECONTAMINATE`.
         reason: Why.
-        matched: The benchmark item that it contains, or the id of the masked sample.
+        matched_id: The benchmark item that it contains, or the id of the masked sample.
         similarity: With the item, see `Hit`.
         phash: The same.
         pdq: The same.
@@ -45,7 +45,7 @@ class ScreenedSample(NamedTuple):
     id: str
     step: str
     reason: str
-    matched: str = ""
+    matched_id: str = ""
     similarity: float | None = None
     phash: int | None = None
     pdq: int | None = None

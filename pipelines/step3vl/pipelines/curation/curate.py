@@ -23,10 +23,10 @@ from apache_beam.pvalue import PCollection
 from blake3 import blake3
 
 from step3vl.data.dataset import MANIFEST, Dataset, Ledger, LedgerStep, code_version, commit, read_dead_letters
+from step3vl.data.dataset.combine import copy_counting
 from step3vl.data.errors import AGAIN, UserError, infrastructure_errors
 from step3vl.data.inspect import write_card
 from step3vl.data.storage import Store
-from step3vl.data.tokens import TOKENIZER, load_tokenizer
 from step3vl.pipelines.core.accounts import Report, check_failures
 from step3vl.pipelines.core.beam import WriteReport, beam_options, read_report, run_pipeline
 from step3vl.pipelines.core.kept_shard import KeptShard
@@ -46,6 +46,7 @@ from step3vl.pipelines.curation.candidates import (
 from step3vl.pipelines.curation.components import connect
 from step3vl.pipelines.curation.config import CurationConfig
 from step3vl.pipelines.curation.decontaminate import DECONTAMINATE, BenchmarkIndex, save_index
+from step3vl.pipelines.curation.evidence import REPORT
 from step3vl.pipelines.curation.exact import EXACT, PAIR, ScatterContents, content_dtype, gather_contents
 from step3vl.pipelines.curation.exchange import Exchange, WriteParts, partitions_for, scatter_from
 from step3vl.pipelines.curation.features import FeatureStore, dtype_of
@@ -55,7 +56,6 @@ from step3vl.pipelines.curation.reading import READ
 from step3vl.pipelines.curation.resolve import DROP, NEAR, GatherComponents, ScatterStars
 from step3vl.pipelines.curation.writing import (
     PLACE,
-    REPORT,
     SHARDS,
     SPLITS,
     Outcomes,
@@ -279,11 +279,7 @@ class _Curation:
         _log.info("%s", ", ".join(f"{name} {count:,}" for name, count in sorted(figures.items())))
         report = {**figures, "datasets": [dataset.url for dataset in self._new]}
         out.put(REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
-        first = self._new[0]
-        counting = first.manifest.counting
-        if counting.tokenizer != "qwen3":
-            out.put(TOKENIZER, load_tokenizer(first.tokenizer).to_str(pretty=True).encode())
-            counting = counting.model_copy(update={"tokenizer": TOKENIZER})
+        counting = copy_counting(self._new[0], out)
         previous = [step for dataset in self._new for step in dataset.manifest.ledger]
         return commit(
             self._out,

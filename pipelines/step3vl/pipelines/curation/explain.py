@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from step3vl.data.dataset import DROPPED, Dataset, read_dead_letters
 from step3vl.data.errors import UserError
+from step3vl.pipelines.curation.evidence import evidence_tables
 from step3vl.pipelines.curation.filtering import MASKED
-from step3vl.pipelines.curation.writing import EVIDENCE
 
 _CURATION = "curate."  # begins the names of its steps
 _LONGEST = 100  # matches that are followed
@@ -108,9 +106,7 @@ def _kept(dataset: Dataset, name: str) -> list[Explanation]:
 
 
 def _evidence(dataset: Dataset, name: str) -> Iterator[dict[str, Any]]:
-    files = dataset.files
-    for part in sorted(files.names(EVIDENCE, ".parquet")):
-        table = pq.read_table(pa.BufferReader(files.read_all(f"{EVIDENCE}/{part}")))
+    for table in evidence_tables(dataset.files):
         yield from table.filter(pc.equal(table["id"], name)).to_pylist()
 
 

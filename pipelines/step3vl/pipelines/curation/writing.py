@@ -31,6 +31,7 @@ from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.building import index_path, read_screened, save_features
 from step3vl.pipelines.curation.config import CurationConfig
+from step3vl.pipelines.curation.evidence import EVIDENCE_SCHEMA, evidence_part
 from step3vl.pipelines.curation.exact import EXACT, exact_kept
 from step3vl.pipelines.curation.exchange import Gathered, Packs, read_part, split
 from step3vl.pipelines.curation.features import MEASURES, FeatureStore
@@ -41,29 +42,11 @@ from step3vl.pipelines.curation.resolve import DROP, NEAR
 _log = logging.getLogger(__name__)
 
 SHARDS = "curate.shards"  # the ledger's name of the step
-EVIDENCE = "evidence"
-REPORT = "curation.json"  # beside `dataset.json`
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near_duplicate"
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 WRITTEN_VERSION = 2  # raised with every change of the bytes of shards
 _WINDOW = 64 << 20  # bytes of samples in memory
-_EVIDENCE = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("dataset", pa.string()),
-        pa.field("step", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("matched_id", pa.string()),  # the sample that decided
-        pa.field("matched_dataset", pa.string()),
-        pa.field("similarity", pa.float32()),  # of the texts
-        pa.field("phash", pa.uint8()),  # the largest distances of images
-        pa.field("pdq", pa.uint16()),
-        pa.field("value", pa.float32()),  # what a filter measured
-        pa.field("limit", pa.float32()),
-        pa.field("detail", pa.string()),  # where and what; how a benchmark item begins
-    ]
-)
 _COPIED = ("id", "offset", "size", "xxh3", "masked", "measures")  # from the record of a sample to its place
 PLACE = np.dtype(
     [
@@ -173,7 +156,7 @@ class ScatterKept:
             "id": _hex(dropped["id"]),
             "step": [EXACT if is_exact else NEAR for is_exact in exact],
             "reason": [DUPLICATE if is_exact else NEAR_DUPLICATE for is_exact in exact],
-            "matched": _hex(matched["id"]),
+            "matched_id": _hex(matched["id"]),
             "value": none,
             "limit": none,
             "detail": [""] * len(drops),
@@ -181,12 +164,11 @@ class ScatterKept:
         for name in ("similarity", "phash", "pdq"):
             columns[name] = drops[name].tolist()
         columns = {name: [getattr(sample, name) for sample in screened] + rest for name, rest in columns.items()}
-        columns["matched_id"] = columns.pop("matched")
         columns["dataset"] = [shard.dataset] * len(columns["id"])
         columns["matched_dataset"] = [""] * len(screened)
         columns["matched_dataset"] += [self._shards[number].dataset for number in shards_of(drops["kept"])]
         sink = io.BytesIO()
-        pq.write_table(pa.table(columns, _EVIDENCE), sink)
+        pq.write_table(pa.table(columns, EVIDENCE_SCHEMA), sink)
         store = Store(self._out, self._staging.store)
         part, parts = number - self._first, len(self._shards) - self._first
         store.put(evidence_part(part, parts), sink.getvalue())
@@ -197,11 +179,6 @@ class ScatterKept:
         ]
         failed = read_dead_letter_file(root, f"{path}.dead.parquet")
         write_dead_letters(store, dead_letter_part(part, parts), [*failed, *letters])
-
-
-def evidence_part(number: int, count: int) -> str:
-    """The path of a part of the table of evidence, relative to the dataset."""
-    return f"{EVIDENCE}/{number:05d}-of-{count:05d}.parquet"
 
 
 def _hex(ids: NDArray[np.uint64]) -> list[str]:

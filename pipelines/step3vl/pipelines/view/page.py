@@ -55,15 +55,20 @@ def render_page(progress: BuildProgress, now: float) -> str:
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("step3vl.pipelines.view"),
+def html_environment(package: str) -> Environment:
+    """The templates in the folder `templates` of a package: all values are escaped, and missing ones are errors."""
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _template() -> Template:
+    environment = html_environment("step3vl.pipelines.view")
     environment.filters |= {
         "duration": duration,
         "bytes": byte_size,

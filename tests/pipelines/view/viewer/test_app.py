@@ -114,7 +114,7 @@ def test_mistakes_in_addresses_are_pages_that_say_so(client, address, status, me
     assert message in html.unescape(get(client, address, status))
 
 
-def test_what_was_not_kept_is_listed_by_reason(client, links):
+def test_dropped_and_failed_records_are_listed_by_reason(client, links):
     page = get(client, "/drops")
     assert all(word in page for word in ("too_small", "ValueError", "near_duplicate", "icons/90", "icons/92"))
     chosen = get(client, "/drops?step=icons.build&reason=too_small")

@@ -64,22 +64,20 @@ class Masker:
         """
         kinds: Counter[str] = Counter()
         row = sample.to_row()
-        before = [text for name in _TEXT_FIELDS for text in _strings(row.get(name))]
-        for name in _TEXT_FIELDS:
-            if name in row:
-                row[name] = _masked(row[name], config.regions, kinds)
+        clean = {name: _masked(row[name], config.regions, kinds) for name in _TEXT_FIELDS if name in row}
         if not kinds:
             return None
         images = list(sample.images)
         if images:
-            located, boxes = _boxes(before, config.regions)
+            texts = [text for name in clean for text in _strings(row[name])]
+            located, boxes = _boxes(texts, config.regions)
             if not (located and len(images) == 1) and config.unlocated == "drop":
                 return Finding(UNLOCATED, kinds.total(), 0, ", ".join(sorted(kinds)))
             if boxes and len(images) == 1:
                 images[0] = mask_image(images[0], boxes)
         row["images"] = [{**image.model_dump(mode="json", exclude={"at"}), "data": image.read()} for image in images]
         row["source"]["parents"] = [*row["source"].get("parents", ()), sample.id]
-        masked = Sample.from_row({**row, "id": "0" * 32})
+        masked = Sample.from_row({**row, **clean, "id": "0" * 32})
         masked = masked.model_copy(update={"id": masked.content_id()})
         tokens = count_tokens(masked, self._tokenizer, self._spec)
         return Masked(masked.model_copy(update={"tokens": tokens}), kinds)

@@ -23,7 +23,7 @@ from step3vl.pipelines.view.viewer.listing import list_item
 from step3vl.pipelines.view.viewer.pages import address, page
 from step3vl.pipelines.view.viewer.rendered import POLICY, rendered_page
 from step3vl.pipelines.view.viewer.sample_page import differences, sample_page, text_of
-from step3vl.pipelines.view.viewer.scan import Malformed, Missing, Page, Place
+from step3vl.pipelines.view.viewer.scan import Malformed, Missing, Place
 from step3vl.pipelines.view.viewer.viewer import SECONDS, Viewer
 
 STATIC = Path(__file__).with_name("static")
@@ -167,7 +167,7 @@ def _add_samples(app: FastAPI, viewer: Viewer) -> None:
 
 def _parameters(build: str, query: Filter) -> dict[str, Any]:
     """The parameters of an address that keep the build and the filter."""
-    return {"build": "" if build == "this" else build, **query.model_dump(exclude_defaults=True)}
+    return {"build": build, **query.model_dump(exclude_defaults=True)}
 
 
 def _add_contents(app: FastAPI, viewer: Viewer) -> None:
@@ -221,7 +221,7 @@ def _add_drops(app: FastAPI, viewer: Viewer) -> None:
     def drops(build: str = "this", step: str = "", reason: str = "", text: str = "", at: str = "") -> Response:
         viewer.build(build)
         result = viewer.drops[build].dead_letters(step, reason, text, _place(at), RECORDS, viewer.seconds)
-        chosen = {"build": "" if build == "this" else build, "step": step, "reason": reason, "text": text}
+        chosen = {"build": build, "step": step, "reason": reason, "text": text}
         return page(
             "drops", viewer=viewer, build=build, drops=viewer.drops[build], parameters=chosen, result=result, at=at
         )
@@ -232,8 +232,8 @@ def _add_drops(app: FastAPI, viewer: Viewer) -> None:
     ) -> Response:
         viewer.build(build)
         values = {"step": step, "reason": reason, "id": id, "matched_id": matched_id}
-        result: Page = viewer.drops[build].evidence(values, _place(at), RECORDS, viewer.seconds)
-        chosen = {"build": "" if build == "this" else build, **values}
+        result = viewer.drops[build].evidence(values, _place(at), RECORDS, viewer.seconds)
+        chosen = {"build": build, **values}
         return page(
             "evidence", viewer=viewer, build=build, drops=viewer.drops[build], parameters=chosen, result=result, at=at
         )

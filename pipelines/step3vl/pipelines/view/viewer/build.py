@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import MANIFEST, DamagedSample, Dataset
+from step3vl.data.dataset import MANIFEST, DamagedSample, Dataset, shard_of
 from step3vl.data.dataset.index import SCHEMA, open_index
 from step3vl.data.errors import UserError
 from step3vl.data.inspect.sampling import Located, read_rows
@@ -229,7 +229,7 @@ class Build:
 def _may_hold(path: str, sample_id: str) -> bool:
     """Whether a sample can be in a shard, which follows from its id (docs/dataset-format.md)."""
     match = _NUMBERED.search(path)
-    return match is None or int(sample_id[8:16], 16) % int(match[2]) == int(match[1])
+    return match is None or shard_of(sample_id, int(match[2])) == int(match[1])
 
 
 def _row_of(file: pq.ParquetFile, sample_id: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What a build did not keep: the ledger's reasons, the dead letters of each, and the evidence of a curation."""
+"""Dropped and failed records of a build: counts of its ledger, dead letters, and the evidence of a curation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,17 +11,14 @@ import pyarrow.parquet as pq
 
 from step3vl.data.dataset import DEAD_LETTERS, DEAD_LETTERS_FOLDER, DROPPED, Dataset
 from step3vl.data.storage import Store, StoreError
+from step3vl.pipelines.curation.evidence import EVIDENCE, EVIDENCE_SCHEMA
 from step3vl.pipelines.view.viewer.scan import Condition, Page, ParquetTable, Place
 
-EVIDENCE = "evidence"  # the folder that a curation writes
 _DEAD_LETTER = ("step", "error", "reason", "source")
-_EVIDENCE = (
-    *("id", "dataset", "step", "reason", "matched_id", "matched_dataset", "similarity", "phash", "pdq", "detail"),
-)
 
 
 class Loss(NamedTuple):
-    """Records that a step did not keep, for one reason.
+    """Records that a step dropped or failed on, for one reason.
 
     Attributes:
         step: The step.
@@ -37,7 +34,7 @@ class Loss(NamedTuple):
 
 
 class Drops:
-    """The records that a build did not keep.
+    """The dropped and failed records of a build.
 
     Args:
         dataset: The build.
@@ -46,7 +43,7 @@ class Drops:
     def __init__(self, dataset: Dataset) -> None:
         self.losses = list(_losses(dataset))
         self._dead_letters = _Parts(dataset.files, DEAD_LETTERS_FOLDER, _DEAD_LETTER, DEAD_LETTERS)
-        self._evidence = _Parts(dataset.files, EVIDENCE, _EVIDENCE)
+        self._evidence = _Parts(dataset.files, EVIDENCE, EVIDENCE_SCHEMA.names)
 
     @property
     def trouble(self) -> str:

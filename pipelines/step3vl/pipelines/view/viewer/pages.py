@@ -6,12 +6,18 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
+
+from step3vl.pipelines.view.page import html_environment
 
 
 def address(path: str, *parts: Any, **parameters: Any) -> str:
-    """The address of a page; parameters that are empty are left out."""
-    filled = {name: value for name, value in parameters.items() if value not in (None, "")}
+    """The address of a page, without parameters that are empty, and without `build` where that is `this`."""
+    filled = {
+        name: value
+        for name, value in parameters.items()
+        if value not in (None, "") and (name, value) != ("build", "this")
+    }
     joined = "/".join([path, *(quote(str(part), safe="") for part in parts)])
     return f"{joined}?{urlencode(filled)}" if filled else joined
 
@@ -29,13 +35,7 @@ def page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("step3vl.pipelines.view.viewer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_environment("step3vl.pipelines.view.viewer")
     environment.globals["address"] = address
     environment.filters |= {
         "count": lambda number: f"{number:,}",
