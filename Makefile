@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
 PEERS := .venv-peers
+EVAL_PEERS := .venv-eval-peers
 # The extras that `make setup` installs; the last choice is kept: `make setup EXTRAS=test,lint` needs no torch, Ray or Beam.
 EXTRAS ?= $(or $(shell cat $(VENV)/.extras 2>/dev/null),dev)
 # The exact versions of all packages; `make setup LOCK=` resolves them afresh.
@@ -19,11 +20,15 @@ ALL := $(if $(T)$(K),,-n auto --dist loadfile --no-loadscope-reorder)
 FLINK_JOB_SERVER_JAR ?=
 # Outputs of models that the benchmarks' authors recorded, a folder for each benchmark; for `make eval-records`.
 RECORDS ?= $(STEP3VL_EVAL_RECORDS)
+# Official files of benchmarks, a folder for each by its name; for `make eval-offline`.
+DATA ?= benchmarks
+# Of `make eval-peers`: VLMEvalKit, which is on no package index, as an archive or a folder.
+VLMEVALKIT ?= https://github.com/open-compass/VLMEvalKit/archive/e8e78f05f3080fe28154f2130321f17951c3be94.tar.gz
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt browser sources demo test test-fast test-shuffled test-faults test-installs test-flink fuzz eval-records coverage lint format docs docs-serve lock \
-	bench bench-peers bench-load study-importance clean vllm-env test-vllm bench-vllm
+.PHONY: help setup apt browser sources demo test test-fast test-shuffled test-faults test-installs test-peers peer-masks test-flink fuzz eval-records eval-offline eval-peers coverage lint format docs docs-serve lock \
+	bench bench-peers bench-load study-curation study-importance clean vllm-env test-vllm bench-vllm
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +85,27 @@ eval-records: setup ## score outputs that benchmarks' authors recorded, beside t
 	@if test -d '$(RECORDS)'; then $(BIN)/step3vl eval records '$(RECORDS)'; \
 		else echo "make: SKIPPED: no folder of recorded outputs; give one: make eval-records RECORDS=DIR" >&2; fi
 
+eval-offline: setup ## run the benchmarks whose official files are in DATA end to end with a tiny model, and count their items: make eval-offline DATA=DIR
+	$(BIN)/python tests/evaluation/offline.py '$(DATA)'
+
+eval-peers: setup $(EVAL_PEERS)/.installed ## ask VLMEvalKit, lmms-eval, lm-eval and math-verify for their verdicts, and run our model in the first two
+	LOGURU_LEVEL=WARNING $(EVAL_PEERS)/bin/python tests/peers/crosschecks/record.py $(if $(RECORDS),--recorded '$(RECORDS)')
+	$(BIN)/pytest -q tests/peers/test_eval_harnesses.py
+
+$(EVAL_PEERS)/.installed: tests/peers/eval-peers.txt
+	test -x $(EVAL_PEERS)/bin/python || $(PYTHON) -m venv $(EVAL_PEERS)
+	echo '*' > $(EVAL_PEERS)/.gitignore
+	site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
+		echo "import site; site.addsitedir('$$(site $(CURDIR)/$(VENV))')" > "$$(site $(EVAL_PEERS))/ours.pth"; \
+		echo "$(CURDIR)/$(EVAL_PEERS)/VLMEvalKit" > "$$(site $(EVAL_PEERS))/vlmevalkit.pth"
+	$(EVAL_PEERS)/bin/pip install --quiet --no-deps --requirement tests/peers/eval-peers.txt
+	$(EVAL_PEERS)/bin/pip install --quiet --no-deps --editable .  # the entry point of our model
+	rm -rf $(EVAL_PEERS)/VLMEvalKit && mkdir $(EVAL_PEERS)/VLMEvalKit
+	if test -d '$(VLMEVALKIT)'; then cp -r '$(VLMEVALKIT)'/. $(EVAL_PEERS)/VLMEvalKit; \
+		else curl -fsSL '$(VLMEVALKIT)' | tar xz --strip-components 1 -C $(EVAL_PEERS)/VLMEvalKit; fi \
+		|| echo "make: SKIPPED: no VLMEvalKit; name a folder or an archive: make eval-peers VLMEVALKIT=PATH" >&2
+	touch $@
+
 test-installs: setup ## install the base and the client into empty environments and use them (no torch there)
 	$(BIN)/pytest -q -m installs tests/test_installs.py
 
@@ -117,6 +143,13 @@ bench-load: setup ## time a checkpoint of 2 GB from the disk to the first token
 bench-peers: setup $(PEERS)/.installed ## time shards beside Energon, Streaming and litData, in an environment of their own
 	$(PEERS)/bin/python tests/benchmarks/bench_peers.py
 
+test-peers: setup $(PEERS)/.installed ## prove that Energon reads our shards byte for byte, in an environment of its own
+	$(BIN)/pytest -q tests/peers/test_energon.py
+
+peer-masks: setup $(PEERS)/.installed ## ask TRL and LLaMA-Factory what they train of the chats in tests/data/convert/masks
+	$(PEERS)/bin/python tests/data/convert/masks/record.py
+	$(BIN)/pytest -q tests/data/convert/test_masks.py
+
 $(PEERS)/.installed: tests/benchmarks/peers.txt tests/benchmarks/peers-alone.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
@@ -124,6 +157,9 @@ $(PEERS)/.installed: tests/benchmarks/peers.txt tests/benchmarks/peers-alone.txt
 	$(PEERS)/bin/pip install --quiet --requirement tests/benchmarks/peers.txt
 	$(PEERS)/bin/pip install --quiet --no-deps --requirement tests/benchmarks/peers-alone.txt
 	touch $@
+
+study-curation: setup ## train the tiny model on a corpus with faults and on the same corpus curated, over three seeds
+	$(BIN)/python workflows/studies/curation.py
 
 study-importance: setup ## compare RL with and without the importance ratio over three seeds (after `make demo`; ten minutes)
 	$(BIN)/python workflows/studies/importance.py

@@ -16,7 +16,7 @@ import numpy as np
 from bench_packing import CAPACITY, vlm_lengths
 from measure import Row, race
 
-from step3vl.data.plan import Cursor, IndexRows, Mixture, MixtureSource, Plan, PlanPhase, StreamState
+from step3vl.data.plan import PARTITIONS, Cursor, IndexRows, Mixture, MixtureSource, Plan, PlanPhase, StreamState
 
 SHARD = 10_000  # rows
 PACKS = 20_000
@@ -30,12 +30,15 @@ class MadeIndex:
 
     def __init__(self, count: int) -> None:
         self.rows = np.full(count // SHARD, SHARD, np.int64)
+        self.samples = count
 
     def shard(self, number: int, capacity: int) -> IndexRows:
         places = np.arange(SHARD)
         lengths = self.lengths[np.random.default_rng(number).integers(0, 9 * SHARD) + places]
         tasks, documents = np.zeros(SHARD, np.int32), np.ones(SHARD, bool)
         return IndexRows(places, lengths, places << 12, places, tasks, ["made"], documents, {})
+
+    def prefetch(self, numbers: list[int], capacity: int) -> None: ...
 
 
 def plan_of(*counts: int, epochs: int | None = None) -> Plan:
@@ -50,9 +53,9 @@ def plan_of(*counts: int, epochs: int | None = None) -> Plan:
 
 def rows(rounds: int) -> list[Row]:
     plan = plan_of(1_000_000_000, 1_000_000)
-    state = StreamState(epoch=1, block=4_000_000, pack=300, packs=FAR // 4 * 3)
-    other = StreamState(epoch=12, block=5_000, pack=100, packs=FAR // 4)
-    cursor = Cursor(packs=FAR, phase_packs=FAR, source_tokens=(0, 0), streams=(state, other))
+    state = StreamState(positions=((1, 60_000, 300),) * PARTITIONS, packs=FAR // 4 * 3)
+    other = StreamState(positions=((12, 64, 100),) * PARTITIONS, packs=FAR // 4)
+    cursor = Cursor(partitions=PARTITIONS, packs=FAR, phase_packs=FAR, source_tokens=(0, 0), streams=(state, other))
 
     def walk() -> int:
         return sum(len(pack) for pack in islice(plan.packs(cursor), PACKS))

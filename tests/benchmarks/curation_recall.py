@@ -186,7 +186,7 @@ def filters(texts: list[str]) -> None:
     plant_texts("formatting: an open code fence", FormattingFilter(), lambda part: f"{' '.join(part)}\n```\nx = 1")
     plant_images("blank: one colour, JPEG", BlankFilter(), lambda photo: PILImage.open(io.BytesIO(_blank(photo))))
     plant_images("blur: Gauss, 4 pixels", BlurFilter(), lambda photo: photo.filter(ImageFilter.GaussianBlur(4)))
-    plant_images("qr: a code on a third of the image", QrFilter(), _with_code)
+    plant_images("qr: a code on a third of the image", QrFilter(), with_code)
     print("\n| filter: planted fault | found | wrongly found without it |")
     print("|---|---|---|")
     for name, filter, faulty, clean in planted:
@@ -220,9 +220,10 @@ def _blank(photo: PILImage.Image) -> bytes:
     return encode(PILImage.new("RGB", photo.size, photo.getpixel((5, 5))), "JPEG", quality=40)
 
 
-def _with_code(photo: PILImage.Image) -> PILImage.Image:
+def with_code(photo: PILImage.Image, url: str = "https://a.example/join") -> PILImage.Image:
+    """A photograph with a QR code on a third of it."""
     side = int((photo.width * photo.height / 3) ** 0.5)
-    code = zxingcpp.create_barcode("https://a.example/join", zxingcpp.BarcodeFormat.QRCode).to_image(scale=4)
+    code = zxingcpp.create_barcode(url, zxingcpp.BarcodeFormat.QRCode).to_image(scale=4)
     covered = photo.copy()
     covered.paste(PILImage.fromarray(np.asarray(code)).convert("RGB").resize((side, side)), (0, 0))
     return covered

@@ -1,14 +1,18 @@
-"""How commands on datasets grow with the number of shards: CPU seconds, and the memory of the largest process.
+"""How commands on datasets grow with shards and with samples: CPU seconds, and the memory of the largest process.
 
-Each command runs in a process of its own, on shards of four short texts, so that everything but the samples shows.
+Each command runs in a process of its own, on samples of a short text, so that everything but their bytes shows.
 
-    .venv/bin/python tests/benchmarks/dataset_scale.py --listed 1000 200000          # opening; there are no shards
-    .venv/bin/python tests/benchmarks/dataset_scale.py --shards 1000 --workers 1 2   # verify, split and diff
+    .venv/bin/python tests/benchmarks/dataset_scale.py --listed 1000 200000           # opening; there are no shards
+    .venv/bin/python tests/benchmarks/dataset_scale.py --shards 1000 --workers 1 2    # verify, split, diff and merge
+    .venv/bin/python tests/benchmarks/dataset_scale.py --rows 10000 100000            # the same, in shards of 10,000
+    .venv/bin/python tests/benchmarks/dataset_scale.py --indexed 10000 1000000        # diff, summary: indexes alone
+    .venv/bin/python tests/benchmarks/dataset_scale.py --sorted 100000 4000000        # scratch files of a diff alone
 """
 
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,15 +20,31 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from step3vl.data.dataset import Counting, ShardInfo, TaskTotal, WrittenShard, commit, shard_name, write_shard
+from step3vl.data.dataset import SCHEMA, Counting, ShardInfo, TaskTotal, WrittenShard, commit, shard_name, write_shard
 from step3vl.data.sample import ImageSpec, Sample, Source, TokenCount, conversation, text
 
-SAMPLES = 4  # of a shard
+FEW, MANY = 4, 10_000  # samples of a shard
 TASK = "synthetic.number"
 OPEN = "from step3vl.data.dataset import Dataset; dataset = Dataset.open({!r})"
+SUMMARY = f"{OPEN}; from step3vl.data.inspect import summarise; summarise(dataset)"
+SORT = """
+import numpy as np
+from step3vl.data.dataset.partitions import Partitions
+from step3vl.data.inspect.diff import ROW
+random = np.random.default_rng(0)
+with Partitions.for_rows(ROW, {0}) as parts:
+    for _ in range({0} // 10_000):
+        rows = np.zeros(10_000, ROW)
+        rows["low"] = random.integers(0, 2**63, len(rows))
+        parts.add(rows, rows["low"])
+    assert sum(map(len, parts)) == {0}
+"""
 SNIPPETS = {
     "import alone": "import step3vl.data.dataset",
     "open": OPEN,
@@ -51,7 +71,7 @@ def listed_shards(count: int) -> Iterator[WrittenShard]:
         yield WrittenShard(info=info, totals=(total,))
 
 
-def written_shards(root: Path, count: int) -> Iterator[WrittenShard]:
+def written_shards(root: Path, count: int, samples_of_shard: int) -> Iterator[WrittenShard]:
     """Shards that exist."""
     source = Source(uri="synthetic", licence="CC0-1.0", collected_by="synthetic")
     for number in range(count):
@@ -62,10 +82,51 @@ def written_shards(root: Path, count: int) -> Iterator[WrittenShard]:
                 messages=conversation((text("Which?"),), f"{number}.{place}"),
                 source=source,
             ).model_copy(update={"tokens": TokenCount(text=9, image=0)})
-            for place in range(SAMPLES)
+            for place in range(samples_of_shard)
         ]
         name = shard_name("written", "train", number, count)
         yield write_shard(root, name, "train", sorted(samples, key=lambda sample: sample.id))
+
+
+def indexed_shards(root: Path, rows: int, seed: int) -> Iterator[WrittenShard]:
+    """Shards of which there is the index alone; half of the samples are the same for every seed."""
+    count = max(rows // MANY, 1)
+    each = rows // count
+    constant = {"domain": "synthetic", "task": TASK, "kind": "conversation", "licence": "CC0-1.0"}
+    for number in range(count):
+        halves = (np.random.default_rng((number, half)).bytes(8 * each) for half in (0, seed))
+        digits = b"".join(halves).hex()
+        ids = sorted(digits[32 * place : 32 * (place + 1)] for place in range(each))
+        columns = {
+            **{name: pa.array([value] * each) for name, value in constant.items()},
+            "id": pa.array(ids),
+            "source": pa.array([f"synthetic/{key}" for key in ids]),
+            **{name: pa.array(np.full(each, 9), SCHEMA.field(name).type) for name in ("text_tokens", "image_tokens")},
+            "offset": pa.array(np.arange(each) * 2048),
+            **{name: pa.array(np.full(each, 2048), SCHEMA.field(name).type) for name in ("size", "xxh3", "json_size")},
+            **{
+                name: pa.array([[]] * each, SCHEMA.field(name).type)
+                for name in SCHEMA.names
+                if name.startswith("image_") and name != "image_tokens"
+            },
+        }
+        name = shard_name("indexed", "train", number, count)
+        info = ShardInfo(
+            path=f"shards/{name}",
+            split="train",
+            samples=each,
+            size=2048 * each,
+            blake3="0" * 64,
+            index_blake3="0" * 64,
+            text_tokens=9 * each,
+            image_tokens=9 * each,
+        )
+        path = root / info.index_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns).select(SCHEMA.names).cast(SCHEMA), path, compression="zstd")
+        sums = {"text_tokens": 9 * each, "image_tokens": 9 * each}
+        total = TaskTotal(split="train", task=TASK, kind="conversation", samples=each, **sums)
+        yield WrittenShard(info=info, totals=(total,))
 
 
 def make(root: Path, shards: Iterable[WrittenShard]) -> str:
@@ -93,33 +154,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--listed", type=int, nargs="*", default=[], help="numbers of shards to open")
     parser.add_argument("--shards", type=int, nargs="*", default=[], help="numbers of shards to work on")
+    parser.add_argument("--rows", type=int, nargs="*", default=[], help="numbers of samples to work on")
+    parser.add_argument("--indexed", type=int, nargs="*", default=[], help="numbers of samples of indexes alone")
+    parser.add_argument("--sorted", type=int, nargs="*", default=[], help="numbers of rows to sort on disk")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="numbers of worker processes")
     parser.add_argument("--folder", type=Path, help="where datasets are made; by default a temporary folder")
     arguments = parser.parse_args()
     table = Table()
-    for name in ("command", "shards", "wall s", "CPU s", "largest process, MB"):
+    for name in ("command", "shards", "samples", "wall s", "CPU s", "largest process, MB"):
         table.add_column(name, justify="left" if name == "command" else "right")
     with TemporaryDirectory(dir=arguments.folder) as folder:
         for count in arguments.listed:
             url = make(Path(folder, f"listed-{count}"), listed_shards(count))
             for title, code in SNIPPETS.items():
-                table.add_row(title, f"{count:,}", *measure(["-c", code.format(url)]))
-        for count in arguments.shards:
-            root = Path(folder, f"written-{count}")
-            url = make(root, written_shards(root, count))
-            cli = ["-m", "step3vl.workflows.cli", "corpus"]
+                table.add_row(title, f"{count:,}", f"{3500 * count:,}", *measure(["-c", code.format(url)]))
+        sizes = [(count, FEW) for count in arguments.shards]
+        sizes += [(max(rows // MANY, 1), min(rows, MANY)) for rows in arguments.rows]
+        for count, samples in sizes:
+            root = Path(folder, f"written-{count}-{samples}")
+            url = make(root, written_shards(root, count, samples))
             for workers in arguments.workers:
-                flags = ["--workers", str(workers)]
-                out = f"{url}-split-{workers}"
-                commands = (
-                    ("verify", [url, *flags]),
-                    ("split", [url, out, "--heldout", "0.5", "--shards", str(count), *flags]),
-                    ("diff", [url, out, *flags]),
-                )
-                for name, words in commands:
-                    title = f"{name}, {workers} worker{'s' if workers > 1 else ''}"
-                    table.add_row(title, f"{count:,}", *measure([*cli, name, *words], (0, 1)))
+                for title, figures in work(url, count, workers):
+                    table.add_row(title, f"{count:,}", f"{count * samples:,}", *figures)
+                    print(title, f"{count * samples:,}", *figures, flush=True)
+            shutil.rmtree(root)
+        for rows in arguments.sorted:
+            table.add_row("sort rows of diff", "", f"{rows:,}", *measure(["-c", SORT.format(rows)]))
+        for rows in arguments.indexed:
+            roots = [Path(folder, f"indexed-{rows}-{seed}") for seed in (1, 2)]
+            urls = [make(root, indexed_shards(root, rows, seed)) for seed, root in enumerate(roots, start=1)]
+            cli = ["-m", "step3vl.workflows.cli", "corpus", "diff", *urls, "--workers"]
+            measured = {
+                **{f"diff, {workers} workers": [*cli, str(workers)] for workers in arguments.workers},
+                "summary": ["-c", SUMMARY.format(urls[0])],
+            }
+            for title, words in measured.items():
+                table.add_row(title, f"{max(rows // MANY, 1):,}", f"{rows:,}", *measure(words, (0, 1)))
+            for root in roots:
+                shutil.rmtree(root)
     Console(width=110).print(table)
+
+
+def work(url: str, shards: int, workers: int) -> Iterator[tuple[str, list[str]]]:
+    """Measure the commands on a dataset; what they write is removed."""
+    cli, flags = ["-m", "step3vl.workflows.cli", "corpus"], ["--workers", str(workers)]
+    halves, both = f"{url}-split-{workers}", f"{url}-both-{workers}"
+    commands = (
+        ("verify", [url, *flags]),
+        ("split", [url, halves, "--heldout", "0.5", "--shards", str(shards), *flags]),
+        ("diff", [url, halves, *flags]),
+        ("merge", [url, halves, both, "--shards", str(shards), *flags]),
+    )
+    for name, words in commands:
+        yield f"{name}, {workers} worker{'s' if workers > 1 else ''}", measure([*cli, name, *words], (0, 1))
+    for folder in (halves, both):
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Recordings of the web apps: replays that end in the same state, clicks that reach their element, speed.
 
-    python tests/benchmarks/gui_recordings.py [EPISODES-OF-AN-APP]
+    python tests/benchmarks/gui_recordings.py [EPISODES-OF-AN-APP [KIND ...]]
+
+By default the kinds are those of the domain; `75 task walk` gives 300 trajectories, less those that are dropped.
 
 Every trajectory is replayed in a page of its own; the screen at its end must be the same to the byte. Every control
 that is said to be reached by a click on its point is clicked, with a listener that says which element the event came
@@ -8,7 +10,6 @@ to.
 """
 
 import random
-import resource
 import sys
 from collections import Counter
 from functools import partial
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from step3vl.data.sample import Action
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.cpu_time import cpu_time
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
 from step3vl.pipelines.domains.gui import AskAboutEpisodes, OpenPages, RecordEpisodes, StoredPage
@@ -37,37 +39,33 @@ REACHED = """index => { const nodes = []; const walk = node => { nodes.push(node
   return path.includes(nodes[index]); }"""
 
 
-def cpu_seconds() -> float:
-    """Of this process and of its children that have ended, such as browsers."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def main(episodes: int) -> None:
+def main(episodes: int, kinds: list[str]) -> None:
     """Record, ask, replay and click, and print the figures."""
     context = StepContext(seed=0, base=str(ROOT))
     entry = GuiEntry.model_validate({
         "domain": "gui", "name": "bench", "episodes": episodes,
         "sources": [{"files": ["data/samples/web_apps/*.html"], "licence": "CC0-1.0"}],
         "shared_files": ["data/samples/web_apps/kit.*"],
+        **({"episode_kinds": dict.fromkeys(kinds, 1.0)} if kinds else {}),
     })  # fmt: skip
     (pattern,) = entry.sources[0].files
     files = list_pattern(pattern, "CC0-1.0", entry="bench", base=context.base, store=context.store)
     pages = [page for file in files for page in OpenPages(entry, context).process(Record(file.key, file), rng_for(0))]
     worker, dropped = RecordEpisodes(entry, context), Counter[str]()
-    worker.setup()
     recorded: list[tuple[Record[StoredPage], Episode]] = []
-    for page in pages:
-        try:
-            recorded += [(page, record.value) for record in worker.process(page, rng_for(page.key))]
-        except Dropped as error:
-            dropped[error.reason] += 1
-    worker.recorder.close()
     asking = AskAboutEpisodes(entry, context)
     samples = Counter[str]()
-    for page, episode in recorded:
-        samples.update(sample.task for sample in asking.process(Record(page.key, episode), rng_for(page.key)))
-    seconds = cpu_seconds()
+    with cpu_time() as used:  # with the browser's
+        worker.setup()
+        for page in pages:
+            try:
+                recorded += [(page, record.value) for record in worker.process(page, rng_for(page.key))]
+            except Dropped as error:
+                dropped[error.reason] += 1
+        for page, episode in recorded:
+            samples.update(sample.task for sample in asking.process(Record(page.key, episode), rng_for(page.key)))
+        seconds = used()
+    worker.recorder.close()
     elements = sum(len(screen.elements) for _, episode in recorded for screen in episode.screens)
     print(f"{len(recorded)} episodes, dropped {dict(dropped)}; {sum(samples.values())} samples: {dict(samples)}")
     print(f"{sum(samples.values()) / seconds:.1f} samples and {elements / seconds:.0f} elements a CPU-second")
@@ -103,4 +101,4 @@ def _replay(path: list[Action], rng: random.Random, page: GuiPage) -> tuple[Scre
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, sys.argv[2:])

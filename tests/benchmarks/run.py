@@ -27,7 +27,7 @@ from rich.table import Table
 
 GROUPS = (
     "shards", "packing", "plan", "loader", "processor", "encoder", "engine", "pacore", "server", "step", "corpus",
-    "html", "pages", "curation",
+    "convert", "html", "pages", "curation", "scoring",
 )  # fmt: skip
 PACKAGES = ("step3vl", "torch", "transformers", "deepspeed", "webdataset", "numpy", "pillow", "pyarrow", "tokenizers")
 WIDTH = 170  # of a table that goes to a file

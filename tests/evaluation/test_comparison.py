@@ -45,8 +45,9 @@ def test_differences_count_the_items_that_changed(runs: list[Result]) -> None:
     assert (row.differences[1].gained, row.differences[1].lost, row.differences[1].items) == (2, 1, 6)
     assert row.differences[1].value == pytest.approx(0)
     assert (row.published, row.published_pacore) == (68.16, 68.00)
-    assert row.categories["even"] == (pytest.approx(100 / 3), pytest.approx(200 / 3))
-    assert comparison.notes == ()
+    values = [category.value for category in row.categories["even"]]
+    assert values == [pytest.approx(100 / 3), pytest.approx(200 / 3)]
+    assert comparison.notes == ("PaCoRe with 1 rollouts, not 16",)
     assert pacore_pairs(comparison) == [(0, 1)]
 
 
@@ -118,3 +119,30 @@ def test_a_single_run_has_a_page(runs: list[Result]) -> None:
     Page(text)
     assert "Differences" not in text
     assert "Not right" in text
+
+
+@pytest.mark.slow
+@pytest.mark.chromium
+def test_the_page_is_accessible_wide_and_narrow(runs: list[Result], toy_data: Path, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    from step3vl.pipelines.render.web.browser import find_chromium
+
+    try:
+        chromium = find_chromium()
+    except UserError as error:
+        pytest.skip(str(error))
+    path = tmp_path / "page.html"
+    path.write_text(render_comparison(compare(runs, toy_data)), encoding="utf-8")
+    axe = Path(__file__).parents[1] / "inference" / "server" / "vendor" / "axe-core" / "axe.min.js"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for scheme, width in (("light", 1280), ("dark", 400)):
+            page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+            page.goto(path.as_uri())
+            page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+            page.evaluate(axe.read_text(encoding="utf-8"))
+            violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in violations] == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from step3vl.data.errors import UserError
+from step3vl.evaluation.item import Score
 from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses
 from step3vl.evaluation.runner import EvalConfig, run_benchmark
 from step3vl.evaluation.scoring import Response, load_items, score_responses
@@ -46,6 +47,25 @@ def test_the_same_response_is_judged_once(essays, tmp_path: Path, ScriptedBacken
     second, record = judged(essays, Judge(backend, JudgeConfig()), tmp_path / "j.jsonl", ESSAYS)
     assert first == second
     assert len(backend.requests) == record["requests"] == 2
+
+
+def test_a_judge_may_be_asked_several_times_of_a_response(
+    essays, tmp_path: Path, ScriptedBackend, monkeypatch
+) -> None:
+    twice = type(essays)
+    monkeypatch.setattr(
+        twice,
+        "judge_calls",
+        lambda self, item, text: (self.judge_messages(item, text), self.judge_messages(item, "deep")),
+    )
+    monkeypatch.setattr(
+        twice, "read_judgements", lambda self, item, text, replies: Score.graded(len(replies) / 4, "|".join(replies))
+    )
+    backend = ScriptedBackend(grade)
+    scored, record = judged(essays, Judge(backend, JudgeConfig()), tmp_path / "j.jsonl", ESSAYS)
+    assert scored[0].scored.score.value == 0.5
+    assert scored[2].scored.score.extracted == "I like it.|Grade: [[8]]"
+    assert len(backend.requests) == record["requests"] == 4
 
 
 def test_what_is_missing_or_cut_off_is_not_judged(essays, tmp_path: Path, ScriptedBackend) -> None:

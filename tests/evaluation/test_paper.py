@@ -1,5 +1,7 @@
 """The report's tables as data, and how runs are marked that differ from the report's."""
 
+from dataclasses import replace
+
 import pytest
 
 from step3vl.evaluation.paper import (
@@ -67,13 +69,17 @@ def test_titles_are_matched_where_one_row_fits() -> None:
 def test_a_run_is_marked_where_it_differs(toy) -> None:
     settings = {"sampling": PAPER_SAMPLING.model_dump(mode="json"), "pacore": None}
     run = {"settings": settings, "repeats": 2}
-    metrics = {"items": 6, "missing": 0}
+    metrics = {"items": 6, "items_of_release": 6, "missing": 0}
     assert departures(toy.about, run, metrics) == []
     settings = {"sampling": {**settings["sampling"], "temperature": 0.0}, "pacore": None}
-    assert departures(toy.about, {"settings": settings, "repeats": 1}, {"items": 5, "missing": 3}) == [
+    metrics_of_less = {"items": 5, "items_of_release": 6, "missing": 3}
+    assert departures(toy.about, {"settings": settings, "repeats": 1}, metrics_of_less) == [
         "temperature 0.0, not 1.0",
         "1 responses to an item, not 2",
         "5 of 6 items",
         "3 responses missing",
     ]
     assert departures(toy.about, {}, metrics) == ["recorded outputs: settings unknown"]
+    few = {"settings": {"pacore": {"rounds": [4]}}, "repeats": 1}
+    assert departures(toy.about, few, metrics) == ["PaCoRe with 4 rollouts, not 16"]
+    assert departures(replace(toy.about, title="GSM8K"), run, {**metrics, "items": 5}) == ["5 of 6 items"]

@@ -46,6 +46,7 @@ def test_every_item_is_asked_as_often_as_in_the_report(toy, toy_data: Path, tmp_
     assert [(line["id"], line["repeat"]) for line in lines][:3] == [("a-0", 0), ("a-0", 1), ("a-1", 0)]
     assert lines[0]["response"] == "2"
     assert lines[0]["tokens"] == len("<think>hm</think>2")
+    assert result.metrics["rules"] == {rule: {"value": 100.0, "unparsable": 0} for rule in ("strict", "official")}
     assert read_results(tmp_path / "run") == [result]
 
 
@@ -96,6 +97,11 @@ def test_reasoning_that_never_ends_is_no_answer(toy, toy_data: Path, tmp_path: P
     assert (result.metrics["unparsable"], result.metrics["unfinished"]) == (6, 6)
     result = run(toy, toy_data, backend, tmp_path / "b", repeats=1, reasoning=False)
     assert (result.metrics["unparsable"], result.metrics["counts"]["correct"]) == (0, 1)
+    silent = run(toy, toy_data, ScriptedBackend(lambda *_: "<think></think>none"), tmp_path / "c", repeats=1)
+    assert {rule: values["unparsable"] for rule, values in silent.metrics["rules"].items()} == {
+        "strict": 6,
+        "official": 0,
+    }, "the authors' code reads a zero"
 
 
 def test_replies_are_as_long_as_the_context_allows(toy, toy_data: Path, tmp_path: Path, ScriptedBackend) -> None:
@@ -150,8 +156,8 @@ def test_samples_are_whole_groups_and_nested(groups: list[int], small: int, larg
     assert sample_groups(items, None) == items
 
 
-def test_what_identifies_a_model_is_its_content(tmp_path: Path) -> None:
-    from step3vl.evaluation.model_identity import folder_fingerprint
+def test_what_identifies_a_model_is_its_content(tmp_path: Path, ScriptedBackend) -> None:
+    from step3vl.evaluation.model_identity import folder_fingerprint, identify_model
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -161,5 +167,8 @@ def test_what_identifies_a_model_is_its_content(tmp_path: Path) -> None:
     assert folder_fingerprint(tmp_path / "b") == before
     (tmp_path / "b" / "model.safetensors").write_bytes(b"\0" * 98 + b"\1")
     assert folder_fingerprint(tmp_path / "b") != before
+    (tmp_path / "a").rename(tmp_path / "export")  # as trainers name it, in the folder of the run
+    identity = asyncio.run(identify_model(ScriptedBackend(solve), tmp_path / "export"))
+    assert identity == {"name": f"{tmp_path.name}/export", "fingerprint": before}
     with pytest.raises(UserError, match="not a model folder"):
         folder_fingerprint(tmp_path)

@@ -47,7 +47,7 @@ def test_responses_are_scored_without_their_reasoning(toy, toy_data: Path, tmp_p
     items = load_items(toy, toy_data / "toy-sums")
     scored = list(score_responses(toy, items, read_responses(path), "strict"))
     assert [each.scored.score.verdict for each in scored] == ["correct"] * 2 + ["unparsable"] + ["correct"] * 3
-    metrics = summarise_responses(toy, {"name": "x"}, scored, 12).metrics
+    metrics = summarise_responses(toy, {"name": "x", "rule": "strict"}, scored, 12, 6).metrics
     assert metrics["value"] == pytest.approx(200 / 3)
     assert metrics["counts"]["correct"] == 5
     assert (metrics["unparsable"], metrics["responses"], metrics["missing"], metrics["items"]) == (1, 6, 6, 6)
@@ -117,7 +117,7 @@ def test_a_metric_that_the_benchmark_does_not_have_is_named(
 def test_a_run_that_is_written_is_read_and_scored_again(toy, toy_records: Path, tmp_path: Path) -> None:
     data = toy_records / "TOY"
     scored = score_recorded(toy, [data / "model.json.gz"], data)
-    result = summarise_responses(toy, {"name": "x", "rule": "official"}, scored, len(scored))
+    result = summarise_responses(toy, {"name": "x", "rule": "official"}, scored, len(scored), len(scored))
     written = write_results(tmp_path / "run", result, scored)
     (read,) = read_results(tmp_path / "run")
     assert read == written
@@ -135,8 +135,8 @@ def test_a_folder_without_a_run_is_refused(toy, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished run"):
         read_results(tmp_path)
     with pytest.raises(UserError, match="no responses"):
-        summarise_responses(toy, {"name": "x"}, [], 0)
+        summarise_responses(toy, {"name": "x", "rule": "strict"}, [], 0, 0)
     for name in ("run.json", "metrics.json"):
         (tmp_path / name).write_text('{"version": 0}')
-    with pytest.raises(UserError, match="version 0, not 1"):
+    with pytest.raises(UserError, match="version 0, not 2"):
         read_results(tmp_path)

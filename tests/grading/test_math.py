@@ -34,6 +34,38 @@ def test_verdict(expression: str, answer: str, verdict: str) -> None:
     assert grade_answer(MathTruth(expression=expression), answer).verdict == verdict
 
 
+_FRACTIONS = st.tuples(st.sampled_from(["", "-"]), st.integers(0, 60), st.integers(1, 60))
+_NUMBERS = st.one_of(
+    st.integers(-(10**6), 10**6).map(str),
+    st.integers(0, 10**9).map("{:,}".format),
+    st.integers(0, 10**9).map(lambda number: f"{number:,}".replace(",", "{,}")),
+    st.decimals(-100, 100, places=2).map("{:f}".format),
+    _FRACTIONS.map(lambda parts: rf"{parts[0]}\frac{{{parts[1]}}}{{{parts[2]}}}"),
+    _FRACTIONS.map(lambda parts: f"{parts[0]}{parts[1]}/{parts[2]}"),
+    _FRACTIONS.map(lambda parts: rf"{parts[0]}3\dfrac{{{parts[1]}}}{{{parts[2]}}}"),
+    _FRACTIONS.map(lambda parts: rf"{parts[1] + 1} \frac{{{parts[1]}}}{{{parts[2]}}}"),
+    st.sampled_from(["007", "-0", "0.50", "1,000.5", "10000.00"]),
+)
+
+
+@settings(max_examples=100)
+@given(_NUMBERS, _NUMBERS)
+def test_what_is_decided_without_math_verify_is_decided_as_it_does(expression: str, answer: str) -> None:
+    for text in (answer, expression):
+        plainly = math_grading.decide_plainly(expression, text)
+        if plainly is not None:
+            verdict = math_grading.compare(expression, rf"\boxed{{{text}}}")
+            assert verdict == ("correct" if plainly else "wrong")
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer"),
+    [("x", "y"), ("1.001", "1.002"), ("$x$", "$x$"), ("1,00", "100"), ("5", "5%"), ("", ""), ("50", "50.0.0")],
+)
+def test_what_may_need_algebra_is_left_to_math_verify(expression: str, answer: str) -> None:
+    assert math_grading.decide_plainly(expression, answer) is None
+
+
 @settings(max_examples=30)
 @given(st.integers(-999, 999), st.integers(1, 99))
 def test_expression_equals_itself_written_in_another_way(numerator: int, denominator: int) -> None:

@@ -13,17 +13,19 @@ from step3vl.data.sample import (
     conversation,
     text,
 )
-from step3vl.grading import Grade, grade_reply
+from step3vl.grading import grade_reply
 
 pytest.importorskip("torch")
 pytest.importorskip("ray")
 
-from step3vl.data.tokens import parse_reply
+from step3vl.data.tokens import END_THINK, parse_reply
+from step3vl.evaluation.heldout import HeldOut
+from step3vl.evaluation.item import Item
+from step3vl.evaluation.scoring import Response, score_response
 from step3vl.inference import Completion
 from step3vl.inference.synthesis_data import synthesis_sample
 from step3vl.training.rl.rewards import grade_rollouts
 from step3vl.training.rl.rollout import PolicyRollout
-from step3vl.workflows import evaluation
 
 COUNT = CountTruth(count=3)
 LABEL = OptionTruth(option="B", options=("A", "B", "C"))
@@ -75,8 +77,17 @@ def test_one_verdict_on_every_path(truth: Truth, reply: str, finish_reason: str,
     assert rewarded.grades == (grade,)
     assert rewarded.reward == grade.value
 
-    evaluated = evaluation._grade(sample, completion_of(reply, finish_reason))
-    assert Grade(evaluated.value, evaluated.verdict) == grade
+    response = Response(
+        sample.id,
+        completion_of(reply, finish_reason).answer.strip(),
+        truncated=finish_reason == "length",
+        unfinished=END_THINK not in reply,
+        error="cancelled" if finish_reason == "cancelled" else "",
+    )
+    item = Item(id=sample.id, messages=(), answer="", fields={"truth": truth.model_dump(mode="json")})
+    evaluated = score_response(HeldOut("corpus:unused"), item, response, "strict")
+    assert evaluated.value == grade.value
+    assert evaluated.verdict == (verdict if verdict in ("correct", "wrong") else "unparsable")
 
     synthesis = synthesis_sample(sample, [completion_of(reply, finish_reason)])
     assert synthesis is not None

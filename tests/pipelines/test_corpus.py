@@ -185,9 +185,9 @@ def record_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     worked: list[str] = []
     work = SegmentRunner._work
 
-    def counted(runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
+    def counted(runner: SegmentRunner, fragment: Fragment, *arguments: str) -> FragmentResult:
         worked.append(runner._segment.entry.name)
-        return work(runner, fragment)
+        return work(runner, fragment, *arguments)
 
     monkeypatch.setattr(SegmentRunner, "_work", counted)
     return worked

@@ -90,9 +90,9 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counter: Counter[str] = Counter()
     work, count, write = SegmentRunner._work, TokenCounter._count, ShardWriter._write
 
-    def worked(runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
+    def worked(runner: SegmentRunner, fragment: Fragment, *arguments: str) -> FragmentResult:
         counter[runner._segment.name] += 1
-        return work(runner, fragment)
+        return work(runner, fragment, *arguments)
 
     def counted(tokens: TokenCounter, *arguments: Any) -> Any:
         counter["tokens"] += 1

@@ -136,7 +136,7 @@ def test_an_optional_one_is_left_out_and_named_and_built_when_the_program_is_the
     reuse_earlier(tmp_path / "kept", out)
     worked: list[str] = []
     work = SegmentRunner._work
-    monkeypatch.setattr(SegmentRunner, "_work", lambda runner, part: worked.append(part.id) or work(runner, part))
+    monkeypatch.setattr(SegmentRunner, "_work", lambda runner, *of: worked.append(of[1]) or work(runner, *of))
     dataset = build_corpus(corpus, out)
     assert worked == ["00000000-00000003"], "the sums are reused"
     assert counts(dataset) == {"sums.build": 20, "echoes.build": 3}

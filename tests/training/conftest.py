@@ -210,7 +210,10 @@ def thirty_steps(configure: Configure) -> Settings:
 @pytest.fixture(scope="session")
 def variant_settings(configure: Configure) -> dict[str, Settings]:
     """The settings of each of VARIANTS."""
-    return {name: configure(changes) for name, changes in VARIANTS.items()}
+    settings = {name: configure(changes) for name, changes in VARIANTS.items()}
+    dataset = settings["zero3"]["phases"][0]["mixture"]["sources"][0]["dataset"]
+    answers = {"dataset": dataset, "tasks": ["vqa.*"], "items": 7, "max_new_tokens": 6, "temperature": 0}
+    return {**settings, "zero3": merge(settings["zero3"], {"evaluation": {"answers": answers}})}
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from step3vl.data.errors import UserError
-from step3vl.training import checkpoint
+from step3vl.training import checkpoint, distributed
 from step3vl.training.launch import launch
 
 FILES = [
@@ -19,6 +19,25 @@ FILES = [
     "random-0.pt",
     "random-3.pt",
 ]
+
+
+@pytest.mark.parametrize(
+    ("places", "nodes"),
+    [
+        ([(2, 0), (2, 1), (2, 0), (2, 1)], 2),
+        ([(4, 0), (4, 1), (4, 2), (4, 3)], 1),
+        ([(1, 0)] * 3, 3),
+        ([(2, 0), (2, 1), (1, 0)], 1),  # unequal nodes
+        ([(2, 0), (2, 0), (2, 1), (2, 1)], 1),  # ranks that are dealt to the nodes one by one
+    ],
+)
+def test_nodes_are_counted_where_they_are_equal(
+    monkeypatch: pytest.MonkeyPatch, places: list[tuple[int, int]], nodes: int
+) -> None:
+    for name, value in (("is_initialized", True), ("get_world_size", len(places))):
+        monkeypatch.setattr(distributed.dist, name, lambda value=value: value)
+    monkeypatch.setattr(distributed, "gather_objects", lambda place: places)
+    assert distributed.node_count() == nodes
 
 
 @pytest.mark.parametrize(

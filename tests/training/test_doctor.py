@@ -44,6 +44,17 @@ def test_a_sound_dataset_is_counted_to_the_token(corpus: Path) -> None:
     assert "no issues" in rendered(diagnosis)
 
 
+def test_what_an_expression_leaves_out_is_reported(corpus: Path) -> None:
+    diagnosis = diagnose(str(corpus), sequence_length=128, where="images > 0")
+    assert diagnosis.healthy
+    assert diagnosis.filtered is not None
+    assert all(row.images for row in diagnosis.tasks)
+    assert sum(row.samples for row in diagnosis.tasks) == 150 - diagnosis.filtered.left_out < 150
+    assert f"where leaves out {diagnosis.filtered.left_out} of 150 samples" in rendered(diagnosis)
+    with pytest.raises(UserError, match="no column 'language'"):
+        diagnose(str(corpus), sequence_length=128, where="language == 'zh'")
+
+
 def test_a_diagnosis_of_some_packs_says_so(corpus: Path) -> None:
     diagnosis = diagnose(str(corpus), sequence_length=128, packs=5)
     assert not diagnosis.complete

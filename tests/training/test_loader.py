@@ -1,9 +1,13 @@
 """Packs to batches: every pack once, to a single rank, from any position, whatever the ranks and workers."""
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import fsspec
 import pytest
@@ -13,12 +17,14 @@ from hypothesis import strategies as st
 
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Cursor, Mixture, MixtureSource, Pack, PackItem, Plan, PlanPhase
+from step3vl.data.plan.dealing import partition_of
 from step3vl.data.sample import ImageSpec
 from step3vl.data.storage import StoreConfig
 from step3vl.data.tokens import TokenIds, load_tokenizer
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLImageProcessor, tiny_config
 from step3vl.training.batch import PackedBatch
-from step3vl.training.loader import PackLoader, rank_packs
+from step3vl.training.launch import free_port
+from step3vl.training.loader import PackLoader, Ranks, default_workers, rank_packs
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_ranks_share_the_packs_of_a_single_rank(loader_of: Any) -> None:
 def test_every_rank_has_every_source(loader_of: Any) -> None:
     plan = loader_of(sources=({"modality": "text"}, {"modality": "image"})).plan
     for rank in (0, 1):
-        for selected in islice(rank_packs(plan.packs(), 4, rank, 2), 5):
+        for selected in islice(rank_packs(plan.packs(), 4, Ranks(rank, 2)), 5):
             assert {pack.source for pack in selected.packs} == {0, 1}
 
 
@@ -107,12 +113,79 @@ def deliver(
     for rank in range(world):
         for worker in range(max(workers, 1)):
             replay: Any = Replay(planned)
-            reader = rank_packs(replay, micro_batch, rank, world, worker, max(workers, 1))
+            reader = rank_packs(replay, micro_batch, Ranks(rank, world), worker, max(workers, 1))
             groups = steps * 24 // (micro_batch * world)
             for selected in islice(reader, len(range(worker, groups, max(workers, 1)))):
                 delivered |= {pack.number: pack.items for pack in selected.packs}
                 cursors.add(selected.cursor)
     return [delivered[number] for number in sorted(delivered)], max(cursors, key=lambda cursor: cursor.packs)
+
+
+class PlannedPack(NamedTuple):
+    """What the ranks need to know of a pack."""
+
+    number: int
+    partition: int
+
+
+@given(
+    partitions=st.sampled_from([1, 6, 48, 64]),
+    parts=st.lists(
+        st.tuples(st.integers(1, 16), st.integers(1, 64), st.integers(1, 3), st.integers(0, 4), st.integers(1, 4)),
+        min_size=1,
+        max_size=4,
+    ),
+)
+@settings(max_examples=40)
+def test_any_nodes_ranks_and_workers_take_each_pack_once(partitions: int, parts: list[tuple[int, ...]]) -> None:
+    """A run in up to four parts with other nodes, ranks, micro-batches and workers loses and repeats nothing."""
+    position = 0
+    for nodes, most, micro_batch, workers, count in parts:
+        world = max(most // nodes, 1) * nodes
+        end = position + count * micro_batch * world
+        planned: Any = [(PlannedPack(n, partition_of(n, partitions)), n + 1) for n in range(position, end)]
+        taken = []
+        for rank in range(world):
+            of_rank = []
+            for worker in range(max(workers, 1)):
+                ranks = Ranks(rank, world, nodes)
+                replay: Any = Replay(planned)
+                reader = rank_packs(replay, micro_batch, ranks, worker, max(workers, 1), partitions)
+                for selected in islice(reader, len(range(worker, count, max(workers, 1)))):
+                    assert len(selected.packs) == micro_batch
+                    of_rank += [pack.number for pack in selected.packs]
+            assert len(of_rank) == count * micro_batch
+            taken += of_rank
+        assert sorted(taken) == list(range(position, end))
+        position = end
+
+
+def test_ranks_read_the_partitions_of_their_node() -> None:
+    for number in range(20):
+        planned: Any = [(PlannedPack(n, partition_of(n, 64)), n + 1) for n in range(64 * number, 64 * number + 64)]
+        for rank in range(16):
+            replay: Any = Replay(planned)
+            (selected,) = islice(rank_packs(replay, 4, Ranks(rank, 16, nodes=4), partitions=64), 1)
+            assert {pack.partition % 4 for pack in selected.packs} == {rank // 4}
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "gpu", "workers"),
+    [(2, 1, False, 0), (128, 8, True, 8), (32, 8, True, 3), (4, 8, True, 1), (2, 1, True, 1)],
+)
+def test_workers_are_by_default_what_the_machine_has(cores: int, ranks: int, gpu: bool, workers: int) -> None:
+    assert default_workers(cores, ranks, gpu) == workers
+
+
+def test_blocks_are_fetched_where_their_rest_is_read_before_it_leaves_the_cache(
+    loader_of: Any, corpus: Path, tmp_path: Path
+) -> None:
+    fsspec.filesystem("memory").put(str(corpus), "/blocks", recursive=True)
+    for nodes, cache_bytes, in_blocks in ((1, 2**22, True), (1, 2**18, False), (2, 2**22, False)):
+        store = StoreConfig(cache=tmp_path, cache_bytes=cache_bytes, block=2**14)
+        loader = loader_of(dataset="memory://blocks", store=store, world=2, nodes=nodes)
+        packs = list(islice(loader.plan.packs(), 8))
+        assert [loader._in_blocks(pack) for pack in packs] == [in_blocks] * 8, "the corpus has a single partition"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -279,3 +352,74 @@ def test_a_remote_dataset_gives_the_same_batches_and_its_cache_persists(
     fs.rm(shard)
     assert not next(remote.batches()).unreadable, "read from the cache"
     fs.rm("/remote", recursive=True)
+
+
+_S3_SERVER = """
+import sys, time
+import fsspec
+from moto.server import ThreadedMotoServer
+port, folder = int(sys.argv[1]), sys.argv[2]
+filling = ThreadedMotoServer("127.0.0.1", 0, verbose=False)  # all servers of a process have the same buckets
+filling.start()
+address = "http://%s:%d" % filling.get_host_and_port()
+files = fsspec.filesystem("s3", key="k", secret="s", client_kwargs={"endpoint_url": address})
+files.mkdir("epoch")
+files.put(folder, "epoch/corpus", recursive=True)
+server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+server.start()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def s3_process(port: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that serves a copy of a folder from the bucket `epoch`."""
+    command = [sys.executable, "-c", _S3_SERVER, str(port), f"{folder}/"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_store_that_is_killed_and_restarted_in_an_epoch_loses_and_repeats_nothing(
+    loader_of: Any, corpus: Path, tmp_path: Path, cached: bool
+) -> None:
+    port = free_port()
+    options = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://127.0.0.1:{port}"}}
+    options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+    store = StoreConfig(options=options, attempts=20, backoff=0.2, timeout=10)
+    if cached:
+        store = store.model_copy(update={"cache": tmp_path, "cache_bytes": 2**20, "block": 2**14})
+    expected = list(islice(loader_of(**KINDS["mixture"]).batches(), 60))
+    with s3_process(port, corpus) as first:
+        assert first.stdout and first.stdout.readline() == "ready\n"
+        batches = loader_of(dataset="s3://epoch/corpus", store=store, **KINDS["mixture"]).batches()
+        read = list(islice(batches, 20))
+        first.kill()
+        first.wait()
+        with s3_process(port, corpus):
+            read += list(islice(batches, 40))
+    assert all(same(a, b) for a, b in zip(read, expected, strict=True))
+    assert not any(batch.unreadable for batch in read)
+
+
+def test_an_error_of_the_plan_comes_after_the_batches_before_it(
+    loader_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = loader_of()
+    plan_of_three = islice(loader.plan.packs(), 6)
+
+    def three_batches(*args: Any) -> Iterator[Any]:
+        yield from rank_packs(Replay([(pack, None) for pack in plan_of_three]), 2, Ranks())  # type: ignore[arg-type]
+        raise UserError("the index of the next shard is damaged")
+
+    monkeypatch.setattr("step3vl.training.loader.rank_packs", three_batches)
+    batches = loader.batches()
+    assert len(list(islice(batches, 3))) == 3
+    with pytest.raises(UserError, match="next shard"):
+        next(batches)

@@ -70,7 +70,7 @@ def test_fine_tuning_starts_from_a_pretrained_model_and_keeps_its_encoder_frozen
         "output": str(tmp_path / "second"),
         "phases": [phase(9, 1), phase(1, 1)],
         "optimizer": {"lr_scale": {"vision": 0.0}},
-        "evaluation": {"every": 2, "packs": 4},
+        "evaluation": {"every": 2, "packs": 4, "answers": {"dataset": dataset, "items": 4, "max_new_tokens": 4}},
     }
     train(SFTConfig.model_validate(config), "sft")
     before, after = (load_file(tmp_path / run / "export" / "model.safetensors") for run in ("first", "second"))
@@ -87,6 +87,9 @@ def test_fine_tuning_starts_from_a_pretrained_model_and_keeps_its_encoder_frozen
     # Fine-tuning takes conversations only, held out as well as trained.
     assert set(rows[-1]["evaluation"]["tasks"]) == {"vqa.colour", "education.sum"}
     assert "evaluation" not in rows[0]
+    answers = rows[-1]["evaluation"]["answers"]
+    assert (set(answers["tasks"]), answers["items"]) == ({"vqa.colour"}, 4), "sums have no truth"
+    assert sum(answers["verdicts"].values()) == 4
 
 
 @pytest.mark.usefixtures("single_rank")

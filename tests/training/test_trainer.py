@@ -1,10 +1,12 @@
 """Whole runs of the trainer in real ranks: independence of how a run is distributed, and resuming after a kill."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,28 @@ def norms(output: Path) -> list[float]:
 @pytest.mark.parametrize("name", ["zero0", "zero2", "zero3", "accumulated"])
 def test_losses_depend_neither_on_the_zero_stage_nor_on_the_micro_batch(variants: Path, name: str) -> None:
     assert losses(variants / name) == pytest.approx(losses(variants / "zero1"), rel=2e-4)
+
+
+def test_validation_answers_are_those_of_the_exported_model(
+    variants: Path, variant_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    from step3vl.evaluation.heldout import HeldOut
+    from step3vl.evaluation.runner import EvalConfig, run_benchmark
+    from step3vl.inference import Engine, EngineBackend, Sampling
+    from step3vl.model import load_model
+
+    settings = variant_settings["zero3"]["evaluation"]["answers"]
+    answers = read_metrics(variants / "zero3" / "metrics.jsonl")[-1]["evaluation"]["answers"]
+    suite = HeldOut(f"corpus:{settings['dataset']}#vqa.*")
+    sampling = Sampling(temperature=0.0, max_new_tokens=settings["max_new_tokens"])
+    backend = EngineBackend(Engine(*load_model(str(variants / "zero3" / "export"))))
+    work = run_benchmark(
+        suite, Path(), backend, tmp_path, EvalConfig(sampling=sampling, limit=settings["items"]), {"name": "export"}
+    )
+    result = asyncio.run(work)
+    assert Counter(line["verdict"] for line in result.items()) == Counter(answers["verdicts"])
+    assert result.metrics["value"] == pytest.approx(answers["score"])
+    assert result.metrics["items"] == answers["items"] == 7
 
 
 @pytest.mark.parametrize("name", ["autocast", "bf16"])

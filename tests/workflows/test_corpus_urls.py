@@ -1,5 +1,7 @@
 """The corpus commands on datasets in stores: a real S3 server and a real HTTP server, each 30 ms away."""
 
+import gzip
+import json
 import re
 import shutil
 import socket
@@ -12,14 +14,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import typer
+import yaml
 from tests.data.storage.test_store import serving
+from tests.workflows.conftest import png
 from typer.testing import CliRunner
 
-from step3vl.data.dataset import Dataset, split_of
+from step3vl.data.dataset import Dataset, read_dead_letters, split_of
 from step3vl.data.errors import UserError
 from step3vl.data.storage import StoreConfig
+from step3vl.data.tokens import fingerprint, load_tokenizer
 from step3vl.workflows.cli import app
+from step3vl.workflows.corpus_cli import corpus as corpus_commands
 
 LATENCY = 0.03
 BUCKET = "far-corpora"
@@ -52,6 +61,16 @@ def delayed(url: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.close()
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, counted with the tokenizer that it names, beside which there is a table of captions."""
+    copy = Path(shutil.copytree(corpus, tmp_path_factory.mktemp("copy") / "set"))
+    manifest = copy / "dataset.json"
+    manifest.write_text(manifest.read_text().replace("0" * 64, fingerprint(load_tokenizer("qwen3"))))
+    pq.write_table(pa.table({"caption": ["a red fox", "a blue cat"], "url": ["u", "v"]}), copy / "pairs.parquet")
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +135,145 @@ def test_in_and_out_of_every_command_may_be_a_url(corpus: Path, http: str, endpo
         CliRunner().invoke(
             app, ["corpus", "split", http, both, "--heldout", "0.1", "--force", *store], catch_exceptions=False
         )
+
+
+@pytest.fixture(scope="module")
+def far(corpus: Path, endpoint: str, http: str) -> str:
+    """The URL of a folder in the bucket, with a dataset `set` and configurations; its server is in the environment."""
+    files = fsspec.filesystem("s3", endpoint_url=endpoint, skip_instance_cache=True)
+    files.put(str(corpus), f"{BUCKET}/far/set", recursive=True)
+    files.put(str(corpus), f"{BUCKET}/far/forgetful", recursive=True)
+    phase = {"tokens": 300, "lr_start": 1e-4, "lr_end": 1e-5, "mixture": {"sources": [{"dataset": http}]}}
+    configs = {
+        "train": {"output": "x", "init": "m", "phases": [phase], "data": {"sequence_length": 64, "global_batch": 1}},
+        "build": {
+            "name": "far",
+            "domains": [{"domain": "education", "name": "sums", "count": 9, "families": {"chain_sum": {}}}],
+        },
+        "curate": {"shards": 1},
+    }
+    for name, config in configs.items():
+        stored = config if name == "train" else {**config, "store": {"endpoint": endpoint}}
+        files.pipe(f"{BUCKET}/far/{name}.yaml", yaml.safe_dump(stored).encode())
+    files.pipe(f"{BUCKET}/far/concepts.txt", b"red fox\nblue cat\n")
+    return f"s3://{BUCKET}/far"
+
+
+SET = "{far}/set"
+ONE_RANK = ("--ranks", 1, "--length", 64, "--batches", 3)
+# What is typed, the exit code, and words of the output. A command with a configuration has the store in it.
+COMMANDS: list[tuple[tuple[object, ...], int, str]] = [
+    (("inspect", "{http}", "--sheets", "{far}/sheets"), 0, "{far}/sheets/counting.png"),
+    (("inspect", SET, "--where", "images > 0"), 0, "selects 20 of 20 samples"),
+    (("ledger", "{http}"), 0, "every record is accounted for"),
+    (("ledger", SET), 0, "every record is accounted for"),
+    (("balance", "{http}", SET, "--tokens", "1M"), 0, "tokens are missing"),
+    (("explain", "{http}", "{id}"), 0, "kept"),
+    (("explain", SET, "{id}"), 0, "kept"),
+    (("verify-labels", "{http}", "--samples", 2), 0, "the result is not kept beside it"),
+    (("verify-labels", SET, "--samples", 2), 0, "Label errors"),
+    (("doctor", "{http}", "--length", 64), 1, "a run would not train on everything"),
+    (("doctor", SET, "--length", 64), 1, "a run would not train on everything"),
+    (("export-index", SET, "wids"), 0, "{far}/set/wids-train.json"),
+    (("simulate", "{http}", *ONE_RANK, "--out", "{far}/page.html"), 0, "{far}/page.html: written"),
+    (("simulate", "{far}/train.yaml", "--batches", 3, "--out", "{far}/run.html"), 0, "{far}/run.html: written"),
+    (("forget", "{far}/forgetful", "{id}"), 0, "{far}/forgetful"),
+    (("split", "{far}/forgetful", "{far}/rest", "--heldout", 0.5, "--shards", 1), 0, "{far}/rest: written"),
+    (("plan", "{far}/build.yaml", "--out", "{far}/built"), 0, "far in {far}/built"),
+    (("curate", "{http}", "{far}/rest", "--config", "{far}/curate.yaml", "--out", "{far}/curated"), 0, "Ledger"),
+    (("ledger", "{far}/curated", "--by", "task"), 0, "grounding.point"),
+    (("concepts", "{http}/pairs.parquet", "--list", "{far}/concepts.txt", "--out", "{far}/n.tsv"), 0, "2 concepts"),
+]
+ELSEWHERE = {
+    *("verify", "diff", "merge", "split"),  # above
+    *("build", "cost", "clean", "retry"),  # tests of builds and curations
+    *("view", "convert"),  # tests of their own
+    *("domains", "schema"),  # which read and write no file
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_other_command_takes_urls(
+    corpus: Path, http: str, far: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after another, because some read what others wrote."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)  # of configurations, which are read before their own store
+    names = {"http": http, "far": far, "id": min(ids(Dataset.open(corpus)))}
+    for arguments, code, words in COMMANDS:
+        typed = [str(argument).format_map(names) for argument in arguments]
+        in_config = arguments[0] in ("plan", "curate")
+        output = run(*typed, *(() if in_config else ("--store", f"endpoint={endpoint}")), code=code)
+        assert words.format_map(names) in output, typed
+    files = fsspec.filesystem("s3", endpoint_url=endpoint, skip_instance_cache=True)
+    assert b"red fox\t1" in files.cat(f"{far}/n.tsv")
+    assert b"<svg" in files.cat(f"{far}/run.html")
+    assert names["id"] not in ids(Dataset.open(f"{far}/rest", StoreConfig(endpoint=endpoint)))
+
+
+def test_no_command_is_left_out() -> None:
+    listed = set(typer.main.get_group(corpus_commands).commands)
+    assert listed == {str(arguments[0]) for arguments, _, _ in COMMANDS} | ELSEWHERE
+
+
+@pytest.mark.parametrize("arguments", [("forget", "{http}", "example.org"), ("export-index", "{http}", "energon")])
+def test_writing_over_http_is_refused_at_once(arguments: tuple[str, ...], http: str) -> None:
+    typed = [argument.format(http=http) for argument in arguments]
+    with pytest.raises(UserError, match=r"cannot be written: over HTTP datasets are only read; copy the dataset"):
+        CliRunner().invoke(app, ["corpus", *typed], catch_exceptions=False)
+
+
+def test_records_and_their_images_are_read_from_urls_and_written_to_them(endpoint: str, tmp_path: Path) -> None:
+    files = fsspec.filesystem("s3", endpoint_url=endpoint)
+    root = f"{BUCKET}/raw"
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "A square."}]
+    names = ["a/0.png", f"s3://{root}/a/1.png", "a/none.png", "../a.png", "s3://elsewhere/a.png"]
+    records = [{"image": name, "conversations": turns} for name in names]
+    files.pipe(
+        {
+            f"{root}/a/0.png": png(4),
+            f"{root}/a/1.png": png(8),
+            f"{root}/b/data.json": json.dumps(records).encode(),
+        }
+    )
+    store = "--store", f"endpoint={endpoint}", "--images", f"s3://{root}", "--workers", 1
+    far = f"s3://{BUCKET}/converted"
+    assert f"{far}: written" in run("convert", f"s3://{root}/**/*.json", far, "--shards", 1, *store)
+    config = StoreConfig(endpoint=endpoint)
+    dataset = Dataset.open(far, config)
+    assert dataset.manifest.ledger[0].failed == {"ValueError": 3}
+    reasons = [letter.reason for letter in read_dead_letters(far, config)]
+    assert "no such image" in reasons[0] and all("leads out of the folder" in reason for reason in reasons[1:])
+
+    messages = f"s3://{BUCKET}/messages"
+    run("convert", far, messages, "--to", "llava", *store)
+    assert f"{BUCKET}/messages/_account/ledger.json" in files.find(f"{BUCKET}/messages")
+    run("convert", messages, tmp_path / "back", "--shards", 1, *store, "--images", messages)
+    back = Dataset.open(tmp_path / "back")
+    assert ids(back) == ids(dataset)
+    assert [s.images[0].read() for s in back.samples()] == [s.images[0].read() for s in dataset.samples()]
+    with pytest.raises(UserError, match="holds files already"):
+        CliRunner().invoke(
+            app, ["corpus", "convert", far, messages, "--to", "llava", *map(str, store)], catch_exceptions=False
+        )
+    with pytest.raises(UserError, match="a pair is a document"):
+        CliRunner().invoke(
+            app, ["corpus", "convert", far, f"s3://{BUCKET}/pairs", "--to", "webdataset", *map(str, store)],
+            catch_exceptions=False,
+        )  # fmt: skip
+    assert not files.find(f"{BUCKET}/pairs")
+
+
+def test_records_are_read_over_http(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "A square."}]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.png").write_bytes(png(4))
+    lines = [json.dumps({"image": name, "conversations": turns}) for name in ("0.png", "none.png")]
+    (tmp_path / "in" / "data.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    with serving(tmp_path / "in") as server, delayed(server.url) as url:
+        run("convert", f"{url}/data.jsonl.gz", tmp_path / "out", "--shards", 1, "--workers", 1)
+    (sample,) = Dataset.open(tmp_path / "out").samples()
+    assert sample.images[0].read() == png(4) and sample.source.uri == "data.jsonl.gz#1"
 
 
 def test_a_public_bucket_is_read_without_credentials_through_a_cache(

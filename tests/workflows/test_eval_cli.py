@@ -41,8 +41,20 @@ def responses(path: Path, replies: list[str]) -> Path:
 def test_list_says_which_files_are_missing(data: Path) -> None:
     listed = json.loads(step3vl("list", "--data", data, "--json").output)
     toy_sums = next(each for each in listed if each["name"] == "toy-sums")
-    assert (toy_sums["items"], toy_sums["present"]) == (6, "no images")
-    assert toy_sums["files"][0] == {"name": "sums.jsonl", "source": "the tests", "size": "1 kB", "optional": False}
+    assert (toy_sums["items"], toy_sums["present"]) == (6, "there, without images")
+    assert toy_sums["files"][0] == {
+        "name": "sums.jsonl",
+        "source": "the tests",
+        "size": "1 kB",
+        "optional": False,
+        "missing": False,
+    }
+    overview = step3vl("list", "--data", data).output
+    assert "toy-sums" in overview and "there, without images" in overview
+    (essays_line,) = [line for line in overview.splitlines() if "toy-essays" in line]
+    assert essays_line.split()[1:4] == ["3", "1", "gpt-4o-2024-08-06"], "items, repeats, and who grades"
+    named = step3vl("list", "toy-sums").output
+    assert "metric: sums with all variants right; graded by a rule" in named and "licence: Apache-2.0" in named
     essays = next(each for each in listed if each["name"] == "toy-essays")
     assert essays["judge"] == "gpt-4o-2024-08-06"
 
@@ -68,6 +80,25 @@ def test_runs_are_compared_on_a_page(data: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "33.33 ±" in done.output and "66.67 ±" in done.output
     assert "Differences to one" in page.read_text()
+
+
+def test_a_held_out_split_is_run_as_any_benchmark(corpus: Path, model: Path, tmp_path: Path) -> None:
+    bench = ("--bench", f"corpus:{corpus}#counting")
+    limits = ("--limit", 3, "--max-new-tokens", 4)
+    for name, pacore in (("mine", "off"), ("mine-pacore", "2")):
+        options = (*limits, "--name", "mine", "--pacore", pacore, "--out", tmp_path / name)
+        done = step3vl("run", model, *bench, *options)
+        assert done.exit_code == 0, done.output
+    assert f"{corpus.name}#counting" in done.output and "3 of 4 items" in done.output
+    assert "not as in the report" not in done.output, "the report has no such benchmark"
+    run = json.loads((tmp_path / "mine" / "corpus-demo-counting" / "run.json").read_text())
+    assert (run["name"], run["benchmark"]) == ("mine", f"corpus:{corpus}#counting")
+    page = tmp_path / "page.html"
+    done = step3vl("compare", tmp_path / "mine", tmp_path / "mine-pacore", "--out", page)
+    assert done.exit_code == 0, done.output
+    assert "Sequential reasoning against PaCoRe" in page.read_text()
+    done = step3vl("run", model, "--bench", "toy-sums", "--out", tmp_path / "toy")
+    assert "toy-sums: give --data DIR" in str(done.exception)
 
 
 def test_a_judged_benchmark_asks_for_a_judge(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name, folder in (("DOC", "doc"), ("HELP", "help"), ("LOCALE", "locale"), ("STAMPS", "stamps")):
         monkeypatch.setattr(module, name, usr / folder)
     monkeypatch.setattr(module, "SITES", {"guide": (usr / "doc/guide", "https://a.example/")})
-    for name in ("web", "text", "photos", "pairs", "tables"):
+    for name in ("web", "text", "photos", "pairs", "cutouts", "tables"):
         (tmp_path / "out" / name).mkdir(parents=True)
     return module
 
@@ -121,3 +121,19 @@ def test_a_site_becomes_an_archive_once(sources: ModuleType, tmp_path: Path) -> 
     (folder / "index.html").write_text("<p>Another.</p>")
     assert not list(sources.archives(tmp_path / "out"))
     assert archive.read_bytes() == data
+
+
+def test_cutouts_are_things_with_names_of_their_own(sources: ModuleType, tmp_path: Path) -> None:
+    captions = {
+        "a": "A rabbit.", "b": "A rabbit.", "c": "A big rabbit.", "d": "An office chair.", "e": "A bird.",
+        "f": "The fountain of youth.", "g": "A pig.",
+    }  # fmt: skip
+    folder = tmp_path / "usr/stamps"
+    folder.mkdir(parents=True)
+    for name, caption in captions.items():
+        (folder / f"{name}.txt").write_text(f"{caption}\nde.utf8=Ein Ding.\n")
+        if name != "g":
+            (folder / f"{name}.png").write_bytes(name.encode())
+    assert not list(sources.cutouts(tmp_path / "out"))
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out/cutouts").iterdir()}
+    assert written == {"rabbit.png": b"a", "office_chair.png": b"d"}

@@ -102,7 +102,7 @@ def has_reached(stage: str, out: Path) -> Callable[[], bool]:
     if stage == "corpus":
         return lambda: any(out.glob(".staging/*/build-*/*.json"))
     if stage == "scores":
-        return (out / "answers" / "sft.json").exists
+        return lambda: any(out.glob("runs/sft-sampled/*/metrics.json"))
     return (out / "checkpoints" / "latest").exists
 
 
@@ -158,6 +158,16 @@ def content(folder: Path, pattern: str) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def responses(stage: Path) -> dict[str, list[dict[str, Any]]]:
+    """The scored responses of each run of an evaluation, without the times."""
+    return {
+        str(path.relative_to(stage)): [
+            {**json.loads(line), "seconds": None} for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        for path in stage.glob("runs/*/*/items.jsonl")
+    }
+
+
 def metrics(stage: Path) -> list[dict[str, Any]]:
     """The rows of a stage, without the times."""
     rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
@@ -169,7 +179,7 @@ def test_every_stage_leaves_its_files(complete_run: CompleteRun) -> None:
         *("corpus/dataset.json", "corpus/card.html", "corpus/tokenizer/tokenizer.json"),
         *(f"{stage}/{name}" for stage in TRAINED for name in ("metrics.jsonl", "checkpoints/latest")),
         *(f"{stage}/export/model.safetensors" for stage in TRAINED),
-        *("rl/eval_start.json", "rl/eval_end.json", "scores/scores.json", "scores/answers/rl.pacore.json"),
+        *("rl/eval_start.json", "rl/eval_end.json", "scores/evaluation.json", "scores/comparison.html"),
         "report/report.html",
     ]
     assert [name for name in expected if not (complete_run.out / name).is_file()] == []
@@ -202,7 +212,7 @@ def test_a_killed_stage_resumes_from_its_last_state(resumed: ResumedRun, stage: 
         unit = "iteration" if stage == "rl" else "step"
         assert f"{stage} resumes from {unit} {int(killed.latest.removeprefix('step-'))}\n" in killed.log_after
     if stage == "scores":
-        assert "sft: answered before" in killed.log_after
+        assert re.search(r"sft, corpus:\S+: evaluated before", killed.log_after)
 
 
 def test_a_killed_run_ends_with_the_same_dataset(complete_run: CompleteRun, resumed: ResumedRun) -> None:
@@ -226,9 +236,9 @@ def test_a_killed_run_ends_with_the_same_weights_and_metrics(
 
 
 def test_a_killed_run_ends_with_the_same_answers(complete_run: CompleteRun, resumed: ResumedRun) -> None:
-    answers = content(complete_run.out / "scores", "answers/*")
-    assert len(answers) == 3
-    assert content(resumed.out / "scores", "answers/*") == answers
+    runs = [responses(run.out / "scores") for run in (complete_run, resumed)]
+    assert len(runs[0]) == 10, "two tasks, sampled and greedily by two models, and by PaCoRe"
+    assert runs[0] == runs[1]
 
 
 def test_nothing_was_set_aside(resumed: ResumedRun) -> None:

@@ -1,6 +1,5 @@
 """No command writes its result to a folder such as `./s3:`, which a URL becomes as a path: most refuse a URL."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -23,21 +22,11 @@ HEAVY = (  # commands that import torch
 )
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        f"corpus convert {{records}} {OUT} --from llava",
-        f"corpus convert {{records}} {OUT} --from llava --to openai",
-        *(pytest.param(command, marks=pytest.mark.slow) for command in HEAVY),
-    ],
-)
-def test_a_result_at_a_url_is_refused(
-    command: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("command", HEAVY)
+def test_a_result_at_a_url_is_refused(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "records.json").write_text(json.dumps([]))
-    arguments = command.format(corpus=corpus, records=tmp_path / "records.json").split()
-    error = CliRunner().invoke(app, arguments).exception
+    error = CliRunner().invoke(app, command.split()).exception
     assert isinstance(error, UserError)
     assert f"{OUT}" in str(error) and "is not a local path" in str(error)
     assert not list(tmp_path.glob("s3*"))

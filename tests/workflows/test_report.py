@@ -75,25 +75,29 @@ def scores(out: Path, samples: list[Sample], gain: float = 0.1, pacore: float = 
                 "answers": [
                     {
                         "model": "sft",
-                        "text": 'It is left.\n</think>\n{"point_2d": [300, 640]}',
-                        "value": 0.0,
+                        "text": '{"point_2d": [300, 640]}',
+                        "reasoning": "It is left.",
                         "verdict": "wrong",
                     },
-                    {"model": "rl", "text": sample.answer(), "value": 1.0, "verdict": "correct"},
+                    {"model": "rl", "text": sample.answer(), "reasoning": "", "verdict": "correct"},
                 ],
             }
         )
     result = {
         "settings": {
-            "samples": 1,
+            "repeats": 1,
+            "greedy": True,
             "models": [{"name": name, "path": str(out.parent / name / "export")} for name in models],
         },
         "tasks": tasks,
         "differences": differences,
-        "pacore": {"model": "rl", "rollouts": 4, "rows": rows},
+        "pacore": {"model": "rl", "rounds": [4], "rows": rows},
+        "benchmarks": [
+            {"benchmark": "GSM8K", "items": 1319, "runs": [{"run": "rl", "value": 12.34, "se": 0.5}]},
+        ],
         "examples": examples,
     }
-    (out / "scores.json").write_text(json.dumps(result))
+    (out / "evaluation.json").write_text(json.dumps(result))
     return result
 
 
@@ -138,6 +142,7 @@ def test_a_complete_run_becomes_one_self_contained_page(tmp_path: Path, corpus: 
     assert page.count("data:image/") == 3 + 4 + 1 + 2  # curves, examples, the contact sheet, those of two tasks
     assert "12 min 46 s" in page
     assert "1 too small" in page
+    assert "12.34 ± 0.50" in page
     assert page.count("held-out loss by task") == 2
     assert "Where? &lt;b&gt;&amp;" in page
     assert page.count("✓ holds") == 4

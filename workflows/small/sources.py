@@ -57,6 +57,14 @@ SITES = {
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 CAPTIONS = {"en": "", "zh": "zh_CN.utf8=", "de": "de.utf8=", "fr": "fr.utf8=", "ja": "ja.utf8="}
 """Languages of captions, and how their lines begin."""
+_NOUN = re.compile(r"An? ([a-z]+(?: [a-z]+)?)[.!]?")  # a caption that is no more than what a stamp shows
+_GENERIC = frozenset((
+    "animal", "bird", "boat", "building", "bunny", "car", "caribou", "cemetery marker", "chick", "clown",
+    "coin", "doe", "dog", "drake", "dromedary", "fish", "flower", "fort", "fruit", "gravestone", "graveyard",
+    "hat", "headstone", "insect", "man", "monument stone", "mountaingoat", "person", "plant", "ram", "ship",
+    "sign", "stable", "tombstone", "tree", "vegetable", "vehicle", "woman",
+))  # fmt: skip
+"""What other stamps are, too, or are called as well: a question for the bird must not fit a duck."""
 
 LANGUAGES = {
     "ar-MA": "ar", "pt_BR": "pt", "pt-BR": "pt", "zh_CN": "zh", "zh_TW": "zh-hant", "zh-TW": "zh-hant",
@@ -213,6 +221,26 @@ def stamps(out: Path) -> Iterator[str]:
                     archive.addfile(member, io.BytesIO(data))
 
 
+def cutouts(out: Path) -> Iterator[str]:
+    """The stamps of Tux Paint that show a thing with a name of its own, called by it: `rabbit.png`."""
+    if not STAMPS.is_dir():
+        yield f"{STAMPS} is missing: no cut-outs"
+        return
+    images: dict[str, Path] = {}
+    for text in sorted(STAMPS.rglob("*.txt")):
+        match = _NOUN.fullmatch(_captions(text).get("en", ""))
+        if match and match[1] not in _GENERIC and (image := text.with_suffix(".png")).exists():
+            images.setdefault(match[1], image)
+    for name, image in images.items():
+        # A rabbit of a kind would be a rabbit, too.
+        if name.rpartition(" ")[2] in images and " " in name:
+            continue
+        target = out / "cutouts" / f"{name.replace(' ', '_')}.png"
+        if not target.exists():
+            with new_file(target, durable=False) as file:
+                file.write(image.read_bytes())
+
+
 def _captions(path: Path) -> dict[str, str]:
     """The captions of a stamp by language: the first line is English, the others name theirs."""
     first, *others = path.read_text("utf-8", "replace").splitlines() or [""]
@@ -237,7 +265,9 @@ def tables(out: Path) -> Iterator[str]:
                 file.write(path.read_bytes())
 
 
-SOURCES: tuple[Callable[[Path], Iterator[str]], ...] = (archives, texts, messages, photographs, stamps, tables)
+SOURCES: tuple[Callable[[Path], Iterator[str]], ...] = (
+    archives, texts, messages, photographs, stamps, cutouts, tables,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -246,7 +276,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("sources"), help="the folder (default: sources)")
     out = parser.parse_args().out
     console = Console(stderr=True)
-    for name in ("web", "text", "photos", "pairs", "tables"):
+    for name in ("web", "text", "photos", "pairs", "cutouts", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
     for source in SOURCES:
         console.print(f"[bold]{source.__name__}[/]: {source.__doc__}")

@@ -2,10 +2,17 @@ r"""Expressions, compared by math-verify in worker processes.
 
 Any answer that math-verify finds equal is correct: `\frac{1}{2}`, `0.5` and `1/2` are the same. What the answer marks
 as final (`\boxed{…}`) counts first, else the library looks for an expression itself.
+
+A comparison takes math-verify milliseconds. Equal texts and plain numbers, which are most answers, are decided without
+it, as it decides them; and what was compared is remembered, since the responses to a question repeat each other.
 """
 
 import importlib.util
 import logging
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
 
 from step3vl.data.optional import require
 from step3vl.data.sample import MathTruth
@@ -35,14 +42,61 @@ def grade_math(truth: MathTruth, answer: str) -> Grade:
     text = answer[-MAX_EXPRESSION:] if marked is None else rf"\boxed{{{marked[-MAX_EXPRESSION:]}}}"
     if not text.strip():
         return UNPARSABLE
+    if marked is not None and (same := decide_plainly(truth.expression, marked)) is not None:
+        return exact(same)
     try:
-        verdict: Verdict = _POOL.call(truth.expression, text, seconds=SECONDS)
+        verdict = _compare_in_worker(truth.expression, text)
     except TimeoutError:
         return TIMEOUT
     except WorkerError as error:
         log.warning("comparing with %r: %s", truth.expression, error)
         return ERROR
     return UNPARSABLE if verdict == "unparsable" else exact(verdict == "correct")
+
+
+def decide_plainly(expression: str, answer: str) -> bool | None:
+    """Whether an answer is equal to an expression, where that needs no algebra; None where it may.
+
+    Decided are equal texts, and numbers: in digits, as fractions, and mixed. Numbers that differ by less than a
+    hundredth are left to math-verify, which rounds.
+    """
+    expression, answer = expression.strip(), answer.strip()
+    if expression == answer and expression and "$" not in expression and len(expression) <= MAX_EXPRESSION:
+        return True
+    number = _plain_number(expression)
+    other = None if number is None else _plain_number(answer)
+    if number is None or other is None:
+        return None
+    if number == other:
+        return True
+    return None if abs(number - other) <= _ROUNDED else False
+
+
+_DIGITS = re.compile(r"-?(?:\d{1,3}(?:(?:,|\{,\})\d{3}){1,3}|\d{1,12})(?:\.\d{1,15})?")
+_FRACTION = re.compile(
+    r"(?P<sign>-?)(?P<whole>[1-9]\d{0,5})?\s?\\[dt]?frac\{(?P<top>\d{1,9})\}\{(?P<bottom>[1-9]\d{0,8})\}"
+)
+_SLASHED = re.compile(r"(?P<sign>-?)(?P<whole>)(?P<top>\d{1,9})/(?P<bottom>[1-9]\d{0,8})")
+_NO_GROUPS = str.maketrans("", "", "{},")
+_ROUNDED = Fraction(1, 100)
+
+
+def _plain_number(text: str) -> Fraction | None:
+    if _DIGITS.fullmatch(text):
+        return Fraction(text.translate(_NO_GROUPS))
+    match = _FRACTION.fullmatch(text) or _SLASHED.fullmatch(text)
+    if match is None:
+        return None
+    whole, value = int(match["whole"] or 0), Fraction(int(match["top"]), int(match["bottom"]))
+    if whole and not 0 < value < 1:  # a product, perhaps
+        return None
+    return -(whole + value) if match["sign"] else whole + value
+
+
+@lru_cache(maxsize=2**14)
+def _compare_in_worker(expression: str, text: str) -> Verdict:
+    verdict: Verdict = _POOL.call(expression, text, seconds=SECONDS)
+    return verdict
 
 
 def compare(expression: str, answer: str) -> Verdict:
@@ -54,6 +108,12 @@ def compare(expression: str, answer: str) -> Verdict:
     parsed = parse(answer, parsing_timeout=None)
     if not parsed:
         return "unparsable"
-    return (
-        "correct" if verify(parse(f"${expression}$", parsing_timeout=None), parsed, timeout_seconds=None) else "wrong"
-    )
+    return "correct" if verify(_parse_truth(expression), parsed, timeout_seconds=None) else "wrong"
+
+
+@lru_cache(maxsize=2**10)
+def _parse_truth(expression: str) -> Any:
+    """A parsed expression; the responses to a question come one after another."""
+    from math_verify import parse
+
+    return parse(f"${expression}$", parsing_timeout=None)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
@@ -45,7 +45,7 @@ class About:
         title: As the paper's tables print it; the key into them.
         paper: The benchmark's own paper or repository.
         licence: Of its data.
-        items: How many the official release has; checked when it is read.
+        items: How many the official release has; None where the files alone decide.
         repeats: Responses to each item behind the paper's number (spec: `repeats` of the tables).
         family: The prompt family of the paper's appendix C.1, or "official" for a prompt of the benchmark's own.
         metric: The headline in plain words.
@@ -60,7 +60,7 @@ class About:
     title: str
     paper: str
     licence: str
-    items: int
+    items: int | None
     repeats: int
     family: str
     metric: str
@@ -74,7 +74,12 @@ class About:
 class Benchmark(ABC):
     """A benchmark. Subclasses are stateless; one module each in `step3vl.evaluation.benchmarks`."""
 
-    about: ClassVar[About]
+    about: About
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of its results and of its official files."""
+        return self.about.name
 
     @abstractmethod
     def items(self, data: Path, images: bool = True) -> Iterator[Item]:
@@ -134,6 +139,15 @@ class JudgedBenchmark(Benchmark):
     @abstractmethod
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
         """The score that the judge's reply gives; unparsable where it gives none (never a default grade)."""
+
+    def judge_calls(self, item: Item, response: str) -> tuple[tuple[Message, ...], ...]:
+        """All that the judge is asked of a response; by default once. Benchmarks that ask more often override it."""
+        return (self.judge_messages(item, response),)
+
+    def read_judgements(self, item: Item, response: str, judgements: Sequence[str]) -> Score:
+        """The score that the replies to all calls give."""
+        (judgement,) = judgements
+        return self.read_judgement(item, response, judgement)
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         """Unparsable: without a judge, nothing is decided."""

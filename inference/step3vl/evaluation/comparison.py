@@ -1,19 +1,23 @@
 """Runs beside each other and beside the report's tables: values, differences with their errors, items that changed."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from step3vl.data.errors import UserError
 from step3vl.evaluation.files import data_folder
+from step3vl.evaluation.heldout import SCHEME
 from step3vl.evaluation.item import Scored
 from step3vl.evaluation.paper import PaperNumber, departures, domain, lower_is_better, paper_numbers, paper_value
 from step3vl.evaluation.registry import load_benchmark
 from step3vl.evaluation.results import Result, read_scored
 from step3vl.evaluation.runner import name_hash, read_images
 from step3vl.evaluation.statistics import difference_error
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,13 @@ class Cell:
     def text(self) -> str:
         """The value and its standard error, in two decimals."""
         return f"{self.value:.2f}" + ("" if self.error is None else f" ± {self.error:.2f}")
+
+
+class Category(NamedTuple):
+    """A run's value in a category, with its standard error where there are enough items for one."""
+
+    value: float
+    error: float | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Row:
         cells: By run; None where a run does not have the benchmark.
         differences: By run, to the first run; None for that itself and where either does not have the benchmark.
         paper: The report's numbers.
-        categories: For each category, a value or None by run.
+        categories: For each category, by run, the value and its standard error, or None.
     """
 
     benchmark: str
@@ -74,7 +85,7 @@ class Row:
     cells: tuple[Cell | None, ...]
     differences: tuple[Difference | None, ...]
     paper: tuple[PaperNumber, ...]
-    categories: Mapping[str, tuple[float | None, ...]]
+    categories: Mapping[str, tuple[Category | None, ...]]
 
     @property
     def published(self) -> float | None:
@@ -132,8 +143,8 @@ def compare(results: Sequence[Result], data: Path | None = None, examples: int =
     for result in results:
         if earlier := table[result.benchmark].get(result.name):
             raise UserError(
-                f"{result.folder} and {earlier.folder} are both {result.benchmark} of '{result.name}'; name one of "
-                "them otherwise, in its run.json"
+                f"{result.folder} and {earlier.folder} are both {result.benchmark} of '{result.name}'; run one of "
+                "them with --name, or change `name` in its run.json"
             )
         table[result.benchmark][result.name] = result
     notes: dict[str, int] = {}
@@ -165,17 +176,22 @@ def _row(
     return Row(
         benchmark=name,
         title=about.title,
-        domain=domain(about.title) or "Not in the report",
+        domain=domain(about.title) or ("Held-out suites" if name.startswith(SCHEME) else "Not in the report"),
         metric=about.metric,
         lower_is_better=lower_is_better(about.title),
         cells=tuple(cells),
         differences=tuple(_differences(name, scored)),
         paper=tuple(paper_numbers(about.title)),
         categories={
-            category: tuple(result.metrics["categories"].get(category) if result else None for result in results)
+            category: tuple(_category(result, category) if result else None for result in results)
             for category in names
         },
     )
+
+
+def _category(result: Result, name: str) -> Category | None:
+    value = result.metrics["categories"].get(name)
+    return None if value is None else Category(value, result.metrics["category_errors"][name])
 
 
 def _differences(name: str, scored: Sequence[list[Scored] | None]) -> Iterable[Difference | None]:
@@ -244,10 +260,17 @@ def _first_lines(result: Result, items: set[str]) -> dict[str, Mapping[str, Any]
 
 
 def _images(name: str, data: Path | None, items: set[str]) -> dict[str, tuple[bytes, ...]]:
-    if data is None or not items:
+    """The images of items, where their files are known: a benchmark without official files knows its own."""
+    benchmark = load_benchmark(name)
+    if not items or (data is None and benchmark.about.files):
         return {}
     images: dict[str, tuple[bytes, ...]] = {}
-    for item in load_benchmark(name).items(data_folder(data, name)):
-        if item.id in items:
-            images[item.id] = tuple(read_images(item))
+    try:
+        for item in benchmark.items(data_folder(data or Path(), benchmark.folder)):
+            if item.id in items:
+                images[item.id] = tuple(read_images(item))
+    except UserError as error:
+        if benchmark.about.files:
+            raise
+        log.warning("%s: images of examples are left out: %s", name, error)  # a dataset may be gone since the run
     return images

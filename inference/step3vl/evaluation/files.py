@@ -70,7 +70,7 @@ def _matches(data: Path, pattern: str) -> list[Path]:
 def _where_from(name: str, about: About | None) -> str:
     if about is None:
         return ""
-    file = next((file for file in about.files if file.name == name), None)
+    file = next((file for file in about.files if file.name == name or fnmatch(name, file.name)), None)
     source = f"{file.source}, {file.size}" if file else about.paper
     return f"; download it from {source} (licence: {about.licence})"
 

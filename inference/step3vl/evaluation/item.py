@@ -29,6 +29,7 @@ class Item:
             an image, the rotations of a question, the variants of a seed. Empty: the item is a group of its own.
         category: What the results are broken down by; empty without categories.
         fields: What else the rule needs of the official record (options, precision, boxes), as JSON values.
+        tools: JSON-schema signatures of the functions that the model may call.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Item:
     group: str = ""
     category: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def cluster(self) -> str:

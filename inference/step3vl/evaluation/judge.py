@@ -77,15 +77,14 @@ async def judge_responses(
         BackendError: the server refuses, or fails again and again.
     """
     requests: dict[str, tuple[Item, tuple[Message, ...]]] = {}
-    ids: list[str | None] = []
+    ids: list[list[str]] = []
     for each in scored:
-        if not needs_judge(each):
-            ids.append(None)
-            continue
-        messages = benchmark.judge_messages(each.scored.item, each.response.text)
-        id_ = _digest(messages, each.scored.item.id)
-        requests[id_] = (each.scored.item, messages)
-        ids.append(id_)
+        ids.append([])
+        calls = benchmark.judge_calls(each.scored.item, each.response.text) if needs_judge(each) else ()
+        for messages in calls:
+            id_ = _digest(messages, each.scored.item.id)
+            requests[id_] = (each.scored.item, messages)
+            ids[-1].append(id_)
     if isinstance(judge.backend, RemoteBackend):
         await judge.backend.resolve_model()
     config = judge.config
@@ -95,8 +94,10 @@ async def judge_responses(
         await answer_all(judge.backend, _questions(benchmark, data, requests), output, batch, on_row)
     rows = _rows(file)
     judged = [
-        each if id_ is None else replace(each, scored=replace(each.scored, score=_score(benchmark, each, rows[id_])))
-        for each, id_ in zip(scored, ids, strict=True)
+        replace(each, scored=replace(each.scored, score=_score(benchmark, each, [rows[id_] for id_ in calls])))
+        if calls
+        else each
+        for each, calls in zip(scored, ids, strict=True)
     ]
     return judged, _record(judge, rows)
 
@@ -132,10 +133,10 @@ def _shows_images(messages: tuple[Message, ...]) -> bool:
     return any(isinstance(part, ImagePart) for message in messages for part in message.content)
 
 
-def _score(benchmark: JudgedBenchmark, each: ScoredResponse, row: AnswerRow) -> Score:
-    if row["status"] == "failed":
-        return Score.unparsable(f"the judge failed: {row['error']}")
-    return benchmark.read_judgement(each.scored.item, each.response.text, row["answer"])
+def _score(benchmark: JudgedBenchmark, each: ScoredResponse, rows: Sequence[AnswerRow]) -> Score:
+    if error := next((row["error"] for row in rows if row["status"] == "failed"), None):
+        return Score.unparsable(f"the judge failed: {error}")
+    return benchmark.read_judgements(each.scored.item, each.response.text, [row["answer"] for row in rows])
 
 
 def _rows(file: Path) -> dict[str, AnswerRow]:

@@ -24,7 +24,7 @@ async def identify_model(backend: Backend, folder: Path | None) -> dict[str, Any
         UserError: the folder holds no model.
     """
     if folder is not None:
-        return {"name": folder.resolve().name, "fingerprint": folder_fingerprint(folder)}
+        return {"name": _folder_name(folder.resolve()), "fingerprint": folder_fingerprint(folder)}
     identity: dict[str, Any] = {}
     if isinstance(backend, RemoteBackend):
         await backend.resolve_model()
@@ -33,6 +33,11 @@ async def identify_model(backend: Backend, folder: Path | None) -> dict[str, Any
         identity = {name: entries[0][name] for name in names if entries and entries[0].get(name) is not None}
         identity["server"] = getattr(backend, "url", "")
     return {"name": backend.name, **identity}
+
+
+def _folder_name(folder: Path) -> str:
+    """The name of a model folder; all that trainers leave are called `export`, in the folder of the run."""
+    return f"{folder.parent.name}/{folder.name}" if folder.name == "export" else folder.name
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from step3vl.evaluation.benchmark import About
 from step3vl.evaluation.runner import PAPER_SAMPLING
 
+PAPER_ROUNDS = (16,)
+"""PaCoRe's rollouts by round in the report (section 4.1)."""
 _TABLES = Path(__file__).with_name("paper_tables.json")
 _PARENTHESES = re.compile(r"\s*\([^)]*\)$")
 
@@ -88,21 +90,19 @@ def lower_is_better(title: str) -> bool:
 def departures(about: About, run: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """How a run differs from what the report does, a few words each; none for a run like the report's.
 
+    Of a benchmark that the report does not have, it is what is missing of the release.
+
     Args:
         about: The facts of the benchmark.
         run: What `run.json` says.
         metrics: What `metrics.json` says.
     """
-    notes = list(_setting_departures(run.get("settings") or {}))
-    if "settings" not in run:
-        notes.append("recorded outputs: settings unknown")
-    elif run.get("repeats") != about.repeats and not run["settings"].get("pacore"):
-        notes.append(f"{run.get('repeats')} responses to an item, not {about.repeats}")
-    if metrics["items"] != about.items:
-        notes.append(f"{metrics['items']} of {about.items} items")
+    notes = list(_setting_departures(about, run)) if paper_title(about.title) else []
+    if metrics["items"] != metrics["items_of_release"]:
+        notes.append(f"{metrics['items']} of {metrics['items_of_release']} items")
     if metrics["missing"]:
         notes.append(f"{metrics['missing']} responses missing")
-    if about.family == "official":
+    if about.family == "official" and paper_title(about.title):
         notes.append("the benchmark's prompt; the report's is not published")
     judge = run.get("judge")
     if about.judge and judge and judge["model"] != about.judge:
@@ -110,8 +110,16 @@ def departures(about: About, run: Mapping[str, Any], metrics: Mapping[str, Any])
     return notes
 
 
-def _setting_departures(settings: Mapping[str, Any]) -> Iterator[str]:
-    sampling = settings.get("sampling") or {}
+def _setting_departures(about: About, run: Mapping[str, Any]) -> Iterator[str]:
+    if "settings" not in run:
+        yield "recorded outputs: settings unknown"
+        return
+    settings = run["settings"]
+    sampling, pacore = settings.get("sampling") or {}, settings.get("pacore")
     for name, value in PAPER_SAMPLING.model_dump(mode="json").items():
         if sampling and sampling.get(name) != value and name != "seed":
             yield f"{name} {sampling.get(name)}, not {value}"
+    if pacore and tuple(pacore["rounds"]) != PAPER_ROUNDS:
+        yield f"PaCoRe with {','.join(map(str, pacore['rounds']))} rollouts, not {','.join(map(str, PAPER_ROUNDS))}"
+    elif run.get("repeats") != about.repeats and not pacore:
+        yield f"{run.get('repeats')} responses to an item, not {about.repeats}"

@@ -1,4 +1,7 @@
-"""The benchmarks by name. Every module in `step3vl.evaluation.benchmarks` is one; they are imported when used."""
+"""The benchmarks by name. Every module in `step3vl.evaluation.benchmarks` is one; they are imported when used.
+
+`corpus:PATH` names the held-out split of a dataset, see `step3vl.evaluation.heldout`.
+"""
 
 import importlib
 import pkgutil
@@ -8,6 +11,7 @@ from types import ModuleType
 from step3vl.data.errors import UserError
 from step3vl.evaluation import benchmarks
 from step3vl.evaluation.benchmark import Benchmark
+from step3vl.evaluation.heldout import SCHEME, HeldOut
 
 
 def benchmark_names() -> list[str]:
@@ -25,10 +29,13 @@ def load_module(name: str) -> ModuleType:
     names = benchmark_names()
     if name not in names:
         close = get_close_matches(name, names, n=3) or ["`step3vl eval list` shows all"]
-        raise UserError(f"no benchmark '{name}'; did you mean: {', '.join(close)}")
+        hint = f"; for the held-out split of a dataset, {SCHEME}{name}" if "/" in name else ""
+        raise UserError(f"no benchmark '{name}'; did you mean: {', '.join(close)}{hint}")
     return importlib.import_module(f"{benchmarks.__name__}.{name.replace('-', '_')}")
 
 
 def load_benchmark(name: str) -> Benchmark:
     """The benchmark of this name. Raises UserError where there is none."""
+    if name.startswith(SCHEME):
+        return HeldOut(name)
     return load_module(name).BENCHMARK

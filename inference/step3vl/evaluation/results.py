@@ -6,7 +6,7 @@ whole, after all responses are there.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 from step3vl.data.errors import UserError
 from step3vl.data.sample import TextPart
 from step3vl.data.storage import write_durably
-from step3vl.evaluation.benchmark import Benchmark
+from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark, Rule
 from step3vl.evaluation.item import Item, Score, Scored
-from step3vl.evaluation.scoring import ScoredResponse
-from step3vl.evaluation.statistics import standard_error
+from step3vl.evaluation.scoring import ScoredResponse, score_response
+from step3vl.evaluation.statistics import standard_errors
 
 RUN, ITEMS, METRICS = "run.json", "items.jsonl", "metrics.json"
-VERSION = 1
+VERSION = 2
 """Of the three files."""
 _SOFTWARE = ("step3vl", "torch", "transformers", "math-verify", "numpy")
 
@@ -68,15 +68,16 @@ def software_versions() -> dict[str, str]:
 
 
 def summarise_responses(
-    benchmark: Benchmark, run: Mapping[str, Any], responses: Sequence[ScoredResponse], asked: int
+    benchmark: Benchmark, run: Mapping[str, Any], responses: Sequence[ScoredResponse], asked: int, items: int
 ) -> Result:
     """Make the numbers of a run of its scored responses.
 
     Args:
         benchmark: The benchmark.
-        run: What produced the responses: `name` and anything else, as JSON values.
+        run: What produced the responses: `name`, `rule` and anything else, as JSON values.
         responses: All responses with their scores.
         asked: How many responses there should be; the difference is counted as missing.
+        items: How many items the files hold; for benchmarks whose release has no number of its own.
 
     Raises:
         UserError: there are no responses.
@@ -84,7 +85,8 @@ def summarise_responses(
     if not responses:
         raise UserError(f"{benchmark.about.name}: no responses to score")
     run = {"version": VERSION, "benchmark": benchmark.about.name, **run, "software": software_versions()}
-    return Result(run, _metrics(benchmark, responses, asked))
+    metrics = _metrics(benchmark, responses, asked, items)
+    return Result(run, {**metrics, "rules": _values_by_rule(benchmark, run["rule"], metrics, responses)})
 
 
 def write_results(folder: Path, result: Result, responses: Sequence[ScoredResponse]) -> Result:
@@ -97,21 +99,22 @@ def write_results(folder: Path, result: Result, responses: Sequence[ScoredRespon
     return Result(result.run, result.metrics, folder)
 
 
-def _metrics(benchmark: Benchmark, responses: Sequence[ScoredResponse], asked: int) -> dict[str, Any]:
+def _metrics(benchmark: Benchmark, responses: Sequence[ScoredResponse], asked: int, items: int) -> dict[str, Any]:
     scored = [each.scored for each in responses]
-    metrics = benchmark.summarise(scored)
+    metrics, errors = benchmark.summarise(scored), standard_errors(benchmark, scored)
     tokens = [each.response.tokens for each in responses if each.response.tokens is not None]
     return {
         "title": benchmark.about.title,
         "metric": benchmark.about.metric,
         "headline": metrics.headline,
         "value": metrics.value,
-        "standard_error": standard_error(benchmark, scored),
+        "standard_error": errors.headline,
         "values": dict(metrics.values),
         "counts": dict(metrics.counts),
         "categories": dict(metrics.categories),
+        "category_errors": {name: errors.categories.get(name) for name in metrics.categories},
         "items": len({each.item.id for each in scored}),
-        "items_of_release": benchmark.about.items,
+        "items_of_release": benchmark.about.items or items,
         "responses": len(responses),
         "missing": max(0, asked - len(responses)),
         "unparsable": sum(each.score.verdict == "unparsable" for each in scored),
@@ -120,6 +123,26 @@ def _metrics(benchmark: Benchmark, responses: Sequence[ScoredResponse], asked: i
         "failed": sum(bool(each.response.error) for each in responses),
         "mean_tokens": sum(tokens) / len(tokens) if tokens else None,
     }
+
+
+def _values_by_rule(
+    benchmark: Benchmark, rule: Rule, metrics: Mapping[str, Any], responses: Sequence[ScoredResponse]
+) -> dict[str, dict[str, Any]]:
+    """The headline and the unparsable responses by both rules; by the run's alone where code runs or a judge decides.
+
+    So everybody sees what a number owes to the way in which responses are read.
+    """
+    values: dict[str, dict[str, Any]] = {rule: {"value": metrics["value"], "unparsable": metrics["unparsable"]}}
+    if benchmark.about.executes or isinstance(benchmark, JudgedBenchmark):
+        return values
+    other: Rule = "official" if rule == "strict" else "strict"
+    scored = [
+        replace(each.scored, score=score_response(benchmark, each.scored.item, each.response, other))
+        for each in responses
+    ]
+    unparsable = sum(each.score.verdict == "unparsable" for each in scored)
+    values[other] = {"value": benchmark.summarise(scored).value, "unparsable": unparsable}
+    return {name: values[name] for name in ("strict", "official")}
 
 
 def _item_line(each: ScoredResponse) -> dict[str, Any]:

@@ -95,7 +95,8 @@ async def run_benchmark(
     """
     if isinstance(benchmark, JudgedBenchmark) and judge is None:
         raise UserError(f"{benchmark.about.name}: graded by a judge ({benchmark.about.judge}); give --judge URL")
-    items = sample_groups(load_items(benchmark, data), config.limit)
+    release = load_items(benchmark, data)
+    items = sample_groups(release, config.limit)
     repeats = config.repeats or (1 if config.pacore else benchmark.about.repeats)
     asked: dict[str, _Asked] = {}
     settings = _settings(benchmark, config, model)
@@ -109,7 +110,7 @@ async def run_benchmark(
     responses = _responses(folder / ANSWERS, asked, config.reasoning)
     scored = list(score_responses(benchmark, items, responses, config.rule))
     run: dict[str, Any] = {
-        "name": model["name"] + (f" + PaCoRe {_rounds(config.pacore)}" if config.pacore else ""),
+        "name": run_name(str(model["name"]), config),
         "model": dict(model),
         "settings": settings["settings"],
         "repeats": repeats,
@@ -121,7 +122,9 @@ async def run_benchmark(
     }
     if isinstance(benchmark, JudgedBenchmark) and judge is not None:
         scored, run["judge"] = await judge_responses(benchmark, data, scored, judge, folder / JUDGEMENTS)
-    return write_results(folder, summarise_responses(benchmark, run, scored, len(items) * repeats), scored)
+    return write_results(
+        folder, summarise_responses(benchmark, run, scored, len(items) * repeats, len(release)), scored
+    )
 
 
 def sample_groups(items: Mapping[str, Item], limit: int | None) -> dict[str, Item]:
@@ -141,6 +144,12 @@ def sample_groups(items: Mapping[str, Item], limit: int | None) -> dict[str, Ite
             break
         chosen.update(groups[name])
     return {id_: item for id_, item in items.items() if id_ in chosen}
+
+
+def run_name(model: str, config: EvalConfig) -> str:
+    """What tables call a run: the model, the rounds of PaCoRe, and whether it samples."""
+    pacore = f" + PaCoRe {','.join(map(str, config.pacore.rounds))}" if config.pacore else ""
+    return model + pacore + (", greedy" if config.sampling.temperature == 0 else "")
 
 
 def _settings(benchmark: Benchmark, config: EvalConfig, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,13 +190,15 @@ def request_digest(item: Item, images: list[bytes]) -> str:
     digest.update(json.dumps([message.model_dump(mode="json") for message in item.messages]).encode())
     for image in images:
         digest.update(hashlib.blake2b(image).digest())
+    if item.tools:
+        digest.update(json.dumps(item.tools).encode())
     return digest.hexdigest()
 
 
 def build_request(item: Item, images: list[bytes]) -> Request:
     """The request of an item. Raises UserError for an image that cannot be decoded."""
     try:
-        return Request(item.messages, [Image.from_bytes(image) for image in images])
+        return Request(item.messages, [Image.from_bytes(image) for image in images], item.tools)
     except ValueError as error:
         raise UserError(f"an image of item {item.id}: {error}") from None
 
@@ -204,7 +215,8 @@ def _responses(path: Path, asked: Mapping[str, _Asked], reasoning: bool) -> list
 
 
 def _response(row: AnswerRow, asked: _Asked, reasoning: bool) -> Response:
-    unfinished = reasoning and row["status"] == "ok" and not row.get("reasoning")
+    ended = row.get("reasoning_ended", bool(row.get("reasoning")))  # rows of earlier versions do not say it
+    unfinished = reasoning and row["status"] == "ok" and not ended
     usage = row.get("usage") or {}
     return Response(
         asked.item,
@@ -216,10 +228,6 @@ def _response(row: AnswerRow, asked: _Asked, reasoning: bool) -> Response:
         tokens=usage.get("completion_tokens"),
         seconds=row.get("seconds"),
     )
-
-
-def _rounds(pacore: PaCoReConfig) -> str:
-    return ",".join(map(str, pacore.rounds))
 
 
 def name_hash(name: str) -> str:

@@ -47,7 +47,7 @@ for device in null zero urandom; do
   touch "$root/dev/$device"
   mount --bind "/dev/$device" "$root/dev/$device"
 done
-mount -o remount,ro "$root"
+mount -o remount,bind,ro "$root"
 cd "$root/tmp"
 exec chroot ${{user:+--userspec=$user:$user}} "$root" \
   /usr/bin/env -i -C /tmp HOME=/tmp PATH=/usr/bin:/bin LANG=C.UTF-8 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$@"

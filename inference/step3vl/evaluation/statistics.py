@@ -8,7 +8,8 @@ Statistics 17, 1989).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,11 +21,37 @@ HALVES = 200
 _SEED = 0
 
 
-def standard_error(benchmark: Benchmark, scored: Sequence[Scored], halves: int = HALVES) -> float | None:
-    """The standard error of a benchmark's headline, in its unit; None with fewer than two groups."""
+@dataclass(frozen=True)
+class StandardErrors:
+    """The standard errors of a run's numbers, in their unit.
+
+    Args:
+        headline: Of the headline; None with fewer than two groups.
+        categories: Of the headline by category. One that some half has no item of is too small for an error: None.
+    """
+
+    headline: float | None
+    categories: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def standard_errors(benchmark: Benchmark, scored: Sequence[Scored], halves: int = HALVES) -> StandardErrors:
+    """The standard errors of a benchmark's headline and of its categories."""
     groups = _indices_by_cluster(scored)
-    return _spread_over_halves(
-        groups, lambda half: benchmark.summarise([scored[index] for index in half]).value, halves
+    values: list[float] = []
+    categories: list[Mapping[str, float]] = []
+    for half in _halves(len(groups), halves):
+        metrics = benchmark.summarise([scored[index] for index in _indices(groups, half)])
+        values.append(metrics.value)
+        categories.append(metrics.categories)
+    names = dict.fromkeys(name for by_name in categories for name in by_name)
+    return StandardErrors(
+        _spread(values, len(groups)),
+        {
+            name: _spread([by_name[name] for by_name in categories], len(groups))
+            if all(name in by_name for by_name in categories)
+            else None
+            for name in names
+        },
     )
 
 
@@ -40,13 +67,13 @@ def difference_error(
         halves: How many random halves.
     """
     groups = _indices_by_cluster((*before, *after))
-
-    def difference(half: list[int]) -> float:
-        first = [before[index] for index in half if index < len(before)]
-        second = [after[index - len(before)] for index in half if index >= len(before)]
-        return benchmark.summarise(second).value - benchmark.summarise(first).value
-
-    return _spread_over_halves(groups, difference, halves)
+    values = []
+    for half in _halves(len(groups), halves):
+        indices = _indices(groups, half)
+        first = [before[index] for index in indices if index < len(before)]
+        second = [after[index - len(before)] for index in indices if index >= len(before)]
+        values.append(benchmark.summarise(second).value - benchmark.summarise(first).value)
+    return _spread(values, len(groups))
 
 
 def _indices_by_cluster(scored: Sequence[Scored]) -> list[np.ndarray]:
@@ -56,18 +83,20 @@ def _indices_by_cluster(scored: Sequence[Scored]) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if scored else []
 
 
-def _spread_over_halves(
-    groups: Sequence[np.ndarray], statistic: Callable[[list[int]], float], halves: int
-) -> float | None:
-    """The standard deviation of a statistic over random halves of groups, which is its standard error over all."""
-    count = len(groups)
-    if count < 2:
-        return None
+def _halves(count: int, halves: int) -> Iterator[np.ndarray]:
+    """Random halves of `count` groups; none of fewer than two."""
     random = np.random.default_rng(_SEED)
-    size = count // 2
-    values = []
-    for _ in range(halves):
-        chosen = np.sort(random.permutation(count)[:size])
-        values.append(statistic(np.sort(np.concatenate([groups[index] for index in chosen])).tolist()))
-    scale = math.sqrt(size / (count - size))  # 1 for an even count
-    return float(np.std(values, ddof=1)) * scale
+    for _ in range(halves if count > 1 else 0):
+        yield np.sort(random.permutation(count)[: count // 2])
+
+
+def _indices(groups: Sequence[np.ndarray], half: np.ndarray) -> list[int]:
+    return np.sort(np.concatenate([groups[index] for index in half])).tolist()
+
+
+def _spread(values: Sequence[float], groups: int) -> float | None:
+    """The standard deviation of a number over random halves of groups, which is its standard error over all."""
+    if not values:
+        return None
+    size = groups // 2
+    return float(np.std(values, ddof=1)) * math.sqrt(size / (groups - size))  # the factor is 1 for an even count

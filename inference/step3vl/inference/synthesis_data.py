@@ -314,8 +314,8 @@ class _Answering:
             return "too many conclusions correct"
         tokens = count_tokens(conversation, self._engine.tokenizer, self._engine.processor.spec)
         images = tuple(self._sorter.stage(image) for image in conversation.images)
-        row = conversation.model_copy(update={"tokens": tokens, "images": images}).to_row()
-        self._sorter.add(conversation.id, split, sample.id, row)
+        counted = conversation.model_copy(update={"tokens": tokens, "images": images})
+        self._sorter.add(counted, split, sample.id)
         return None
 
 

@@ -30,6 +30,7 @@ from step3vl.data.dataset import (
     read_dead_letters,
     require_samples,
 )
+from step3vl.data.dataset.exclusions import read_exclusions
 from step3vl.data.errors import AGAIN, UserError, infrastructure_errors
 from step3vl.data.inspect import write_card
 from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, is_url
@@ -48,11 +49,13 @@ from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.layout import (
     STAGING,
     Generations,
+    Retries,
     absolute_url,
     asset_hashes,
     chains_of,
     earlier_fragments,
     entries_left_out,
+    input_exclusions,
     open_staging,
     staging_root,
 )
@@ -82,7 +85,12 @@ _NO_WATCH = NoWatch()
 
 
 def build_corpus(
-    config: CorpusConfig, out: str | Path, *, rebuild: Sequence[str] = (), watch: Watch = _NO_WATCH
+    config: CorpusConfig,
+    out: str | Path,
+    *,
+    rebuild: Sequence[str] = (),
+    retry_failed: bool = False,
+    watch: Watch = _NO_WATCH,
 ) -> Dataset:
     """Build the dataset at `out`, resume a build that was interrupted, or open it when it is finished.
 
@@ -90,6 +98,7 @@ def build_corpus(
         config: Of the corpus.
         out: Folder or URL of the dataset.
         rebuild: Names of entries whose records are worked on again, although they are committed.
+        retry_failed: Whether records that failed are tried again, and what is made of them is added.
         watch: Is told what is worked on.
 
     Raises:
@@ -102,14 +111,15 @@ def build_corpus(
     if not is_url(str(out)) and Path(out).is_file():
         raise UserError(f"{out} is a file; give a folder for the dataset")
     with infrastructure_errors(f"building {out}"):
-        build = _Build(config, out, rebuild, watch)
+        build = _Build(config, out, rebuild, retry_failed, watch)
         dataset = build.run()
     build.write_card(dataset)
     return dataset
 
 
 def reuse_earlier(earlier: Path, out: Path) -> None:
-    """Let a new build at `out` use what the build of a dataset left that was set aside, and forget what it forgot.
+    """Let a new build or curation at `out` use what that of a dataset left which was set aside, and forget what it
+    forgot.
 
     The staging folder moves; shards are linked, or copied where the file system has no links.
 
@@ -157,10 +167,12 @@ def clean_corpus(
 class _Build:
     """A run over the stages. Whatever is committed already, now or in an earlier run, is not done again."""
 
-    def __init__(self, config: CorpusConfig, out: str | Path, rebuild: Sequence[str], watch: Watch) -> None:
+    def __init__(
+        self, config: CorpusConfig, out: str | Path, rebuild: Sequence[str], retry_failed: bool, watch: Watch
+    ) -> None:
         self._config = config
         self._out = Store(absolute_url(out), config.store)
-        self._rebuild = rebuild
+        self._rebuild, self._retry_failed = rebuild, retry_failed
         self._watch = watch
         self._staging = open_staging(config, out)
         self._root = self._staging.open()
@@ -175,7 +187,7 @@ class _Build:
 
     def _open_finished(self) -> Dataset:
         """The finished dataset, which nothing replaces."""
-        if self._rebuild:
+        if self._rebuild or self._retry_failed:
             raise UserError(f"{self._out.url} is finished; {self._make_room()}")
         if differences := changes(self._config, self._out.url):
             raise UserError(
@@ -198,12 +210,17 @@ class _Build:
         if isinstance(config.tokens.tokenizer, str):
             load_tokenizer(config.tokens.tokenizer)  # now, and not after hours of work, it may turn out to be missing
         assets = asset_hashes(config, self._staging)
-        generations = Generations.load(self._root).rebuild(self._rebuild)
+        generations = Generations.load(self._root).begin(self._rebuild)
         generations.save(self._root)
         chains = chains_of(config, assets, generations.current)
+        folders = [segment.folder for segment in chains.segments]
+        retries = Retries.load(self._root).begin(folders if self._retry_failed else ())
+        retries.save(self._root)
+        chains = chains.with_retries(retries.current)
         for segment in chains.segments:
             self._root.sweep(segment.folder)
-        stages = Stages(config, self._out.url, chains, self._staging)
+        excluded = input_exclusions(config, self._staging)
+        stages = Stages(config, self._out.url, chains, self._staging, excluded + read_exclusions(self._out))
         waves = chains.waves()
         report = Report.merge([self._run_wave(stages, number, lease) for number in range(len(waves))])
         require_samples(config.name, _samples(report, chains), report.accounts)
@@ -223,14 +240,15 @@ class _Build:
             shards=shards,
             ledger=ledger.steps,
             counting=Counting(tokenizer=name, tokenizer_sha256=tokenizer.sha256, image=config.tokens.image),
-            config=provenance(config, assets, report.inputs, left_out).record(),
+            config=provenance(config, assets, report.inputs, left_out, excluded.digest).record(),
             code_version=code_version("step3vl.data", "step3vl.pipelines"),
             store=config.store,
         )
         generations.commit().save(self._root)
+        retries.commit().save(self._root)
         if left_out:
             _log.warning("%s is committed without %s", self._out.url, ", ".join(left_out))
-        self._tell_of_earlier_fragments({*(segment.folder for segment in chains.segments), *counts.values()})
+        self._tell_of_earlier_fragments({*folders, *counts.values()})
         return dataset
 
     def _run_wave(self, stages: Stages, index: int, lease: Lease) -> Report:

@@ -4,23 +4,26 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
 from step3vl.data.config import Config
+from step3vl.data.dataset import Exclusions
+from step3vl.data.dataset.exclusions import read_exclusions
 from step3vl.data.storage import Store, is_url
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.assets import assets_fingerprint
 from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import MissingProgramError
+from step3vl.pipelines.core.domain import MissingProgramError, Numbers
+from step3vl.pipelines.core.inputs import absolute_pattern
 from step3vl.pipelines.core.segment import segments_of
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
+from step3vl.pipelines.sources.dataset_samples import SHARD_FILES, SHARDS
 
 STAGING = ".staging"
-_GENERATIONS = "generations.json"
 _FRAGMENTS = re.compile(r"-[0-9a-f]{20}$")  # ends the name of a folder of fragments, see `Segment.folder`
 
 
@@ -97,6 +100,29 @@ def chains_of(config: CorpusConfig, assets: Mapping[str, str], generations: Mapp
     return Chains(tuple(segments), models_on_ray=config.models.engine == "ray")
 
 
+def input_exclusions(config: CorpusConfig, staging: Staging) -> Exclusions:
+    """What the datasets that a build reads must forget: its fragments may be from before that was asked for.
+
+    Args:
+        config: Of the corpus.
+        staging: Where relative patterns start from.
+
+    Raises:
+        UserError: A request is damaged.
+        StoreError: A store does not answer.
+    """
+    folders: dict[str, None] = {}
+    for entry in config.domains:
+        inputs = entry.inputs()
+        for source in () if isinstance(inputs, Numbers) else inputs.sources:
+            for pattern in source.files:
+                folder, _, rest = absolute_pattern(pattern, staging.base).rpartition(f"/{SHARDS}/")
+                if folder and rest == SHARD_FILES:
+                    folders[folder] = None
+    stores = (Store(folder, config.store) for folder in folders)
+    return sum((read_exclusions(store) for store in stores), Exclusions())
+
+
 class EarlierFragments(NamedTuple):
     """What builds of other configurations left under a root.
 
@@ -134,32 +160,46 @@ def earlier_fragments(root: Store, current: Collection[str], seconds: float = 5.
     return EarlierFragments(size, True)
 
 
-class Generations(Config):
-    """How often each entry was rebuilt on request. What an earlier generation left stays where it is."""
+class Rounds(Config):
+    """How often something was asked for, which one build may begin and another one ends."""
+
+    FILE: ClassVar[str]
 
     current: dict[str, int] = Field(default_factory=dict)
-    """By name of the entry; a missing one is 0."""
+    """By name; a missing one is 0."""
     committed: dict[str, int] = Field(default_factory=dict)
     """Those that a dataset was committed with."""
 
     @classmethod
     def load(cls, store: Store) -> Self:
         """What `save` left under a root."""
-        return read_model(store, _GENERATIONS, cls) or cls()
+        return read_model(store, cls.FILE, cls) or cls()
 
     def save(self, store: Store) -> None:
         """Keep it under the root. Raises StoreError."""
-        store.put(_GENERATIONS, self.model_dump_json().encode())
+        store.put(self.FILE, self.model_dump_json().encode())
 
-    def rebuild(self, entries: Iterable[str]) -> Self:
-        """Begin another generation of entries. One that was begun and not yet committed is continued."""
+    def begin(self, names: Iterable[str]) -> Self:
+        """Begin another round of names. One that was begun and not yet committed is continued."""
         begun = {
             name: self.committed.get(name, 0) + 1
-            for name in entries
+            for name in names
             if self.current.get(name, 0) == self.committed.get(name, 0)
         }
         return self.model_copy(update={"current": {**self.current, **begun}})
 
     def commit(self) -> Self:
-        """Remember that a dataset of the current generations was committed."""
+        """Remember that a dataset of the current rounds was committed."""
         return self.model_copy(update={"committed": self.current})
+
+
+class Generations(Rounds):
+    """How often each entry was rebuilt on request, by its name. What an earlier generation left stays where it is."""
+
+    FILE: ClassVar = "generations.json"
+
+
+class Retries(Rounds):
+    """How often failed records were tried again on request, by the folder of a segment or of a curation."""
+
+    FILE: ClassVar = "retries.json"

@@ -12,16 +12,16 @@ from apache_beam.transforms.combiners import TupleCombineFn
 from step3vl.data.sample import ImageSpec
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.beam import WriteList, as_text, read_list, run_pipeline
-from step3vl.pipelines.core.commits import read_commit
 from step3vl.pipelines.core.domain import DomainEntry
 from step3vl.pipelines.core.fragments import FragmentResult, all_rows
 from step3vl.pipelines.core.listing import ListInputs
+from step3vl.pipelines.core.runner import SegmentRunner
 from step3vl.pipelines.core.segment import next_fragments
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
 from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.core.work_list import Work
-from step3vl.pipelines.layout import Generations, asset_hashes, chains_of, entries_left_out, open_staging
+from step3vl.pipelines.layout import Generations, Retries, asset_hashes, chains_of, entries_left_out, open_staging
 
 _COUNTS = "counts"
 _NEXT = "next"
@@ -76,6 +76,7 @@ def corpus_plan(config: CorpusConfig, out: Path | str) -> CorpusPlan:
     left_out = entries_left_out(config, staging)
     config = config.without(left_out)
     chains = chains_of(config, asset_hashes(config, staging), generations.current)
+    chains = chains.with_retries(Retries.load(staging.open()).current)
     chains = Chains(chains.segments, models_on_ray=False)
     tokenizer = StagedTokenizer.last(staging)
 
@@ -109,8 +110,7 @@ def _planned(
             kind: Literal["step", "model"] = "model" if segment.is_model else "step"
             yield PlannedSegment(segment.entry, names, kind, segment.folder, total if is_known else None, committed)
             is_known = is_known and committed == total
-        samples = total
-        _, counted = sums.get(f"tokens {number}", (0, 0))
+        samples, counted = sums.get(f"tokens {number}", (0, 0))
         folder = TokenCounter(tokenizer, spec, staging).folder(segment.folder) if tokenizer else ""
         yield PlannedSegment(segment.entry, "tokens", "tokens", folder, samples if is_known else None, counted)
 
@@ -157,22 +157,25 @@ class _Check(beam.DoFn):
         self._spec = spec
 
     def setup(self) -> None:
-        self._store = self._staging.open()
+        self._runners: dict[int, SegmentRunner] = {}
         self._counter = TokenCounter(self._tokenizer, self._spec, self._staging) if self._tokenizer else None
 
     def process(self, element: str) -> Iterator[Any]:
         number, fragment = Work.load(element)
+        if number not in self._runners:
+            self._runners[number] = self._staging.runner(self._chains.segments[number])
+        results = self._runners[number].committed_with_retries(fragment)
+        yield TaggedOutput(_COUNTS, (str(number), (1, int(bool(results)))))
+        for result in results:
+            yield from self._follow(number, result)
+
+    def _follow(self, number: int, result: FragmentResult) -> Iterator[Any]:
         segment = self._chains.segments[number]
-        path = segment.path(fragment.id)
-        result = read_commit(self._store, path, FragmentResult)
-        yield TaggedOutput(_COUNTS, (str(number), (1, int(result is not None))))
-        if result is None:
-            return
         following = self._chains.following(number)
         if following is None:
-            samples = all_rows(path, fragment.id, result.rows)
+            samples = all_rows(segment.path(result.id), result.id, result.rows)
             is_counted = self._counter is not None and self._counter.committed(samples) is not None
             yield TaggedOutput(_COUNTS, (f"tokens {number}", (1, int(is_counted))))
             return
-        for each in next_fragments(segment, fragment, result):
+        for each in next_fragments(segment, result):
             yield Work(following, each).dump()

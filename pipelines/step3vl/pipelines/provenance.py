@@ -19,7 +19,7 @@ from step3vl.pipelines.core.shard_writer import SINK_VERSION
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.waves import Chains
 from step3vl.pipelines.domains import DOMAINS
-from step3vl.pipelines.layout import asset_hashes, chains_of, entries_left_out, open_staging
+from step3vl.pipelines.layout import asset_hashes, chains_of, entries_left_out, input_exclusions, open_staging
 
 # The values of earlier releases: field and value -> today's value.
 _OLD_VALUES = {
@@ -40,13 +40,17 @@ class Provenance(Config):
     """A hash of the assets of each entry that has any."""
     versions: dict[str, int]
     """Of the sink and of the steps of the domains."""
+    exclusions: str = ""
+    """A hash of what the datasets that are read must forget; empty without a request."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """The names of the optional entries that the dataset lacks, and why."""
 
     def record(self) -> dict[str, Any]:
         """The `config` of `dataset.json`."""
         left_out = {"left_out": self.left_out} if self.left_out else {}
-        return {**self.content, "inputs": self.inputs, "assets": self.assets, "versions": self.versions, **left_out}
+        excluded = {"exclusions": self.exclusions} if self.exclusions else {}
+        recorded = {"inputs": self.inputs, "assets": self.assets, "versions": self.versions}
+        return {**self.content, **recorded, **excluded, **left_out}
 
 
 class KnownInputs(Config):
@@ -65,7 +69,11 @@ class KnownInputs(Config):
 
 
 def provenance(
-    config: CorpusConfig, assets: dict[str, str], inputs: Mapping[str, InputTotal], left_out: Mapping[str, str]
+    config: CorpusConfig,
+    assets: dict[str, str],
+    inputs: Mapping[str, InputTotal],
+    left_out: Mapping[str, str],
+    exclusions: str,
 ) -> Provenance:
     """The provenance of a build.
 
@@ -74,10 +82,16 @@ def provenance(
         assets: As `asset_hashes` returns them.
         inputs: The inputs of each entry, with the hashes of their contents.
         left_out: As `entries_left_out` returns them.
+        exclusions: The digest of what `input_exclusions` returns.
     """
     hashes = {name: total.content for name, total in sorted(inputs.items()) if total.content}
     return Provenance(
-        content=config.content(), inputs=hashes, assets=assets, versions=versions(config), left_out=dict(left_out)
+        content=config.content(),
+        inputs=hashes,
+        assets=assets,
+        versions=versions(config),
+        exclusions=exclusions,
+        left_out=dict(left_out),
     )
 
 
@@ -128,7 +142,8 @@ def read_provenance(config: CorpusConfig, out: Path | str, built: Collection[str
     left_out = {name: why for name, why in entries_left_out(config, staging).items() if name not in built}
     config = config.without(left_out)
     assets = asset_hashes(config, staging)
-    return provenance(config, assets, _hash_inputs(config, assets, staging), left_out)
+    inputs = _hash_inputs(config, assets, staging)
+    return provenance(config, assets, inputs, left_out, input_exclusions(config, staging).digest)
 
 
 def _hash_inputs(config: CorpusConfig, assets: Mapping[str, str], staging: Staging) -> dict[str, InputTotal]:
@@ -173,6 +188,7 @@ def _compare(new: Provenance, record: dict[str, Any]) -> list[str]:
     # Earlier versions recorded neither assets nor versions of steps, and `inputs` was a hash of both together.
     assets = record.pop("assets", None)
     inputs, versions = record.pop("inputs", {}), record.pop("versions", {})
+    exclusions = record.pop("exclusions", "")
     for name in ("fingerprint", "left_out"):
         record.pop(name, None)
     try:
@@ -184,6 +200,8 @@ def _compare(new: Provenance, record: dict[str, Any]) -> list[str]:
     if assets is not None:
         for before, after, what in ((inputs, new.inputs, "input files"), (assets, new.assets, "assets")):
             lines += [f"the {what} of domains.{name}" for name in names if before.get(name) != after.get(name)]
+    if exclusions != new.exclusions:
+        lines.append("what the datasets that it reads must forget")
     for name, version in new.versions.items():
         if name in versions and versions[name] != version:
             lines.append(f"version of {name}: {versions[name]} -> {version}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from step3vl.data.dataset import WrittenShard
+from step3vl.data.dataset import Exclusions, WrittenShard
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.accounts import Report, check_failures
 from step3vl.pipelines.core.beam import WriteList, WriteReport, read_list, read_report, run_pipeline
@@ -18,7 +18,7 @@ from step3vl.pipelines.core.shard_writer import Sharding
 from step3vl.pipelines.core.sink import CountTokens, WriteShards
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.text_sample import WriteTexts
-from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
+from step3vl.pipelines.core.tokens import NO_EXCLUSIONS, StagedTokenizer, TokenCounter
 from step3vl.pipelines.core.waves import Chains, Wave
 from step3vl.pipelines.core.work_list import ReadWorkLists, WriteWorkLists
 
@@ -37,12 +37,14 @@ class Stages:
         out: URL of the dataset.
         chains: The segments of all entries.
         staging: The root.
+        exclusions: The samples that must no longer be used.
     """
 
     config: CorpusConfig
     out: str
     chains: Chains
     staging: Staging
+    exclusions: Exclusions = NO_EXCLUSIONS
 
     def run_wave(self, wave: Wave, *, is_first: bool) -> Report:
         """Pass all fragments through the segments of a wave.
@@ -91,7 +93,7 @@ class Stages:
 
     def token_folders(self, tokenizer: StagedTokenizer) -> dict[str, str]:
         """Where the tokens of each entry are counted, relative to the root, by the name of its last segment."""
-        counter = TokenCounter(tokenizer, self.config.tokens.image, self.staging)
+        counter = TokenCounter(tokenizer, self.config.tokens.image, self.staging, exclusions=self.exclusions)
         lasts = [segment for segment in self.chains.segments if segment.emits_samples]
         return {segment.name: counter.folder(segment.folder) for segment in lasts}
 
@@ -123,7 +125,11 @@ class Stages:
 
         def wire(pipeline: beam.Pipeline, staging: Staging) -> None:
             samples = pipeline | "samples" >> ReadWorkLists(staging, [(wave.samples, 0) for wave in waves])
-            counted = samples | CountTokens(tokenizer, config.tokens.image, staging, config.failure_budget)
+            retries = {segment.folder: segment.retries for segment in self.chains.segments}
+            count = CountTokens(
+                tokenizer, config.tokens.image, staging, config.failure_budget, retries, self.exclusions
+            )
+            counted = samples | count
             shards = counted.counted | WriteShards(sharding, staging)
             _ = shards.shards | WriteList(staging, _SHARDS)
             reports = (counted.reports, shards.reports) | "all reports" >> beam.Flatten()

@@ -7,15 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.conversion import (
-    LEDGER_FOLDER,
-    DatasetConfig,
-    read_dataset,
-    read_records,
-    to_dataset,
-    to_files,
-)
+from step3vl.data.convert import RecordDefaults, SampleSource, read_dataset, read_records, to_dataset, to_files
+from step3vl.data.convert.conversion import LEDGER_FOLDER, DatasetConfig
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.dead_letters import DEAD_LETTERS
 from step3vl.data.errors import UserError
@@ -31,7 +24,7 @@ def test_samples_that_a_format_cannot_hold_are_counted_and_not_altered(tmp_path:
     document = Sample.make(domain="d", task="t", source=SOURCE, content=(text("A page."),))
     forged = Sample.make(domain="d", task="t", source=SOURCE, messages=conversation((text("see <image>"),), "no"))
     good = Sample.make(domain="d", task="t", source=SOURCE, messages=conversation((text("1+1?"),), "2", "hm"))
-    result = to_files(iter([document, forged, good]), tmp_path / "out", "llava")
+    result = to_files(SampleSource.of([document, forged, good]), tmp_path / "out", "llava")
     assert [(step.name, step.read, step.kept, step.failed) for step in result.steps] == [
         ("convert", 3, 3, {}),
         ("write", 3, 1, {"ValueError": 2}),
@@ -71,7 +64,7 @@ def test_dataset_and_ledger_do_not_depend_on_the_order_of_records(
     assert {shard.split for shard in datasets["first"].manifest.shards} == {"train", "heldout"}
     assert not list((tmp_path / "first").glob(".*")), "no temporary files remain"
     with pytest.raises(UserError, match="already holds a dataset"):
-        to_dataset(iter([]), tmp_path / "first", config, {})
+        to_dataset(SampleSource.of([]), tmp_path / "first", config, {})
 
 
 def test_same_records_give_the_same_bytes(folder: Path, llava: Callable[..., dict], tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.conversion import DatasetConfig, read_records, to_dataset
+from step3vl.data.convert import DatasetConfig, RecordDefaults, read_records, to_dataset
 from step3vl.data.convert.fields import MAX_EXCERPT, Fields
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import UserError
@@ -25,10 +24,11 @@ def convert(tmp_path: Path) -> Callable[..., tuple[Sample | DeadLetter, Counter[
     def convert(
         record: dict, format_name: str = "openai", **defaults: Any
     ) -> tuple[Sample | DeadLetter, Counter[str]]:
-        path, unused = tmp_path / "data.jsonl", Counter[str]()
+        path = tmp_path / "data.jsonl"
         path.write_text(json.dumps(record))
-        (item,) = read_records(path, format_name, RecordDefaults(**defaults), unused=unused)
-        return item, unused
+        records = read_records(path, format_name, RecordDefaults(**defaults))
+        (item,) = records
+        return item, records.unused
 
     return convert
 
@@ -103,11 +103,11 @@ def test_columns_by_other_names(convert: Callable[..., tuple]) -> None:
 
 
 def test_unused_fields_are_in_the_ledger(tmp_path: Path) -> None:
-    path, unused = tmp_path / "data.jsonl", Counter[str]()
+    path = tmp_path / "data.jsonl"
     lines = [{"messages": [{**CHAT[0], "content": f"{n}?"}, CHAT[1]], "id": n + 1} for n in range(3)]
     path.write_text("\n".join(map(json.dumps, [*lines, {"messages": CHAT, "videos": ["a.mp4"]}])))
-    items = read_records(path, "openai", RecordDefaults(), unused=unused)
-    result = to_dataset(items, tmp_path / "out", DatasetConfig(name="t", shards=1), {}, unused=unused)
+    items = read_records(path, "openai", RecordDefaults())
+    result = to_dataset(items, tmp_path / "out", DatasetConfig(name="t", shards=1), {})
     assert result.steps[0].unused == {"id": 3} and result.steps[0].failed == {"ValueError": 1}
     assert result.steps[1].answers and result.steps[1].answers.trained == result.steps[1].answers.total
 

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
-from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.conversion import DatasetConfig, read_dataset, read_records, to_dataset, to_files
+from step3vl.data.convert import (
+    DatasetConfig,
+    RecordDefaults,
+    SampleSource,
+    read_dataset,
+    read_records,
+    to_dataset,
+    to_files,
+)
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import InfrastructureError, UserError
@@ -61,7 +68,7 @@ def test_an_error_of_a_decoder_is_a_dead_letter() -> None:
 def test_a_full_disk_while_images_are_staged_ends_the_conversion(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("step3vl.data.dataset.sorter.SampleSorter.stage", full_disk)
+    monkeypatch.setattr("step3vl.data.dataset.sorter.RunWriter.stage", full_disk)
     out = tmp_path / "out"
     with pytest.raises(InfrastructureError, match=r"No space left on device.*nothing was committed"):
         to_dataset(read_records(records, "llava", RecordDefaults()), out, CONFIG, {})
@@ -72,9 +79,9 @@ def test_a_full_disk_while_records_are_written_ends_the_conversion(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = list(read_records(records, "llava", RecordDefaults()))
-    monkeypatch.setattr("step3vl.data.convert.writers.Path.write_bytes", full_disk)
+    monkeypatch.setattr("step3vl.data.convert.writers.write_all", full_disk)
     with pytest.raises(InfrastructureError, match=r"No space left on device.*nothing was committed"):
-        to_files(iter(samples), tmp_path / "out", "llava")
+        to_files(SampleSource.of(samples), tmp_path / "out", "llava")
     assert not (tmp_path / "out").exists()
 
 
@@ -82,7 +89,7 @@ def test_a_source_image_that_is_gone_when_it_is_written_ends_the_conversion(reco
     samples = list(read_records(records, "llava", RecordDefaults()))
     records.with_name("1.png").unlink()
     with pytest.raises(InfrastructureError, match=r"1\.png"):
-        to_dataset(iter(samples), tmp_path / "out", CONFIG, {})
+        to_dataset(SampleSource.of(samples), tmp_path / "out", CONFIG, {})
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
@@ -126,15 +133,3 @@ def test_a_url_is_no_place_for_a_result(url: str | Path) -> None:
 def test_a_path_may_have_colons(path: str) -> None:
     require_local(path)
     require_local(Path(path))
-
-
-def test_no_conversion_writes_to_a_url(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    url = Path("s3://bucket/out")
-    for write in (
-        lambda: to_dataset(read_records(records, "llava", RecordDefaults()), url, CONFIG, {}),
-        lambda: to_files(read_records(records, "llava", RecordDefaults()), url, "llava"),
-    ):
-        with pytest.raises(UserError, match="not a local path"):
-            write()
-    assert not (tmp_path / "s3:").exists()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from step3vl.data.convert import RecordDefaults, detect_format
-from step3vl.data.convert.conversion import read_records
+from step3vl.data.convert.record_source import read_records
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.data.sample.parts import image, text

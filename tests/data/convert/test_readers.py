@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.conversion import read_records
+from step3vl.data.convert.record_source import read_records
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.sample.parts import image, text
 from step3vl.data.sample.sample import Sample
@@ -75,7 +75,7 @@ def test_broken_line_loses_one_record_and_broken_array_the_rest(folder: Path, ll
     kinds = [type(item) for item in read_records(folder / "data.jsonl", "sharegpt", RecordDefaults())]
     assert kinds == [Sample, DeadLetter, DeadLetter, DeadLetter, Sample]
     (folder / "data.json").write_text(json.dumps([llava()]), encoding="utf-8-sig")
-    assert isinstance(next(read_records(folder / "data.json", "llava", RecordDefaults())), Sample), (
+    assert isinstance(next(iter(read_records(folder / "data.json", "llava", RecordDefaults()))), Sample), (
         "a byte order mark is skipped"
     )
     (folder / "data.json").write_text(json.dumps([llava(), llava()])[:-40])

@@ -5,22 +5,27 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
+from tokenizers import Tokenizer
 
 from step3vl.data.convert import FORMATS, RecordDefaults
-from step3vl.data.convert.conversion import LEDGER_FOLDER, read_records, to_files
+from step3vl.data.convert.conversion import LEDGER_FOLDER, to_files
+from step3vl.data.convert.record_source import SampleSource, read_records
 from step3vl.data.dataset.dead_letters import read_dead_letters
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.data.sample.action import Action
 from step3vl.data.sample.conversations import GuiStep, trajectory
+from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.json_schema import sample_schema
 from step3vl.data.sample.parts import Image, image, text
 from step3vl.data.sample.sample import Message, Sample, Source, ToolCall
 from step3vl.data.sample.truth import ActionTruth, AnyTruth, CountTruth, TextTruth
+from step3vl.data.tokens.encoding import count_sample, encode_sample
 
 SOURCE = Source(uri="test:1", licence="CC0-1.0", collected_by="tests", parents=("0" * 32,))
 
@@ -76,13 +81,21 @@ def any_sample(draw: st.DrawFn, texts=TEXT) -> Sample:
     return Sample.make(messages=tuple(turns), rejected=rejected, tools=tools, images=tuple(images), **common)
 
 
+@given(any_sample())
+def test_tokens_are_counted_as_they_are_encoded(qwen3: Tokenizer, sample: Sample) -> None:
+    encoded = encode_sample(sample, qwen3, ImageSpec())
+    counted = count_sample(sample, qwen3, ImageSpec())
+    assert counted == (len(encoded.input_ids) - encoded.image_tokens, encoded.image_tokens, counted.trained)
+    assert counted.trained == np.count_nonzero(encoded.loss_weights)
+
+
 def write_and_read(
     samples: list[Sample], format_name: str, folder: Path
 ) -> tuple[dict[str, Sample], list[DeadLetter]]:
     """Write and read samples; returns those that were read by id, and those that could not be written."""
     out = folder / format_name
     try:
-        to_files(iter(samples), out, format_name)
+        to_files(SampleSource.of(samples), out, format_name)
     except UserError:
         return {}, []
     items = list(read_records(out, format_name, RecordDefaults()))

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.conversion import read_records
 from step3vl.data.convert.json_array import BrokenArrayError, read_array
+from step3vl.data.convert.record_source import read_records
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.sample.sample import Sample
 

@@ -15,12 +15,12 @@ from tokenizers import Tokenizer
 
 from step3vl.data.convert import RecordDefaults
 from step3vl.data.convert.answers import count_answers, spans_of
-from step3vl.data.convert.conversion import read_records
+from step3vl.data.convert.record_source import read_records
 from step3vl.data.convert.turns import Trained
 from step3vl.data.dataset.ledger import AnswerTokens
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample
-from step3vl.data.tokens.encoding import encode_sample
+from step3vl.data.tokens.encoding import count_sample, encode_sample
 
 SPEC = ImageSpec()
 QUESTIONS = ("one?", "two?", "three?")
@@ -84,7 +84,7 @@ def test_the_share_of_trained_answers(tmp_path: Path, qwen3: Tokenizer) -> None:
         (sample,) = read_records(tmp_path / "data.jsonl", "sharegpt", RecordDefaults(trained=trained))
         assert isinstance(sample, Sample)
         encoded = encode_sample(sample, qwen3, SPEC)
-        counts[trained] = count_answers(sample, encoded, qwen3)
+        counts[trained] = count_answers(sample, count_sample(sample, qwen3, SPEC).trained, qwen3)
         assert counts[trained].trained == np.count_nonzero(encoded.loss_weights)
     assert counts["all"].trained == counts["all"].total == counts["last"].total
     assert counts["last"].trained == counts["last"].total - 4, "three words and the end of the turn"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from step3vl.data.dataset.combine import merge, split, split_numbers, target_shards
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.exclusions import Exclusion, add_exclusion
 from step3vl.data.dataset.partitions import ids_from
 from step3vl.data.dataset.sharding import shard_of, split_of
 from step3vl.data.errors import UserError
@@ -53,6 +54,28 @@ def test_merge_keeps_heldout_samples_held_out(build_dataset: Build, make_sample:
     for order in ([first, all_held], [all_held, first]):
         both = merge(order, tmp_path / f"both-{order[0].manifest.name}", "both")
         assert len(held_out(both)) == 40 and not len(both.index(["id"], split="train"))
+
+
+def test_what_any_dataset_must_forget_is_in_no_copy_and_is_counted(
+    build_dataset: Build, make_sample: Make, tmp_path: Path
+) -> None:
+    samples = [make_sample(number) for number in range(20)]
+    first, second = build_dataset(tmp_path / "one", samples[:12]), build_dataset(tmp_path / "two", samples[8:])
+    forgotten = {samples[3].id, samples[9].id}  # the second of them is in both datasets
+    add_exclusion(first.files, Exclusion.of(forgotten, "2026-11-29"))
+    first = Dataset.open(first.url)
+    copies = [
+        (merge([first, second], tmp_path / "both", "both"), 18, 3),
+        (split(first, tmp_path / "again", "again", heldout=0.5), 10, 2),
+    ]
+    for copy, kept, dropped in copies:
+        ids = copy.index(["id"])["id"].to_pylist()
+        assert len(ids) == kept and forgotten.isdisjoint(ids)
+        step = copy.manifest.ledger[-1]
+        assert step.dropped["forgotten"] == dropped
+        assert step.read == step.kept + sum(step.dropped.values()), "the counts reconcile"
+        assert copy.manifest.config["exclusions"] == first.exclusions.digest
+        assert not verify(copy.url).problems
 
 
 def test_split_follows_the_hash_of_the_id(dataset: Dataset, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ Make = Callable[..., Sample]
 
 
 def row(id_: str, split: str = "train", rank: str = "") -> RankedRow:
-    return RankedRow(id_, split, rank, {})  # type: ignore[arg-type]
+    return RankedRow(id_, split, rank, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_order_of_arrival_changes_nothing(tmp_path: Path, make_sample: Make)
         with SampleSorter(2) as sorter:
             for sample in order:
                 staged = sample.model_copy(update={"images": tuple(sorter.stage(image) for image in sample.images)})
-                sorter.add(sample.id, "train", duplicate_rank(staged.to_row()), staged.to_row())
+                sorter.add(staged, "train", duplicate_rank(staged.to_row()))
             written.append(sorter.write(tmp_path / name, "set"))
     assert written[0] == written[1]
     step = written[0].step
@@ -63,8 +63,7 @@ def test_samples_lie_in_the_shards_of_their_ids_with_their_images(tmp_path: Path
         for sample in samples.values():
             image = sorter.stage(sample.images[0])
             assert sorter.stage(image) is image, "an image with a pointer is returned unchanged"
-            row = sample.model_copy(update={"images": (image,)}).to_row()
-            sorter.add(sample.id, "train", duplicate_rank(row), row)
+            sorter.add(sample.model_copy(update={"images": (image,)}), "train", "")
         shards = sorter.write(tmp_path, "set").shards
     for number, shard in enumerate(shards):
         ids = [id_ for id_ in sorted(samples) if shard_of(id_, 2) == number]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.row_filter import RowFilter
 from step3vl.data.inspect.summary import OTHER_SOURCES, collections_of, summarise
 from step3vl.data.sample.sample import Sample
 
@@ -30,6 +31,17 @@ def test_totals_and_distributions_over_powers_of_two(dataset: Dataset) -> None:
     lengths = [sample.tokens.total for sample in samples if sample.tokens]
     for bound, count in distributions["tokens in a sample"].items():
         assert count == sum(bound <= length < 2 * bound for length in lengths)
+
+
+def test_expression_divides_the_totals_in_two(dataset: Dataset) -> None:
+    whole, selected = summarise(dataset), summarise(dataset, RowFilter("images > 0"))
+    assert list(selected.tasks) == [("counting", "counting.icons")]
+    assert list(selected.left_out) == [("counting", "education.sum")]
+    assert {**selected.tasks, **selected.left_out} == whole.tasks
+    assert selected.distributions[1].bins == ((1, 80),)
+    nothing = summarise(dataset, RowFilter("tokens < 0"))
+    assert (nothing.tasks, nothing.left_out) == ({}, whole.tasks)
+    assert summarise(dataset, RowFilter("tokens >= 0")) == whole
 
 
 @pytest.mark.parametrize(

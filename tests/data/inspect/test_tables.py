@@ -6,6 +6,7 @@ from rich.console import Console
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.dataset.row_filter import RowFilter
 from step3vl.data.inspect.tables import bar, cell, ledger_table, print_dataset, totals_table
 
 
@@ -32,3 +33,13 @@ def test_whole_dataset_is_printed(dataset: Dataset) -> None:
         heading in output.getvalue()
         for heading in ("shards", "Samples and tokens", "Ledger", "Domains", "Tasks", "Sources", "Licences", "100.0 %")
     )
+
+
+def test_a_part_of_a_dataset_is_printed_with_what_is_left_out(dataset: Dataset) -> None:
+    output = io.StringIO()
+    print_dataset(dataset, Console(file=output, width=150), RowFilter("images > 0"))
+    text = output.getvalue()
+    assert "Left out by images > 0, which selects 80 of 120 samples" in text
+    assert "education.sum" in text.split("Domains")[0]
+    assert "education.sum" not in text.split("Domains")[1]
+    assert "Ledger" not in text, "it is that of the whole dataset"

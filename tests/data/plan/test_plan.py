@@ -23,6 +23,7 @@ class SyntheticIndex:
 
     def __init__(self, shards: list[int], low: int, high: int, documents: bool = True) -> None:
         self.rows = np.array(shards, np.int64)
+        self.samples = sum(shards)
         self._low, self._high, self._documents = low, high, documents
 
     def shard(self, number: int, capacity: int) -> IndexRows:
@@ -31,6 +32,8 @@ class SyntheticIndex:
         lengths = np.random.default_rng(number).integers(self._low, self._high + 1, count)
         documents = np.full(count, self._documents)
         return IndexRows(numbers, lengths, numbers, numbers, np.zeros(count, np.int32), ["synthetic"], documents, {})
+
+    def prefetch(self, numbers: list[int], capacity: int) -> None: ...
 
 
 INDEXES = {
@@ -125,14 +128,13 @@ def test_order_is_nearly_as_random_as_a_global_permutation() -> None:
 def test_each_index_is_read_once_an_epoch() -> None:
     index, opened = SyntheticIndex([512] * 96, 100, 100), []
 
-    class Watched:
-        rows = index.rows
-
+    class Watched(SyntheticIndex):
         def shard(self, number: int, capacity: int) -> IndexRows:
             opened.append(number)
             return index.shard(number, capacity)
 
-    plan = Plan([PlanPhase(Mixture(sources=sources_of(sorted=1)))], CAPACITY, 0, open_index=lambda source: Watched())
+    watched = Watched([512] * 96, 100, 100)
+    plan = Plan([PlanPhase(Mixture(sources=sources_of(sorted=1)))], CAPACITY, 0, open_index=lambda source: watched)
     opened.clear()
     for _ in islice(plan.packs(), 96 * 512):
         pass
@@ -205,9 +207,7 @@ def test_later_phase_continues_where_an_earlier_one_stopped() -> None:
 def test_sparse_slice_fills_its_windows() -> None:
     index = SyntheticIndex([5_000] * 40, 10, 60)
 
-    class Sparse:
-        rows = index.rows
-
+    class Sparse(SyntheticIndex):
         def shard(self, number: int, capacity: int) -> IndexRows:
             rows = index.shard(number, capacity)
             few = np.flatnonzero(np.random.default_rng(number).random(5_000) < 0.02)
@@ -215,11 +215,13 @@ def test_sparse_slice_fills_its_windows() -> None:
             return IndexRows(few, *(array[few] for array in arrays), rows.names, rows.documents[few], {})
 
     source = MixtureSource(dataset="sparse", epochs=1)
-    plan = Plan([PlanPhase(Mixture(sources=(source,)))], CAPACITY, 0, window=1_000, open_index=lambda source: Sparse())
+    sparse = Sparse([5_000] * 40, 10, 60)
+    sparse.samples = 4_000
+    plan = Plan([PlanPhase(Mixture(sources=(source,)))], CAPACITY, 0, window=1_000, open_index=lambda source: sparse)
     reader = plan.packs()
     tokens = sum(pack.length for pack in reader)
     state = reader.cursor.streams[0]
-    expected = [Sparse().shard(number, 0) for number in range(40)]
+    expected = [sparse.shard(number, 0) for number in range(40)]
     assert tokens == state.tokens == sum(int(rows.lengths.sum()) for rows in expected)
     assert state.samples == sum(len(rows.numbers) for rows in expected)
     assert state.tokens / (state.packs * CAPACITY) > 0.99

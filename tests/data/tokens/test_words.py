@@ -19,7 +19,7 @@ def test_words_give_the_ids_of_the_text(qwen3: Tokenizer, text: str) -> None:
     expected = qwen3.encode(text, add_special_tokens=False).ids
     encoder = WordEncoder(qwen3)
     for _ in range(2):  # without and with the words in the cache
-        assert encoder.encode(text) == expected
+        assert encoder.encode(text) == expected and encoder.count(text) == len(expected)
 
 
 def test_tokenizers_that_cut_otherwise_encode_themselves() -> None:

@@ -17,8 +17,8 @@ from step3vl.evaluation.benchmarks.mm_ifeval import BENCHMARK as MM_IFEVAL
 from step3vl.evaluation.benchmarks.mm_mt_bench import BENCHMARK as MM_MT
 from step3vl.evaluation.benchmarks.multichallenge import BENCHMARK as MULTICHALLENGE
 from step3vl.evaluation.benchmarks.wildbench import BENCHMARK as WILDBENCH
-from step3vl.evaluation.item import Item, Scored
-from step3vl.evaluation.judgements import last_json, read_criteria, read_rating
+from step3vl.evaluation.item import Item, Score, Scored
+from step3vl.evaluation.judgements import read_criteria, read_object, read_rating, read_verdict
 from step3vl.evaluation.prompts import user_message
 
 QUESTION = (user_message("Why?"),)
@@ -65,24 +65,26 @@ def test_multichallenge_wants_the_answer_of_the_file():
     assert MULTICHALLENGE.summarise([Scored(item, read(item, "", "NO"))]).values == {"accuracy": 100.0, "axes": 100.0}
 
 
-def test_arena_hard_knows_which_assistant_is_the_baseline():
-    by_order = {}
-    for id in "abcdefgh":
-        item = Item(id, QUESTION, None, category="hard_prompt", fields={"baseline": "BASE"})
-        text = ARENA.judge_messages(item, "OURS")[0].content[0].text
-        better = "A" if text.index("OURS") < text.index("BASE") else "B"
-        worse = "BA"["AB".index(better)]
-        by_order[better] = item
-        assert ARENA.read_judgement(item, "OURS", f"[[{better}>>{worse}]]" if better == "A" else "[[B>>A]]").value == 1
-        assert ARENA.read_judgement(item, "OURS", f"[[{worse}>{better}]]").value == 0
-    assert by_order.keys() == {"A", "B"}
+def test_arena_hard_is_judged_in_both_orders():
+    calls = [messages[0].content[0].text for messages in ARENA.judge_calls(ITEMS[ARENA], "OURS")]
+    assert [text.index("OURS") < text.index("Because.") for text in calls] == [True, False]
+    for judgements, value, weight in (
+        (("[[A>>B]]", "[[B>>A]]"), 1.0, 6),
+        (("[[A>B]]", "[[A>B]]"), 0.5, 2),  # the judge prefers what stands first
+        (("[[A>B]]", "[[A>>B]]"), 0.25, 4),
+        (("[[A=B]]", "[[ B>A ]]"), 0.75, 2),
+    ):
+        score = ARENA.read_judgements(ITEMS[ARENA], "OURS", judgements)
+        assert (score.value, score.details["weight"]) == (value, weight)
+    assert ARENA.read_judgements(ITEMS[ARENA], "OURS", ("[[A>B]]", "none")).verdict == "unparsable"
 
 
 def test_arena_hard_counts_decisive_verdicts_three_times():
     item = ITEMS[ARENA]
-    win, loss = ("[[A>B]]", "[[B>>A]]") if ARENA.read_judgement(item, "", "[[A>B]]").value else ("[[B>A]]", "[[A>>B]]")
-    scored = [Scored(item, ARENA.read_judgement(item, "", judgement)) for judgement in (win, loss, "[[A=B]]")]
-    assert ARENA.summarise(scored).value == pytest.approx(100 * 1.5 / 5)
+    games = (("[[A>B]]", "[[B>A]]"), ("[[B>>A]]", "[[A>>B]]"), ("[[A=B]]", "[[A=B]]"))
+    scored = [Scored(item, ARENA.read_judgements(item, "", judgements)) for judgements in games]
+    assert ARENA.summarise(scored).value == pytest.approx(100 * 3 / 10)
+    assert ARENA.summarise([*scored, Scored(item, Score.unparsable("truncated"))]).value == pytest.approx(25)
 
 
 def test_arena_hard_needs_the_baselines_answers(tmp_path):
@@ -131,8 +133,14 @@ def test_criteria_are_read_all_or_not_at_all():
     assert read_criteria('First. {"criteria_met": [true, false]}', 2) == [True, False]
     assert read_criteria('{"criteria_met": [true]}', 2) is None
     assert MM_IFEVAL.read_judgement(ITEMS[MM_IFEVAL], "", '{"criteria_met": [true, false]}').value == 0.5
-    assert last_json('{"a": {"b": 1}}') == {"a": {"b": 1}}
-    assert last_json("none") is None
+
+
+def test_the_last_verdict_of_a_judgement_counts():
+    assert read_verdict('{"score": 1}? No: {"result": {"score": 0}} {"note": 2}', "score") == {"score": 0}
+    assert read_verdict("none", "score") == read_verdict('{"score": 1', "score") == {}
+    assert read_verdict("{" * 1_000_000, "score") == {}
+    assert read_object('So: {"a": {"b": 1}}.') == {"a": {"b": 1}}
+    assert read_object("none") is None and read_object('{"a": 1} {"b": 2}') is None
 
 
 def test_each_reply_of_a_conversation_is_an_item(tmp_path):

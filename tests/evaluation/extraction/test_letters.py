@@ -35,7 +35,16 @@ def test_an_article_is_no_option():
 
 @pytest.mark.parametrize(
     ("response", "letter"),
-    [("Yes.", "Y"), ("No, it is not the same; yes I am sure.", "N"), ("Final answer: no", "N"), ("Unclear.", None)],
+    [
+        ("Yes.", "Y"),
+        ("No, it is not the same; yes I am sure.", "N"),
+        ("Final answer: no", "N"),
+        ("Unclear.", None),
+        ("Yes or no?", None),
+        ("No doubt about it: yes.", None),
+        ("Yes. Wait: **No**", None),
+        ("No. I say no.", "N"),
+    ],
 )
 def test_yes_and_no(response, letter):
     assert letters.read_yes_no(response).letter == letter

@@ -105,7 +105,7 @@ class Marks:
         runner = self.staging.runner(first)
         self.fragments: list[Fragment] = []
         for fragment in number_fragments(0, entry.count):
-            self.fragments += next_fragments(first, fragment, runner.run(fragment))
+            self.fragments += next_fragments(first, runner.run(fragment))
         texts = [fragment.model_dump_json(exclude_defaults=True) for fragment in self.fragments]
         for bucket in range(BUCKETS):
             write_bucket(self.root, "numbers.mark", bucket, [text for text in texts if bucket_of(text) == bucket])

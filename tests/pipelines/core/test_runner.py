@@ -50,11 +50,7 @@ def run_all(
     for segment in segments:
         runner = SegmentRunner(segment, root, base, store)
         results.append([runner.run(fragment) for fragment in plan])
-        plan = [
-            following
-            for fragment, result in zip(plan, results[-1], strict=True)
-            for following in next_fragments(segment, fragment, result)
-        ]
+        plan = [following for result in results[-1] for following in next_fragments(segment, result)]
         runner.close()
     return results
 
@@ -184,7 +180,7 @@ def test_the_root_can_be_moved(cards: Any, run: Run, root: Path, tmp_path: Path)
     _, (read,), _ = run(4)
     root.rename(tmp_path / "moved")
     segments = segments_of(cards.CardEntry(name="e", count=4), 0, "")
-    (fragment,) = next_fragments(segments[1], Fragment(id=read.id), read)
+    (fragment,) = next_fragments(segments[1], read)
     (tmp_path / "moved" / segments[2].folder / f"{fragment.id}.json").unlink()
     SegmentRunner(segments[2], str(tmp_path / "moved"), "/").run(fragment)
     assert all(image.read() for sample in samples_of(tmp_path / "moved") for image in sample.images)

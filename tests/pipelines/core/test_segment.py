@@ -89,7 +89,7 @@ def test_a_segment_travels_without_the_code_of_its_steps(segments: Callable[...,
 def test_the_rows_of_a_fragment_are_the_fragments_of_the_next_segment(segments: Callable[..., list[Segment]]) -> None:
     first = segments()[0]
     fragment = Fragment(id="00000000-00000250", numbers=(0, 250))
-    after = list(next_fragments(first, fragment, FragmentResult(id=fragment.id, rows=40)))
+    after = list(next_fragments(first, FragmentResult(id=fragment.id, rows=40)))
     assert [each.id for each in after] == ["00000000-00000250.000000-000032", "00000000-00000250.000032-000040"]
     assert {each.rows.path for each in after if each.rows} == {f"{first.folder}/{fragment.id}"}
-    assert list(next_fragments(first, fragment, FragmentResult(id=fragment.id, rows=0))) == []
+    assert list(next_fragments(first, FragmentResult(id=fragment.id, rows=0))) == []

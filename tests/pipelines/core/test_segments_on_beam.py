@@ -142,9 +142,9 @@ def test_what_is_committed_is_not_done_again(
     worked: list[str] = []
     work = SegmentRunner._work
 
-    def counted(runner: SegmentRunner, fragment: Fragment) -> Any:
-        worked.append(fragment.id)
-        return work(runner, fragment)
+    def counted(runner: SegmentRunner, fragment: Fragment, id: str) -> Any:
+        worked.append(id)
+        return work(runner, fragment, id)
 
     monkeypatch.setattr(SegmentRunner, "_work", counted)
     assert run_wave(chains, 0, staging) == report and worked == []

@@ -18,11 +18,12 @@ from PIL import Image as PILImage
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample
 from step3vl.data.storage import DEFAULT_STORE
-from step3vl.pipelines.curation.benchmarks import Item, read_items, without_options
+from step3vl.pipelines.curation.benchmarks import Item, read_items
 from step3vl.pipelines.curation.config import CurationConfig, DecontaminateConfig, ImagesConfig
 from step3vl.pipelines.curation.curate import curate
 from step3vl.pipelines.curation.decontaminate import BenchmarkIndex, Decontaminator, Hit
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, hash_image
+from step3vl.pipelines.curation.options import without_options
 from step3vl.pipelines.curation.words import normalise
 
 ITEMS = Path("tests/pipelines/curation/items.jsonl")

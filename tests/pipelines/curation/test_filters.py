@@ -60,6 +60,27 @@ PROSE = (
 CHINESE = "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？" * 3
 
 
+@pytest.mark.parametrize(
+    ("text", "reason", "value", "limit"),
+    [
+        ("12 34 56 78 90 " * 10, "digits", 1.0, 0.5),
+        (f"{PROSE} {'QUJD' * 40}", "encoded_data", 160, 120),
+        (f"{PROSE}\ufffd\ufffd", "damaged_text", 2 / (len(PROSE) + 2), 0.001),
+        ("abc", "too_short", 3, 5),
+        (PROSE * 3, "too_long", 1000, 1000),
+        ("!? " * 40 + "a", "symbols", 0.012, 0.5),
+    ],
+)
+def test_a_text_filter_says_what_it_measured(text: str, reason: str, value: float, limit: float) -> None:
+    finding = TextFilter(characters=(5, 1000)).find(view(text))
+    assert finding is not None
+    assert (finding.reason, finding.limit) == (reason, limit)
+    if reason == "too_long":
+        assert finding.value > limit
+    else:
+        assert finding.value == pytest.approx(value, abs=0.001)
+
+
 def photo() -> PILImage.Image:
     with PILImage.open(PHOTO) as opened:
         return opened.convert("RGB")

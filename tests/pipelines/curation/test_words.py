@@ -54,6 +54,11 @@ def test_ngrams_are_the_runs_of_words_within_one_text(texts: list[str], size: in
     assert len(set(result.hashes.tolist())) == len(set(runs))
 
 
+@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=60))
+def test_an_ascii_text_is_normalised_as_any_other(text: str) -> None:
+    assert normalise(text) == " ".join(text.casefold().split())
+
+
 def test_a_text_is_hashed_alike_whatever_stands_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     long = " ".join(f"word{number}" for number in range(300)) + " " + "x" * 500 + " end 你好"
     monkeypatch.setattr(words, "_BLOCK", 128)  # so that texts, and a word, are longer than a block

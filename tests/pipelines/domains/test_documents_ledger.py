@@ -62,8 +62,7 @@ class Run:
                 yield row["key"], load_model(Page, row["value"])
 
     def following(self) -> list[Fragment]:
-        pairs = zip(self._fragments, self.results, strict=True)
-        return [each for fragment, result in pairs for each in next_fragments(self._segment, fragment, result)]
+        return [each for result in self.results for each in next_fragments(self._segment, result)]
 
 
 @pytest.mark.slow

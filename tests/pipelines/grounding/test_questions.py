@@ -14,6 +14,7 @@ from step3vl.data.sample import BoxTruth, CountTruth, OptionTruth, PointsTruth, 
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.grounding.answer_phrasings import HINTS, NONE
+from step3vl.pipelines.grounding.map_phrasings import MAP_BODIES
 from step3vl.pipelines.grounding.names import plural, say
 from step3vl.pipelines.grounding.phrasings import BODIES
 from step3vl.pipelines.grounding.questions import TASKS, Questions, ask_about, rounded
@@ -224,10 +225,11 @@ def test_a_box_that_two_labels_share_is_not_described(grounded: Grounded) -> Non
     assert ask_about(image, {}, ("en",), 5, random.Random(0)) == []
 
 
-@pytest.mark.parametrize("kind", sorted(BODIES))
+@pytest.mark.parametrize("kind", sorted(BODIES | MAP_BODIES))
 def test_each_kind_has_fifty_wordings_in_both_languages(kind: str) -> None:
-    fields = {field: set(re.findall(r"\{(\w+)\}", bodies[0])) for field, bodies in BODIES[kind].items()}
-    for language, bodies in BODIES[kind].items():
+    wordings = (BODIES | MAP_BODIES)[kind]
+    fields = {field: set(re.findall(r"\{(\w+)\}", bodies[0])) for field, bodies in wordings.items()}
+    for language, bodies in wordings.items():
         assert len(set(bodies)) >= 50
         assert all(set(re.findall(r"\{(\w+)\}", body)) == fields[language] for body in bodies)
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from step3vl.data.config import Config, explain_validation_error
 from step3vl.data.errors import UserError
-from step3vl.data.plan import Mixture
+from step3vl.data.plan import PARTITIONS, Mixture
 from step3vl.data.sample import ImageSpec, Kind
 from step3vl.data.storage import DEFAULT_STORE, LocalPath, StoreConfig
 from step3vl.training.schedule import TrainingPhase
@@ -150,8 +150,13 @@ class DataConfig(Config):
     """Tokens of a pack."""
     global_batch: int = Field(ge=1)
     """Packs of an optimizer step, over all ranks."""
-    workers: int = Field(default=0, ge=0)
-    """Processes that decode ahead for each rank; with 0 the rank decodes by itself."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that decode ahead for each rank; with 0 the rank decodes by itself. By default what the machine has:
+    the cores that are left for a rank, at most 8; without a GPU, where the model needs them, 0."""
+    # Left out where it is 1, so that a run that began before there were partitions can be resumed with that.
+    partitions: int = Field(default=PARTITIONS, ge=1, exclude_if=lambda value: value == 1)
+    """Parts of the data with shards of their own, shared out to the nodes: best a multiple of their number, and fixed
+    for a run. It decides the order of the packs; the number of nodes does not."""
     cache_mb: int = Field(default=256, ge=0)
     """MiB of decoded samples that each rank keeps, for a corpus that is read many times."""
     store: StoreConfig = DEFAULT_STORE
@@ -160,8 +165,25 @@ class DataConfig(Config):
     """Share of the samples that may be unreadable before the run stops."""
 
 
+class AnswersConfig(Config):
+    """Replies to held-out prompts, graded by their truths as `step3vl eval` does. A copy of the model gives them."""
+
+    dataset: str
+    """A dataset with a held-out split."""
+    tasks: tuple[str, ...] = ("*",)
+    """Shell patterns of tasks; samples without a truth are left out unless their task is named."""
+    items: int = Field(default=64, ge=1)
+    """About how many prompts, over all ranks: whole groups that share an image."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    """A reply that reaches this length scores 0."""
+    temperature: float = Field(default=1.0, ge=0)
+    """Of sampling; 0 for the likeliest tokens."""
+    seed: int = 0
+    """The same weights give the same replies."""
+
+
 class EvaluationConfig(Config):
-    """Validation loss by task, on the first packs of a fixed plan."""
+    """Validation loss by task, on the first packs of a fixed plan, and the grades of answers where configured."""
 
     every: int = Field(ge=1)
     """Steps between evaluations; the last step always has one."""
@@ -169,6 +191,8 @@ class EvaluationConfig(Config):
     """Packs of an evaluation, over all ranks."""
     mixture: Mixture | None = None
     """What to evaluate on; by default the held-out split of every source that the phases train on."""
+    answers: AnswersConfig | None = None
+    """Also sample and grade answers; not by default."""
 
 
 class TrainConfig(Config):

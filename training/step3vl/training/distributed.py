@@ -1,5 +1,6 @@
 """Values of all ranks: sums, sequences that were split over the ranks by stride, and waiting with a limit."""
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -25,6 +26,21 @@ def global_sums(*numbers: float) -> list[float]:
     packed = torch.tensor(numbers, dtype=torch.float64, device=device)
     dist.all_reduce(packed)
     return packed.tolist()
+
+
+def node_count() -> int:
+    """Nodes of the run, by what the launcher says. All ranks call it.
+
+    It is 1 where the nodes do not have equal numbers of ranks that follow each other.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return 1
+    world = dist.get_world_size()
+    here = [int(os.environ.get(name, default)) for name, default in (("LOCAL_WORLD_SIZE", world), ("LOCAL_RANK", 0))]
+    places = gather_objects(tuple(here))
+    ranks = places[0][0]
+    follow = all(place == (ranks, rank % ranks) for rank, place in enumerate(places))
+    return world // ranks if world % ranks == 0 and follow else 1
 
 
 def gather_interleaved(items: Sequence[T]) -> list[T]:

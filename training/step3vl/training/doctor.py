@@ -13,15 +13,15 @@ from rich.console import Group
 from rich.table import Table
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import AnswerTokens, Dataset, DeadLetter, Split
+from step3vl.data.dataset import AnswerTokens, Dataset, DeadLetter, RowFilter, Split
 from step3vl.data.errors import UserError
-from step3vl.data.plan import Mixture, MixtureSource, Oversize, PackItem, PlanPhase
+from step3vl.data.plan import DatasetIndex, FilterCount, Mixture, MixtureSource, Oversize, PackItem, PlanPhase
 from step3vl.data.storage import DEFAULT_STORE, StoreConfig
 from step3vl.data.tokens import TokenIds, load_tokenizer
 from step3vl.model import Step3VLImageProcessor
 from step3vl.model.checkpoint import load_processor
 from step3vl.training.batch import PreparedSample, collate
-from step3vl.training.loader import PackLoader, rank_packs
+from step3vl.training.loader import PackLoader, Ranks, rank_packs
 
 _MAX_EXAMPLES = 5  # of each kind of issue
 
@@ -85,6 +85,8 @@ class Diagnosis(Config):
     """Samples longer than a pack, of the windows that were planned to their end."""
     lost_tokens: int
     """Tokens of oversized samples that no pack holds."""
+    filtered: FilterCount | None = None
+    """What `where` left out of the samples of the split, kind and task, before any pack; None without it."""
     tasks: tuple[TaskCount, ...]
     """Counts by task."""
     answers: AnswerTokens | None = None
@@ -106,6 +108,7 @@ def diagnose(
     split: Split = "train",
     kind: Literal["document", "conversation"] | None = None,
     task: str | None = None,
+    where: str | None = None,
     oversize: Oversize = "drop",
     packs: int | None = None,
     seed: int = 0,
@@ -121,18 +124,22 @@ def diagnose(
         split: The split to read.
         kind: Read only samples of this kind.
         task: Read only tasks that match this shell pattern.
+        where: Read only samples whose index rows this expression selects.
         oversize: Treatment of samples longer than a pack.
         packs: Stop after so many packs.
         seed: Seed of the order.
         store: How a dataset at a remote URL is read.
 
     Raises:
-        UserError: There is no such dataset or model, or the dataset was counted for another model.
+        UserError: There is no such dataset or model, the dataset was counted for another model, or `where` is wrong.
     """
-    source = MixtureSource(dataset=dataset, split=split, kind=kind, task=task, oversize=oversize, epochs=1)
+    expression = None if where is None else RowFilter(where).expression
+    source = MixtureSource(
+        dataset=dataset, split=split, kind=kind, task=task, where=expression, oversize=oversize, epochs=1
+    )
     opened = Dataset.open(dataset, store)
     if model is None:
-        tokenizer = load_tokenizer(opened.tokenizer)
+        tokenizer = load_tokenizer(opened.tokenizer, store)
         image_processor = Step3VLImageProcessor(**opened.manifest.counting.image.model_dump())
     else:
         if not Path(model).is_dir():
@@ -152,7 +159,7 @@ def diagnose(
     )
     inspector = PackInspector(loader, image_processor, TokenIds.of(tokenizer))
     cursor = loader.plan.start
-    for selected in rank_packs(loader.plan.packs(), 1, 0, 1):
+    for selected in rank_packs(loader.plan.packs(), 1, Ranks()):
         if packs is not None and selected.cursor.packs > packs:
             break
         (pack,) = selected.packs
@@ -172,6 +179,7 @@ def diagnose(
         filled=stream.tokens / max(cursor.packs * sequence_length, 1),
         oversized=stream.oversized,
         lost_tokens=stream.lost_tokens,
+        filtered=None if where is None else DatasetIndex(source, store).count_filtered(),
         tasks=inspector.task_counts(committed),
         answers=next((step.answers for step in opened.manifest.ledger if step.answers), None),
         issues=inspector.issues(),
@@ -270,6 +278,11 @@ def render(diagnosis: Diagnosis) -> Group:
         f"{diagnosis.packs:,} packs, {diagnosis.filled:.1%} full; tokens committed by dataset.json, planned, encoded, "
         "and trained"
     ]
+    if (filtered := diagnosis.filtered) is not None:
+        lines.append(
+            f"where leaves out {filtered.left_out:,} of {filtered.samples:,} samples, with "
+            f"{filtered.left_out_tokens:,} of {filtered.tokens:,} tokens"
+        )
     if diagnosis.oversized:
         lines.append(
             f"{diagnosis.oversized:,} samples are longer than a pack; {diagnosis.lost_tokens:,} of their tokens are "

@@ -1,7 +1,7 @@
 """Validation loss by task, on held-out samples."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,12 +12,16 @@ from step3vl.training.distributed import gather_objects
 from step3vl.training.engine import DeepSpeedEngine
 from step3vl.training.schedule import TrainingPhase
 
+if TYPE_CHECKING:
+    from step3vl.training.answers import AnswerScores
 
-class ValidationLoss(TypedDict):
-    """Negative log-likelihood per trained token in nats, as it stands in metrics.jsonl."""
+
+class Validation(TypedDict):
+    """Negative log-likelihood per trained token in nats, and grades where configured; as in metrics.jsonl."""
 
     loss: float
     tasks: dict[str, float]
+    answers: NotRequired["AnswerScores"]
 
 
 def heldout_mixture(phases: Sequence[TrainingPhase]) -> Mixture:
@@ -29,7 +33,7 @@ def heldout_mixture(phases: Sequence[TrainingPhase]) -> Mixture:
 
 def validation_loss(
     engine: DeepSpeedEngine, batches: Sequence[PackedBatch], device: torch.device, dtype: torch.dtype
-) -> ValidationLoss:
+) -> Validation:
     """Measure the loss over the batches of all ranks. All ranks call it, with equally many batches.
 
     The model stays in training mode: it has no dropout, and in this mode a rank without images runs the vision encoder
@@ -64,7 +68,7 @@ def _per_sample(logprobs: Tensor, inputs: dict[str, Tensor], row: int, samples: 
     return [(loss, weight) for loss, weight in sums[1:].tolist()]
 
 
-def mean_losses(by_rank: Sequence[Mapping[str, Sequence[float]]]) -> ValidationLoss:
+def mean_losses(by_rank: Sequence[Mapping[str, Sequence[float]]]) -> Validation:
     """Means from each rank's sums of (loss, weight) by task; a task without a trained token is left out."""
     losses: dict[str, float] = {}
     weights: dict[str, float] = {}

@@ -1,14 +1,18 @@
 """Packs of a plan to micro-batches of a rank.
 
-The plan is made from the index before an image is read. The next packs of it are the micro-batch of all ranks, and
-each rank takes an equal run of them, so that every rank has every source. The state of a loader is therefore one
-integer, the number of packs that all ranks together have taken, and it holds for any number of ranks and any
+The plan is made from the index before an image is read. The next packs of it are the micro-batch of all ranks. They
+are dealt to the nodes, so that each reads shards of its own (`step3vl.data.plan.dealing`), and each rank of a node
+takes an equal run of the node's packs, so that every rank has every source. The state of a loader is therefore one
+integer, the number of packs that all ranks together have taken, and it holds for any number of nodes and ranks and any
 micro-batch. The plan's cursor, which each batch carries, is the same position without counting. A sample that cannot
 be read leaves its pack shorter, whichever rank meets it.
+
+Samples of remote datasets are requested before it is their turn, many at a time and within a number of bytes.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -20,11 +24,26 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from step3vl.data.dataset import DamagedSample, DeadLetter
 from step3vl.data.errors import UserError
-from step3vl.data.plan import Cursor, DatasetIndex, Pack, PackItem, Plan, PlanPhase, PlanReader
+from step3vl.data.plan import (
+    PARTITIONS,
+    Cursor,
+    Pack,
+    PackItem,
+    Plan,
+    PlanPhase,
+    PlanReader,
+    deal,
+    homes,
+    index_opener,
+)
 from step3vl.data.storage import DEFAULT_STORE, StoreConfig
+from step3vl.data.storage.read_ahead import RequestPool, read_ahead
 from step3vl.data.tokens import TokenIds
 from step3vl.model import Step3VLImageProcessor
 from step3vl.training.batch import PackedBatch, PreparedSample, collate, prepare_sample
+
+AHEAD = 64 << 20
+"""Bytes of samples that a process requests before it is their turn."""
 
 SAMPLE_ERRORS = (DamagedSample, OSError, ValueError, SyntaxError, DecompressionBombError)
 """Errors of the sample that was being read; any other is an error of the run."""
@@ -36,6 +55,17 @@ def dead_letter_of(error: Exception, *, step: str, position: str) -> DeadLetter:
     return dead_letter.model_copy(update={"reason": dead_letter.reason.removeprefix(f"{position}: ")})
 
 
+def default_workers(cores: int, ranks: int, gpu: bool) -> int:
+    """Processes that decode for a rank: its part of a machine's cores but one, at most 8, and none without a GPU.
+
+    Args:
+        cores: Cores that the processes of the machine may use.
+        ranks: Ranks on it.
+        gpu: Whether the model runs on a GPU. Otherwise it uses the cores itself.
+    """
+    return min(max(cores // ranks - 1, 1), 8) if gpu else 0
+
+
 class RankPacks(NamedTuple):
     """The packs of one rank in a micro-batch, and the position in the plan after the packs of all ranks."""
 
@@ -43,8 +73,26 @@ class RankPacks(NamedTuple):
     cursor: Cursor
 
 
+class Ranks(NamedTuple):
+    """The ranks of a run, and this one: those of a node follow each other, as many on every node."""
+
+    rank: int = 0
+    world: int = 1
+    nodes: int = 1
+
+    @property
+    def node(self) -> int:
+        """The node of this rank."""
+        return self.rank * self.nodes // self.world
+
+
 def rank_packs(
-    reader: PlanReader, micro_batch: int, rank: int, world: int, worker: int = 0, workers: int = 1
+    reader: PlanReader,
+    micro_batch: int,
+    ranks: Ranks,
+    worker: int = 0,
+    workers: int = 1,
+    partitions: int = PARTITIONS,
 ) -> Iterator[RankPacks]:
     """Select the micro-batches that one worker of one rank makes.
 
@@ -53,17 +101,19 @@ def rank_packs(
     Args:
         reader: The packs of all ranks.
         micro_batch: Packs of one rank in a micro-batch.
-        rank: Number of the rank.
-        world: Number of ranks.
+        ranks: The ranks, and this one.
         worker: Number of the worker within its rank.
         workers: Workers of a rank.
+        partitions: Partitions of the plan.
     """
+    first = ranks.rank % (ranks.world // ranks.nodes) * micro_batch  # among the packs of the node
     for number in range(2**63):
-        group = list(islice(reader, micro_batch * world))
-        if len(group) < micro_batch * world:
+        group = list(islice(reader, micro_batch * ranks.world))
+        if len(group) < micro_batch * ranks.world:
             return
         if number % workers == worker:
-            yield RankPacks(group[rank * micro_batch : (rank + 1) * micro_batch], reader.cursor)
+            dealt = deal([pack.partition for pack in group], partitions, ranks.nodes)[ranks.node]
+            yield RankPacks([group[place] for place in dealt[first : first + micro_batch]], reader.cursor)
 
 
 class PackLoader(IterableDataset[PackedBatch | UserError]):
@@ -78,7 +128,9 @@ class PackLoader(IterableDataset[PackedBatch | UserError]):
         micro_batch: Packs of a batch.
         rank: Number of the rank.
         world: Number of ranks.
+        nodes: Number of nodes, each of which has as many ranks.
         group: Packs of an optimizer step over all ranks; phases end at multiples of it.
+        partitions: Canonical partitions of the plan: the most nodes that have shards of their own.
         workers: Processes that decode ahead; 0 decodes in this one.
         cache_mb: MiB of decoded samples to keep, over all workers.
         store: How datasets at remote URLs are read.
@@ -98,17 +150,22 @@ class PackLoader(IterableDataset[PackedBatch | UserError]):
         micro_batch: int,
         rank: int,
         world: int,
+        nodes: int = 1,
         group: int = 1,
+        partitions: int = PARTITIONS,
         workers: int = 0,
         cache_mb: int = 0,
         store: StoreConfig = DEFAULT_STORE,
     ) -> None:
-        self.plan = Plan(phases, sequence_length, seed, group=group, open_index=partial(DatasetIndex, store=store))
+        self.plan = Plan(
+            phases, sequence_length, seed, group=group, partitions=partitions, open_index=index_opener(store)
+        )
         for dataset in {dataset.url: dataset for dataset in self.plan.datasets}.values():
             dataset.check_counting(tokenizer, image_processor.spec)
         self._tokenizer, self._processor = tokenizer, image_processor
         self._pad = TokenIds.of(tokenizer).pad
-        self._micro_batch, self._rank, self._world = micro_batch, rank, world
+        self._micro_batch, self._ranks = micro_batch, Ranks(rank, world, nodes)
+        self._windows_fit = self.plan.open_bytes(nodes) <= store.cache_bytes * 3 // 4
         self._start: int | Cursor = 0
         self._workers = workers
         self._cache = _SampleCache(cache_mb * 2**20 // max(workers, 1))
@@ -147,22 +204,43 @@ class PackLoader(IterableDataset[PackedBatch | UserError]):
         """The batches of this worker. A UserError is yielded: DataLoader would wrap a raised one in a traceback."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        pool = RequestPool()
         try:
             reader = self.plan.packs(self._start)
-            for selected in rank_packs(reader, self._micro_batch, self._rank, self._world, worker, workers):
-                yield self._batch(selected)
+            selected = rank_packs(reader, self._micro_batch, self._ranks, worker, workers, self.plan.partitions)
+            for packs, reads in read_ahead(selected, partial(self._begin, pool), _bytes_of, AHEAD):
+                yield self._batch(packs, reads)
         except UserError as error:
             yield error
+        finally:
+            pool.close()
 
-    def _batch(self, selected: RankPacks) -> PackedBatch:
+    def _begin(self, pool: RequestPool, selected: RankPacks) -> list["Future[bytes] | None"]:
+        """Request the samples of remote datasets that are not in memory."""
+        return [
+            pool.submit(partial(self.plan.fetch, in_blocks=self._in_blocks(pack)), item)
+            if self.plan.is_remote(item.source) and item not in self._cache
+            else None
+            for pack in selected.packs
+            for item in pack.items
+        ]
+
+    def _in_blocks(self, pack: Pack) -> bool:
+        """Whether what is beside the samples of a pack is read on this node, too, before it leaves the cache."""
+        nodes = self._ranks.nodes
+        home = self._ranks.node in homes(pack.partition, self.plan.partitions, nodes)
+        return self._windows_fit and home and pack.in_partition and nodes <= self.plan.divided[pack.source]
+
+    def _batch(self, selected: RankPacks, reads: Sequence["Future[bytes] | None"]) -> PackedBatch:
         rows: list[list[PreparedSample]] = []
         items: list[tuple[PackItem, ...]] = []
         unreadable: list[DeadLetter] = []
         unreadable_tokens = 0
+        begun = iter(reads)
         for pack in selected.packs:
             readable: list[tuple[PreparedSample, PackItem]] = []
             for item in pack.items:
-                sample = self.prepare(item)
+                sample = self.prepare(item, next(begun))
                 if isinstance(sample, DeadLetter):
                     unreadable.append(sample)
                     unreadable_tokens += item.length
@@ -183,12 +261,17 @@ class PackLoader(IterableDataset[PackedBatch | UserError]):
             cursor=selected.cursor,
         )
 
-    def prepare(self, item: PackItem) -> PreparedSample | DeadLetter:
-        """The sample of an item, or the error with which it could not be read."""
+    def prepare(self, item: PackItem, read: "Future[bytes] | None" = None) -> PreparedSample | DeadLetter:
+        """The sample of an item, or the error with which it could not be read.
+
+        Args:
+            item: The item.
+            read: The read of its bytes, if it has begun.
+        """
         prepared = self._cache.get(item)
         if prepared is None:
             try:
-                sample = self.plan.read(item)
+                sample = self.plan.read(item, None if read is None else read.result())
                 prepared = prepare_sample(sample, self._tokenizer, self._processor, item.piece)
                 _check_length(item, prepared)
             except SAMPLE_ERRORS as error:
@@ -215,6 +298,9 @@ class _SampleCache:
         self._limit, self._size = limit, 0
         self._samples: OrderedDict[PackItem, PreparedSample] = OrderedDict()
 
+    def __contains__(self, item: PackItem) -> bool:
+        return item in self._samples
+
     def get(self, item: PackItem) -> PreparedSample | None:
         sample = self._samples.get(item)
         if sample is not None:
@@ -227,6 +313,10 @@ class _SampleCache:
         while self._size > self._limit:
             _, oldest = self._samples.popitem(last=False)
             self._size -= oldest.nbytes
+
+
+def _bytes_of(selected: RankPacks) -> int:
+    return sum(item.size for pack in selected.packs for item in pack.items)
 
 
 def _unchanged(batch: PackedBatch | UserError) -> PackedBatch | UserError:

@@ -113,6 +113,8 @@ class TrainingMonitor(MetricsWriter):
         text = f"step {row['step']}  loss {row['loss']:.4f}  lr {row['lr']:.2e}  {speed:,.0f} tokens/s"
         if "evaluation" in row:
             text += f"  held-out loss {row['evaluation']['loss']:.4f}"
+            if answers := row["evaluation"].get("answers"):
+                text += f"  held-out answers {answers['score']:.1f} %"
         if self._bar.disable:
             logger.info("%s %3.0f%%  %s", self._title, 100 * progress, text)
         self._bar.update(self._task, completed=progress, description=text)
@@ -146,4 +148,7 @@ def _scalars(row: MetricRow) -> dict[str, float]:
     if evaluation:
         scalars["heldout/loss"] = evaluation["loss"]
         scalars |= {f"heldout/{task}": loss for task, loss in evaluation["tasks"].items()}
+        if answers := evaluation.get("answers"):
+            scalars["answers/score"] = answers["score"]
+            scalars |= {f"answers/{task}": score for task, score in answers["tasks"].items()}
     return scalars

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -14,13 +15,14 @@ import torch.distributed as dist
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
 from step3vl.data.plan import Cursor, Mixture, PlanPhase
+from step3vl.data.processes import available_cores
 from step3vl.data.tokens import TokenIds, fingerprint, load_tokenizer
 from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, tiny_config
 from step3vl.training import checkpoint
 from step3vl.training.batch import PackedBatch
 from step3vl.training.config import TrainConfig, accumulation_steps
 from step3vl.training.dead_letters import DeadLetterLog, check_unreadable
-from step3vl.training.distributed import gather_objects, global_sums
+from step3vl.training.distributed import gather_objects, global_sums, node_count
 from step3vl.training.engine import (
     NonFiniteError,
     backward,
@@ -31,10 +33,13 @@ from step3vl.training.engine import (
     start_engine,
     step,
 )
-from step3vl.training.evaluate import heldout_mixture, validation_loss
-from step3vl.training.loader import PackLoader
+from step3vl.training.evaluate import Validation, heldout_mixture, validation_loss
+from step3vl.training.loader import PackLoader, default_workers
 from step3vl.training.monitor import MetricRow, TrainingMonitor
 from step3vl.training.schedule import TrainingPhase, learning_rate, phase_progress, run_progress
+
+if TYPE_CHECKING:
+    from step3vl.training.answers import HeldOutAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +117,7 @@ class _Run:
     def __init__(self, config: TrainConfig, title: str, device: torch.device) -> None:
         self.config, self.title, self.device = config, title, device
         self.output = Path(config.output)
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.rank, self.world, self.nodes = dist.get_rank(), dist.get_world_size(), node_count()
         micro_batch = config.engine.micro_batch
         try:
             self.accumulation = accumulation_steps(config.data.global_batch, micro_batch, self.world)
@@ -123,6 +128,7 @@ class _Run:
         # Every phase's data is opened now: a mistake in the last one should not come to light after days.
         self.loader = self._loader([_plan_phase(phase, config.data.global_batch) for phase in config.phases])
         self.heldout = self._heldout()
+        self.answers = self._heldout_answers()
         self.provenance = self._provenance(model)
         if self.rank == 0:
             checkpoint.describe_model(model, self.processor, self.output / checkpoint.FOLDER)
@@ -155,7 +161,7 @@ class _Run:
             dead_letters.collect(progress.step, micro_batches, progress.unreadable_samples)
             last = progress.cursor.phase == len(config.phases)
             if self.heldout and config.evaluation and (last or progress.step % config.evaluation.every == 0):
-                row["evaluation"] = validation_loss(self.engine, self.heldout, self.device, self.dtype)
+                row["evaluation"] = self._evaluate()
             if monitor is not None:  # before the checkpoint: a run that resumes from there has the row
                 monitor.record(row, self._progress_share(progress.cursor))
             samples = sum(stream.samples for stream in progress.cursor.streams)
@@ -167,6 +173,13 @@ class _Run:
         if progress.step > saved:  # the sources were exhausted before the budgets
             logger.warning("%s ends after step %d: every source is exhausted", self.title, progress.step)
             self._save(progress)
+
+    def _evaluate(self) -> Validation:
+        """The validation loss and, where configured, the grades of answers. All ranks call it."""
+        validation = validation_loss(self.engine, self.heldout, self.device, self.dtype)
+        if self.answers is not None:
+            validation["answers"] = self.answers.score(self.engine, self.processor, self.device)
+        return validation
 
     def _progress_share(self, cursor: Cursor) -> float:
         """Share of the run that is done."""
@@ -284,11 +297,20 @@ class _Run:
             micro_batch=self.config.engine.micro_batch,
             rank=self.rank,
             world=self.world,
+            nodes=self.nodes,
             group=data.global_batch,
-            workers=data.workers if prefetch else 0,
+            partitions=data.partitions,
+            workers=self._workers() if prefetch else 0,
             cache_mb=data.cache_mb if prefetch else 0,
             store=data.store,
         )
+
+    def _workers(self) -> int:
+        """Processes that decode for this rank."""
+        workers = self.config.data.workers
+        if workers is None:
+            workers = default_workers(available_cores(), self.world // self.nodes, self.device.type == "cuda")
+        return workers
 
     def _of_kind(self, mixture: Mixture) -> Mixture:
         kind = self.config.sample_kind
@@ -304,6 +326,13 @@ class _Run:
         mixture = evaluation.mixture or heldout_mixture(self.config.phases)
         count = max(1, evaluation.packs // (self.config.engine.micro_batch * self.world))
         return list(islice(self._loader([PlanPhase(mixture)], prefetch=False).batches(), count))
+
+    def _heldout_answers(self) -> "HeldOutAnswers | None":
+        if self.config.evaluation is None or self.config.evaluation.answers is None:
+            return None
+        from step3vl.training.answers import HeldOutAnswers  # most runs need no inference
+
+        return HeldOutAnswers(self.config.evaluation.answers, self.rank, self.world)
 
     def _provenance(self, model: Step3VLForConditionalGeneration) -> checkpoint.Provenance:
         return checkpoint.Provenance(

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from step3vl.grading import estimate
 
+SUMMARY = "evaluation.json"
+"""What the evaluation stage leaves for the report."""
 CHANCE_SE = 5.0
 """Standard errors above chance from which a task counts as learned."""
 CHANCE_TASKS = 3
@@ -47,7 +49,7 @@ def beats_chance(scores: Mapping[str, Any], model: str) -> Claim:
     """Whether at least ``CHANCE_TASKS`` tasks are ``CHANCE_SE`` above the best constant answer, at temperature 1.
 
     Args:
-        scores: The content of ``scores.json``.
+        scores: What the evaluation stage sums up.
         model: The model's name in it.
     """
     rows = [
@@ -72,7 +74,7 @@ def rl_raised(scores: Mapping[str, Any], model: str) -> Claim:
     were the most likely before, and greedy answers change little.
 
     Args:
-        scores: The content of ``scores.json``.
+        scores: What the evaluation stage sums up.
         model: The name in it of the model that RL trained.
     """
     statement = f"RL raises the held-out reward at temperature 1 by {RL_SE:.0f} standard errors"
@@ -80,11 +82,12 @@ def rl_raised(scores: Mapping[str, Any], model: str) -> Claim:
     if row is None:
         return Claim(statement, None, "the model that it started from was not scored")
     gain, greedy = row["sampled"], row["greedy"]
+    greedily = f"; {greedy['mean']:+.3f} ± {greedy['se']:.3f} greedily" if greedy else ""
     return Claim(
         statement,
         gain["z"] >= RL_SE,
         f"{gain['mean']:+.3f} ± {gain['se']:.3f} over {row['from']} on the same {row['prompts']} prompts, "
-        f"{gain['z']:+.1f} standard errors; {greedy['mean']:+.3f} ± {greedy['se']:.3f} greedily",
+        f"{gain['z']:+.1f} standard errors{greedily}",
     )
 
 
@@ -92,9 +95,9 @@ def pacore_helps(pacore: Mapping[str, Any]) -> Claim:
     """Whether PaCoRe scores above single answers of the same model on the same prompts.
 
     Args:
-        pacore: The part "pacore" of ``scores.json``.
+        pacore: Its part "pacore".
     """
-    statement = f"PaCoRe with {pacore['rollouts']} parallel answers beats single answers"
+    statement = f"PaCoRe with {','.join(map(str, pacore['rounds']))} parallel answers beats single answers"
     row = next(row for row in pacore["rows"] if row["task"] == "all")
     gain = row["difference"]
     figures = (

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "add_completion": False,
 }
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
+ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The YAML file, a path or any fsspec URL.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to change, for example seed=1.")
 ]
@@ -62,7 +62,7 @@ def ordered_group(*names: str) -> type[TyperGroup]:
     return OrderedGroup
 
 
-def resolve_config(path: Path, overrides: list[str] | None, config_class: type[C], dry_run: bool) -> C | None:
+def resolve_config(path: Path | str, overrides: list[str] | None, config_class: type[C], dry_run: bool) -> C | None:
     """Load a configuration; for a dry run, print it and return None."""
     from step3vl.workflows.config import load_config, parse_overrides, to_yaml
 
@@ -90,7 +90,7 @@ def resolve_store(options: list[str] | None) -> "StoreConfig":
     return config
 
 
-def run_stage(kind: str, path: Path, overrides: list[str] | None, *, dry_run: bool, force: bool) -> None:
+def run_stage(kind: str, path: str, overrides: list[str] | None, *, dry_run: bool, force: bool) -> None:
     """Run a stage by itself, as a command of its own.
 
     Args:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
+from step3vl.data.storage import is_url, store_of
 
 C = TypeVar("C", bound=Config)
 VARIABLE = re.compile(r"\$\{(\w*)\}")
@@ -41,11 +42,11 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_config(path: Path, overrides: Mapping[str, Any], config_class: type[C], root: str | None = None) -> C:
+def load_config(path: Path | str, overrides: Mapping[str, Any], config_class: type[C], root: str | None = None) -> C:
     """Load and validate a configuration.
 
     Args:
-        path: A YAML file.
+        path: A YAML file, or its URL.
         overrides: Dotted key -> value, applied to what the file holds.
         config_class: The class of the configuration.
         root: What ``${root}`` in any string stands for; by default, the value of an override ``root=DIR``.
@@ -57,7 +58,11 @@ def load_config(path: Path, overrides: Mapping[str, Any], config_class: type[C],
 
 
 def validate(
-    tree: dict[str, Any], overrides: Mapping[str, Any], config_class: type[C], path: Path, root: str | None = None
+    tree: dict[str, Any],
+    overrides: Mapping[str, Any],
+    config_class: type[C],
+    path: Path | str,
+    root: str | None = None,
 ) -> C:
     """Do the same for a tree that was read from ``path`` already."""
     changes = dict(overrides)
@@ -71,13 +76,14 @@ def validate(
         raise UserError(_explain(error, tree, changes, config_class, path)) from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the mapping in a YAML file; an empty file is an empty mapping. Raises UserError."""
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Read the mapping in a YAML file or at its URL; an empty file is an empty mapping. Raises UserError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read_text(path)
     except FileNotFoundError:
-        siblings = [sibling.name for sibling in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: no such file{did_you_mean(path.name, siblings)}") from None
+        local = Path(path)
+        siblings = [sibling.name for sibling in local.parent.glob("*.y*ml")] if local.parent.is_dir() else []
+        raise UserError(f"{path}: no such file{did_you_mean(local.name, siblings)}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -97,6 +103,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{path}: holds a {type(tree).__name__}; a configuration is a mapping of `key: value` lines")
     return tree
+
+
+def _read_text(path: Path | str) -> str:
+    """The text of a file or URL. Raises as `Path.read_text`, and StoreError."""
+    if isinstance(path, str) and is_url(path):
+        store, name = store_of(path)
+        return store.read_all(name).decode()
+    return Path(path).read_text(encoding="utf-8")
 
 
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
@@ -164,7 +178,7 @@ def _index(here: Any, part: str, dotted: str) -> Any:
     return int(part)
 
 
-def _substitute(value: Any, variables: Mapping[str, str], path: Path, field: str = "") -> Any:
+def _substitute(value: Any, variables: Mapping[str, str], path: Path | str, field: str = "") -> Any:
     if isinstance(value, dict):
         return {k: _substitute(v, variables, path, f"{field}.{k}".strip(".")) for k, v in value.items()}
     if isinstance(value, list):
@@ -191,7 +205,7 @@ def _explain(
     tree: Mapping[str, Any],
     overrides: Mapping[str, Any],
     config_class: type[BaseModel],
-    path: Path,
+    path: Path | str,
 ) -> str:
     """One line for the first mistake, with the names of the others."""
     details = error.errors(include_url=False)
@@ -245,10 +259,10 @@ def _field(detail: ErrorDetails, tree: Any) -> list[str | int]:
     return parts
 
 
-def _line(path: Path, parts: Sequence[str | int]) -> int | None:
+def _line(path: Path | str, parts: Sequence[str | int]) -> int | None:
     """The line, from 1, of a field in the YAML file, or of its innermost parent that the file has."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), _Loader)
+        node = yaml.compose(_read_text(path), _Loader)
     except (OSError, yaml.YAMLError):
         return None
     line = None

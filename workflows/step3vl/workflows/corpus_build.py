@@ -27,7 +27,12 @@ _COST_WIDTH = 110  # columns of the terminal, below which figures would be cut
 
 
 def build_watched(
-    config: CorpusConfig, out: str | Path, *, rebuild: Sequence[str] = (), metrics_port: int | None = None
+    config: CorpusConfig,
+    out: str | Path,
+    *,
+    rebuild: Sequence[str] = (),
+    retry_failed: bool = False,
+    metrics_port: int | None = None,
 ) -> Dataset:
     """Build a corpus, and show its progress in the terminal, as a page under its root, and as metrics.
 
@@ -35,6 +40,7 @@ def build_watched(
         config: Of the corpus.
         out: The dataset: a folder, or any fsspec URL.
         rebuild: Entries whose records are worked on again.
+        retry_failed: Whether records that failed are tried again.
         metrics_port: Where Prometheus finds the metrics; None for nowhere.
 
     Raises:
@@ -47,7 +53,7 @@ def build_watched(
     displays.append(ProgressPage(root, config.store))
     displays.append(TerminalTable(Console(stderr=True)) if sys.stderr.isatty() else LogLines())
     with watch_build(config.name, root, displays, config.store) as watch:
-        return build_corpus(config, out, rebuild=rebuild, watch=watch)
+        return build_corpus(config, out, rebuild=rebuild, retry_failed=retry_failed, watch=watch)
 
 
 def reuse_earlier(earlier: Path, out: Path) -> None:
@@ -58,7 +64,7 @@ def reuse_earlier(earlier: Path, out: Path) -> None:
 
 
 def build_command(
-    path: Path,
+    path: str,
     overrides: list[str],
     out: str,
     *,
@@ -106,7 +112,7 @@ def _build(config: CorpusConfig, out: str, *, rebuild: tuple[str, ...], metrics_
     run_alone("corpus", KINDS, config, folder, force, options)
 
 
-def curate_command(datasets: Sequence[str], out: str, path: Path | None, overrides: Sequence[str]) -> None:
+def curate_command(datasets: Sequence[str], out: str, path: str | None, overrides: Sequence[str]) -> None:
     """Curate datasets, and print what became of every sample.
 
     Args:
@@ -120,12 +126,12 @@ def curate_command(datasets: Sequence[str], out: str, path: Path | None, overrid
 
     changes = parse_overrides(overrides)
     tree = read_yaml(path) if path else {}
-    config = validate(tree, changes, CurationConfig, path or Path("the defaults"))
+    config = validate(tree, changes, CurationConfig, path or "the defaults")
     dataset = curate(datasets, out, config)
     print_sections([ledger_table(dataset.manifest.ledger)], Console())
 
 
-def plan_command(path: Path, overrides: list[str] | None, out: str) -> None:
+def plan_command(path: str, overrides: list[str] | None, out: str) -> None:
     """Print what a build would do."""
     from step3vl.pipelines.corpus import corpus_plan
 
@@ -185,7 +191,7 @@ def cost_command(
         typer.echo(f"- {sentence}")
 
 
-def clean_command(dataset: str, path: Path | None, store: StoreConfig) -> None:
+def clean_command(dataset: str, path: str | None, store: StoreConfig) -> None:
     """Remove the fragments of a finished dataset."""
     from step3vl.pipelines.corpus import clean_corpus
 

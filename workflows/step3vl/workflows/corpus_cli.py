@@ -1,6 +1,5 @@
 """`step3vl corpus`: build, curate and account for datasets. What works on any dataset is `dataset_cli`."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,9 +18,9 @@ from step3vl.workflows.command import (
 
 corpus = typer.Typer(
     cls=ordered_group(
-        *("build", "plan", "domains", "cost", "clean", "curate", "explain", "forget", "ledger", "balance"),
+        *("build", "plan", "domains", "cost", "clean", "curate", "retry", "explain", "forget", "ledger", "balance"),
         *("convert", "inspect", "view", "verify", "verify-labels", "doctor", "diff", "merge", "split"),
-        *("schema", "concepts"),
+        *("simulate", "export-index", "schema", "concepts"),
     ),
     help="Build a corpus from documents and images, convert others, and inspect them.",
     **SETTINGS,
@@ -205,7 +204,7 @@ def concepts(
 def clean(
     dataset: DatasetUrl,
     config: Annotated[
-        Path | None, typer.Option(metavar="CONFIG", help="The YAML file, if it names a `root` elsewhere.")
+        str | None, typer.Option(metavar="CONFIG", help="The YAML file, if it names a `root` elsewhere.")
     ] = None,
     store: StoreOptions = None,
 ) -> None:
@@ -229,7 +228,7 @@ def clean(
 def curate(
     datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets: folders or fsspec URLs.")],
     out: BuildOut,
-    config: Annotated[Path | None, typer.Option(metavar="CONFIG", help="The YAML file; by default, defaults.")] = None,
+    config: Annotated[str | None, typer.Option(metavar="CONFIG", help="The YAML file; by default, defaults.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A field to change; may be repeated."),
@@ -243,6 +242,41 @@ def curate(
         from step3vl.workflows.corpus_build import curate_command
 
         curate_command(datasets, out, config, overrides or [])
+
+
+@corpus.command(
+    "retry",
+    epilog="""
+[bold]A finished one[/bold]     step3vl corpus retry runs/corpus --failed
+
+[bold]One that failed[/bold]    step3vl corpus retry runs/corpus --failed --config corpus.yaml
+
+[bold]At a URL[/bold]           step3vl corpus retry s3://bucket/corpus --failed --out s3://bucket/corpus-2
+""",
+)
+def retry(
+    dataset: DatasetUrl,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Try again what failed; what was dropped or kept stays.")
+    ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="CONFIG", help="The YAML file of the build or curation; by default, what it recorded."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="The new dataset; by default in place of DATASET, which is kept as NAME.1."),
+    ] = None,
+    store: StoreOptions = None,
+) -> None:
+    """Try the records again that a build failed on, or the samples that a curation could not read: them alone.
+
+    What is made of them is added, and no other record is worked on again. A finished dataset is kept beside it.
+    """
+    with command_context(INTERRUPTED):
+        from step3vl.workflows.corpus_retry import retry_command
+
+        retry_command(dataset, config, out, resolve_store(store), failed=failed)
 
 
 @corpus.command("explain", epilog="Example:  step3vl corpus explain runs/curated 0f3c…")

@@ -56,10 +56,12 @@ def measure_label_errors(url: str, samples: int, seed: int, task: str | None, st
 
     dataset = Dataset.open(url, store)
     report = check_labels(dataset, samples, seed, task)
-    if task is None:
+    print_sections([section for section in label_tables(report) if section.rows], Console())
+    if url.startswith(("http://", "https://")):
+        typer.echo(f"{url} can only be read: the result is not kept beside it", err=True)
+    elif task is None:
         report.save(dataset.files)
         write_card(dataset, url, read_dead_letters(url, store), store)
-    print_sections([section for section in label_tables(report) if section.rows], Console())
 
 
 def diff_corpora(before: str, after: str, *, workers: int, store: StoreConfig) -> None:
@@ -110,10 +112,15 @@ def split_corpus(
 def _make_room_for_dataset(out: str, force: bool, sources: Sequence[str]) -> None:
     """As ``make_room`` in a local folder. Nothing is renamed at a URL, where an earlier dataset is refused."""
     if is_url(out):
-        if force:
-            raise UserError(f"--force renames an earlier dataset, which {out} cannot be; give another URL")
+        refuse_force_at_url(out, force)
         return
     make_room(Path(out), (Path(out) / MANIFEST).exists(), force, sources)
+
+
+def refuse_force_at_url(out: str, force: bool) -> None:
+    """Raises UserError for ``--force`` where nothing is renamed."""
+    if force:
+        raise UserError(f"--force renames an earlier dataset, which {out} cannot be; give another URL")
 
 
 def print_schema(*, config: bool) -> None:

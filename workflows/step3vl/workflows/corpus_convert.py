@@ -12,8 +12,10 @@ from rich.console import Console
 from step3vl.data.config import Config, explain_validation_error
 from step3vl.data.convert import (
     DATASET,
+    FORMATS,
     DatasetConfig,
     RecordDefaults,
+    SampleSource,
     detect_format,
     read_dataset,
     read_records,
@@ -21,15 +23,14 @@ from step3vl.data.convert import (
     to_files,
 )
 from step3vl.data.convert.answers import spans_of
-from step3vl.data.convert.conversion import SampleStream
 from step3vl.data.dataset import MANIFEST, Dataset, DeadLetter, LedgerStep, Split
 from step3vl.data.errors import UserError
 from step3vl.data.inspect import TableSection, ledger_table, losses_table, print_sections
 from step3vl.data.sample import Sample
-from step3vl.data.storage import is_url
+from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig, is_url
 from step3vl.data.tokens import load_tokenizer
 from step3vl.workflows.command import make_room
-from step3vl.workflows.corpus_commands import dataset_name
+from step3vl.workflows.corpus_commands import dataset_name, refuse_force_at_url
 
 C = TypeVar("C", bound=Config)
 
@@ -39,16 +40,15 @@ _LONGEST = 2000  # characters of a text that `--dry-run` prints
 
 
 class Records(NamedTuple):
-    """What is converted: samples and dead letters, the fields that are not used, and what the result says of it."""
+    """What is converted, and what the result says of it."""
 
-    items: SampleStream
-    unused: Counter[str]
+    items: SampleSource
     origin: dict[str, Any]
 
 
 def convert_corpus(
     source: str,
-    out: Path | None,
+    out: str | None,
     source_format: str,
     out_format: str,
     *,
@@ -58,13 +58,15 @@ def convert_corpus(
     limit: int | None = None,
     max_failed: float = 1.0,
     dry_run: bool = False,
+    store: StoreConfig = DEFAULT_STORE,
+    workers: int = 1,
     force: bool = False,
 ) -> None:
     """Convert, and print the ledger, the fields that were not used, and the first record that failed.
 
     Args:
-        source: A file or folder; of a dataset, any URL.
-        out: The new dataset or folder; not needed by a dry run.
+        source: A file, a folder, a pattern or a URL.
+        out: The new dataset or folder, or its URL; not needed by a dry run.
         source_format: The name of a format, ``dataset``, or ``auto``.
         out_format: The name of a format, or ``dataset``.
         defaults: Fields of ``RecordDefaults``; None where an option is not given.
@@ -73,15 +75,17 @@ def convert_corpus(
         limit: Convert only so many records.
         max_failed: The largest fraction of the records that may fail.
         dry_run: Write nothing, and print a sample with what of it is trained.
+        store: How remote stores are used.
+        workers: Number of processes.
         force: Whether an earlier result at ``out`` is set aside.
 
     Raises:
         UserError: An option does not fit, or nothing could be converted.
     """
     if source_format == AUTO:
-        source_format = _detect(source)
+        source_format = _detect(source, store)
         typer.echo(f"{source}: read as {source_format}")
-    records = _open(source, source_format, defaults, split, limit)
+    records = _open(source, source_format, defaults, split, limit, store)
     if dry_run:
         _preview(records, limit or _PREVIEWED, dataset["tokenizer"])
         return
@@ -93,39 +97,52 @@ def convert_corpus(
                 "give --heldout, the fraction to hold out by the hash of the id; with the fraction that "
                 f"{source} was split by, the split stays the same"
             )
-        values = {**dataset, "name": dataset_name(dataset["name"], out), "heldout": dataset["heldout"] or 0.0}
+        values = {**dataset, "name": dataset_name(dataset["name"], Path(out)), "heldout": dataset["heldout"] or 0.0}
         config = _validate(DatasetConfig, values)
-        make_room(out, (out / MANIFEST).exists(), force, sources=[source])
+        _make_room(out, MANIFEST, force, source)
         converted = to_dataset(
-            records.items, out, config, records.origin, unused=records.unused, max_failed=max_failed
+            records.items, out, config, records.origin, max_failed=max_failed, store=store, workers=workers
         )
     else:
-        make_room(out, out.exists(), force, sources=[source])
-        converted = to_files(records.items, out, out_format, unused=records.unused, max_failed=max_failed)
+        _make_room(out, "", force, source)
+        converted = to_files(records.items, out, out_format, max_failed=max_failed, store=store, workers=workers)
     _print_ledger(converted.steps, converted.first)
     typer.echo(f"{out}: written")
 
 
-def _detect(source: str) -> str:
-    """The format of a source; one at a URL can only be a dataset."""
-    return DATASET if is_url(source) or (Path(source) / MANIFEST).exists() else detect_format(Path(source))
+def _make_room(out: str, name: str, force: bool, source: str) -> None:
+    """As ``make_room``, where a finished result has a file of this name; an earlier one at a URL is never renamed."""
+    if is_url(out):
+        refuse_force_at_url(out, force)
+    else:
+        make_room(Path(out), (Path(out) / name).exists(), force, sources=[source])
+
+
+def _detect(source: str, store: StoreConfig) -> str:
+    suffixes = tuple(suffix for kind in FORMATS.values() for suffix in kind.suffixes)
+    is_folder = not source.endswith(suffixes)  # where there may be a dataset; some stores refuse to say what is absent
+    return DATASET if is_folder and Store(source, store).exists(MANIFEST) else detect_format(source, store)
 
 
 def _open(
-    source: str, source_format: str, defaults: dict[str, Any], split: Split | None, limit: int | None
+    source: str,
+    source_format: str,
+    defaults: dict[str, Any],
+    split: Split | None,
+    limit: int | None,
+    store: StoreConfig,
 ) -> Records:
     if source_format == DATASET:
-        opened = Dataset.open(source)
-        samples = islice(read_dataset(opened, split, defaults["task"]), limit)
-        return Records(samples, Counter(), {"from": source_format, "fingerprint": opened.fingerprint})
+        opened = Dataset.open(source, store)
+        samples = read_dataset(opened, split, defaults["task"], limit)
+        return Records(samples, {"from": source_format, "fingerprint": opened.fingerprint})
     if split is not None:
         raise UserError(f"--split chooses from a dataset; {source} is {source_format}: leave it out")
     fields = {key: value for key, value in defaults.items() if value not in (None, (), {})}
-    unused: Counter[str] = Counter()
     options = _validate(RecordDefaults, fields)
-    items = read_records(Path(source), source_format, options, limit=limit, unused=unused)
+    items = read_records(source, source_format, options, limit=limit, store=store)
     about = {key: value for key, value in fields.items() if key != "images"}
-    return Records(items, unused, {"from": source_format, "about": about})
+    return Records(items, {"from": source_format, "about": about})
 
 
 def _preview(records: Records, limit: int, tokenizer_name: str) -> None:
@@ -144,7 +161,9 @@ def _preview(records: Records, limit: int, tokenizer_name: str) -> None:
     if example is not None:
         print_sections([_sample_table(example, tokenizer_name)], Console())
     read = kept + failed.total()
-    _print_ledger((LedgerStep(name="convert", read=read, kept=kept, failed=failed, unused=records.unused),), first)
+    _print_ledger(
+        (LedgerStep(name="convert", read=read, kept=kept, failed=failed, unused=records.items.unused),), first
+    )
     typer.echo("dry run: nothing was written")
 
 

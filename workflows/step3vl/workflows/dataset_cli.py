@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from step3vl.workflows.command import Force, StoreOptions, command_context, resolve_store
+from step3vl.workflows.command import Force, Overrides, StoreOptions, command_context, resolve_store
 from step3vl.workflows.corpus_cli import DatasetUrl, corpus
 
 SourceFormat = Literal["auto", "dataset", "llava", "sharegpt", "openai", "alpaca", "huggingface", "webdataset", "step"]
@@ -14,12 +14,17 @@ Trained = Literal["all", "last"]
 Split = Literal["train", "heldout"]
 Kind = Literal["document", "conversation"]
 Oversize = Literal["drop", "split", "truncate"]
+Reader = Literal["wids", "energon"]
 
 NewDataset = Annotated[str, typer.Argument(metavar="OUT", help="The new dataset: a folder, or any fsspec URL.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
 Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of each split.")]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="EXPRESSION", help="Only samples whose index rows it selects, such as 'tokens < 4096'."),
+]
 Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks that match, such as ocr.*")]
 
 
@@ -34,21 +39,31 @@ Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks th
 
 [bold]Back to messages[/bold]     step3vl corpus convert runs/vqa messages --to openai
 
+[bold]In a bucket[/bold]          step3vl corpus convert 's3://raw/*.jsonl' s3://corpora/chats --store endpoint=URL
+
 Formats: dataset (ours), llava, sharegpt, openai (messages), alpaca, huggingface (rows of Parquet or JSON: questions,
 options, interleaved documents, preferences), webdataset (pairs), step (StepFun's training framework).
 """,
 )
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A file or a folder of files; a dataset may be a URL.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A file, a folder or a pattern such as 'data/**/*.json', or their URL."),
+    ],
     out: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="The new folder; not needed with --dry-run.")
+        str | None,  # a folder or a URL, which would be another as a `Path`
+        typer.Argument(metavar="OUT", help="The new folder, or any fsspec URL; not needed with --dry-run."),
     ] = None,
     source_format: Annotated[
         SourceFormat, typer.Option("--from", metavar="FORMAT", help="The format of SRC; by default, as its files say.")
     ] = "auto",
     out_format: Annotated[Format, typer.Option("--to", metavar="FORMAT", help="The format of OUT.")] = "dataset",
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder of relative image paths; by default, that of SRC.")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder or URL that images are in, and their paths relative to; by default, that of SRC.",
+        ),
     ] = None,
     domain: Annotated[str, typer.Option(help="Domain of records without one.")] = "converted",
     task: Annotated[
@@ -94,10 +109,15 @@ def convert(
         ),
     ] = None,
     name: Name = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; by default, one for each core of this machine.")
+    ] = None,
+    store: StoreOptions = None,
     force: Force = False,
 ) -> None:
     """Convert records of other formats to a dataset, or back; every record is written or accounted for."""
     with command_context("interrupted; nothing was committed"):
+        from step3vl.data.processes import available_cores
         from step3vl.workflows.corpus_convert import convert_corpus, parse_columns, parse_share
 
         fields = {"domain": domain, "task": task, "licence": licence, "images": images, "trained": trained}
@@ -112,6 +132,8 @@ def convert(
             limit=limit,
             max_failed=parse_share(max_dead),
             dry_run=dry_run,
+            store=resolve_store(store),
+            workers=workers or available_cores(),
             force=force,
         )
 
@@ -128,6 +150,7 @@ def inspect(
         typer.Option(metavar="DIR", help="Instead, write a contact sheet of each task there: images beside labels."),
     ] = None,
     task: Task = None,
+    where: Where = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples on a contact sheet.")] = 16,
     store: StoreOptions = None,
 ) -> None:
@@ -135,15 +158,19 @@ def inspect(
     with command_context("interrupted"):
         from rich.console import Console
 
-        from step3vl.data.dataset import Dataset
+        from step3vl.data.dataset import Dataset, RowFilter
+        from step3vl.data.errors import UserError
         from step3vl.data.inspect import print_dataset, write_card, write_task_sheets
 
+        if where is not None and card is not None:
+            raise UserError("a card is that of the whole dataset: give --card or --where")
+        selected = None if where is None else RowFilter(where)
         opened = Dataset.open(dataset, resolve_store(store))
         if sheets is not None:
-            for name in write_task_sheets(opened, sheets, samples, task):
+            for name in write_task_sheets(opened, sheets, samples, task, selected):
                 typer.echo(f"{sheets}/{name}")
             return
-        print_dataset(opened, Console())
+        print_dataset(opened, Console(), selected)
         if card is not None:
             write_card(opened, card, store=opened.files.config)
 
@@ -222,6 +249,7 @@ def doctor(
     split: Annotated[Split, typer.Option(help="The split to check.")] = "train",
     kind: Annotated[Kind | None, typer.Option(help="Only documents, or only conversations.")] = None,
     task: Task = None,
+    where: Where = None,
     oversize: Annotated[Oversize, typer.Option(help="What becomes of samples longer than a pack.")] = "drop",
     packs: Annotated[int | None, typer.Option(min=1, help="Check only the first packs of an epoch.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order.")] = 0,
@@ -243,6 +271,7 @@ def doctor(
             split=split,
             kind=kind,
             task=task,
+            where=where,
             oversize=oversize,
             packs=packs,
             seed=seed,
@@ -303,6 +332,95 @@ def split(
         from step3vl.workflows.corpus_commands import split_corpus
 
         split_corpus(dataset, out, heldout, name, shards, workers=workers, store=resolve_store(store), force=force)
+
+
+@corpus.command(
+    "simulate",
+    epilog="""
+[bold]A run[/bold]       step3vl corpus simulate pretrain.yaml --nodes 64 --cache 2TB --latency 30ms --out page.html
+
+[bold]A dataset[/bold]   step3vl corpus simulate s3://bucket/corpus --nodes 8 --cache 500GB
+""",
+)
+def simulate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG|DATASET", help="The YAML file of `train pretrain` or `train sft`, or a dataset."
+        ),
+    ],
+    overrides: Overrides = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of a node; by default as CONFIG says, or 8.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes of a rank that read ahead.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="Packs of a rank in a batch.")] = None,
+    cache: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What the cache of a node holds, such as 2TB; by default none.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(metavar="SIZE", help="Fetched at once to fill it: 4MiB.")] = None,
+    bandwidth: Annotated[str, typer.Option(metavar="SIZE", help="A second, from the store to a node.")] = "10Gbit",
+    latency: Annotated[str, typer.Option(metavar="TIME", help="Until the store answers a request.")] = "30ms",
+    batches: Annotated[int, typer.Option(min=1, help="Batches of all ranks that are read.")] = 200,
+    length: Annotated[int | None, typer.Option(min=16, help="Tokens of a pack; of a dataset 4096.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order.")] = None,
+    split: Annotated[Split, typer.Option(help="Of a dataset: the split.")] = "train",
+    kind: Annotated[Kind | None, typer.Option(help="Only documents, or only conversations, as `train sft`.")] = None,
+    task: Task = None,
+    where: Where = None,
+    oversize: Annotated[Oversize, typer.Option(help="Of a dataset: samples longer than a pack.")] = "drop",
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Also write a page with plots there.")] = None,
+    store: StoreOptions = None,
+) -> None:
+    """Compute from the plan what a run reads: bytes and requests of each node, seconds to the first batch, disk, and
+    tasks over time. No sample is read.
+    """
+    with command_context("interrupted"):
+        from step3vl.data.dataset import RowFilter
+        from step3vl.workflows.simulate import parse_bytes, parse_seconds, simulate_command
+
+        simulate_command(
+            source,
+            overrides or [],
+            cluster={
+                "nodes": nodes,
+                "ranks": ranks,
+                "workers": workers,
+                "micro_batch": micro_batch,
+                "cache_bytes": parse_bytes(cache, "--cache"),
+                "block": parse_bytes(block, "--block"),
+                "bandwidth": parse_bytes(bandwidth, "--bandwidth"),
+                "latency": parse_seconds(latency, "--latency"),
+            },
+            cut={
+                "split": split,
+                "kind": kind,
+                "task": task,
+                "where": None if where is None else RowFilter(where).expression,
+                "oversize": oversize,
+            },
+            length=length,
+            batches=batches,
+            seed=seed,
+            out=out,
+            store=resolve_store(store),
+        )
+
+
+@corpus.command("export-index", epilog="Example:  step3vl corpus export-index runs/corpus energon")
+def export_index(
+    dataset: DatasetUrl,
+    reader: Annotated[Reader, typer.Argument(metavar="wids|energon", help="The library.")],
+    store: StoreOptions = None,
+) -> None:
+    """Write what another library needs to read the shards as they are, beside the manifest: an index for wids, or
+    Energon's metadata.
+    """
+    with command_context("interrupted"):
+        from step3vl.data.dataset import Dataset, write_reader_files
+
+        opened = Dataset.open(dataset, resolve_store(store))
+        for path in write_reader_files(opened, reader):
+            typer.echo(opened.files.absolute(path))
 
 
 @corpus.command(

@@ -14,7 +14,13 @@ evaluation = typer.Typer(
 )
 
 Bench = Annotated[
-    list[str], typer.Option("--bench", metavar="NAME", help="A benchmark of `step3vl eval list`; repeat for more.")
+    list[str],
+    typer.Option(
+        "--bench",
+        metavar="NAME",
+        help="A benchmark of `step3vl eval list`, or corpus:PATH[#TASKS] for a dataset's held-out split; repeat for "
+        "more.",
+    ),
 ]
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The official files: DIR/NAME/ for each benchmark, or DIR itself.")
@@ -37,16 +43,19 @@ JudgePrice = Annotated[
 ]
 
 
-@evaluation.command("list", epilog="Example:  step3vl eval list --data benchmarks")
+@evaluation.command("list", epilog="Example:  step3vl eval list --data benchmarks; step3vl eval list mmmu")
 def list_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Some of them, with files, licences and notes.")
+    ] = None,
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the files of each benchmark.")] = False,
 ) -> None:
-    """List the benchmarks: items, repeats, metric, judge, and which official files are there."""
+    """List the benchmarks: what grades them, items, repeats, and which official files are there."""
     with command_context():
         from step3vl.workflows.eval_commands import list_benchmarks
 
-        list_benchmarks(data, as_json)
+        list_benchmarks(names or [], data, as_json)
 
 
 @evaluation.command(
@@ -56,6 +65,8 @@ def list_command(
 
 [bold]A server[/bold]         step3vl eval run http://localhost:8000 --bench mmmu --data benchmarks --pacore 16
 
+[bold]A held-out split[/bold] step3vl eval run MODEL --bench corpus:runs/tiny/corpus#counting.icons,grounding.*
+
 [bold]A first look[/bold]     step3vl eval run MODEL --bench mmmu --data benchmarks --limit 100 --repeats 1
 """,
 )
@@ -64,9 +75,7 @@ def run_command(
         str, typer.Argument(metavar="MODEL|URL", help="A model folder, or the address of an OpenAI-compatible server.")
     ],
     bench: Bench,
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="The official files: DIR/NAME/ for each benchmark, or DIR itself.")
-    ],
+    data: Data = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where results go, a folder for each benchmark: results/MODEL.")
     ] = None,
@@ -102,6 +111,10 @@ def run_command(
     api_key: Annotated[
         str | None, typer.Option(metavar="KEY", envvar="STEP3VL_BACKEND_KEY", help="The server's key.")
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What tables call the model; by default its folder, or the server's name for it."),
+    ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_key: JudgeKey = None,
@@ -129,6 +142,7 @@ def run_command(
             retry_failed=retry_failed,
             backend_model=backend_model,
             api_key=api_key,
+            run_name=name,
             judge=JudgeOptions(judge, judge_model, judge_key, judge_price),
         )
 

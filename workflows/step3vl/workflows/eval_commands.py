@@ -17,10 +17,11 @@ from step3vl.data.storage import require_local, write_durably
 from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark, Rule
 from step3vl.evaluation.comparison import compare
 from step3vl.evaluation.files import data_folder, missing_files
+from step3vl.evaluation.heldout import SCHEME
 from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses, needs_judge
 from step3vl.evaluation.model_identity import identify_model
 from step3vl.evaluation.page import render_comparison
-from step3vl.evaluation.paper import departures, paper_value
+from step3vl.evaluation.paper import departures, domain, paper_value
 from step3vl.evaluation.records import RecordRow, score_records
 from step3vl.evaluation.registry import benchmark_names, load_benchmark
 from step3vl.evaluation.results import Result, read_results, summarise_responses, write_results
@@ -60,42 +61,78 @@ class JudgeOptions:
         return Judge(OpenAIBackend(self.url, self.model, api_key=self.key), config)
 
 
-def list_benchmarks(data: Path | None, as_json: bool) -> None:
-    """Print the benchmarks, and which of their files a folder has."""
-    benchmarks = [load_benchmark(name) for name in benchmark_names()]
+def list_benchmarks(names: Sequence[str], data: Path | None, as_json: bool) -> None:
+    """Print the benchmarks, and which of their files a folder has; of some that are named, all that is known."""
+    benchmarks = [load_benchmark(name) for name in names or benchmark_names()]
+    facts = [_facts(benchmark, data) for benchmark in benchmarks]
     if as_json:
-        typer.echo(json.dumps([_facts(benchmark, data) for benchmark in benchmarks], indent=1))
-        return
-    table = Table(title="Benchmarks", title_justify="left")
-    for column in ("name", "title"):
-        table.add_column(column, no_wrap=True)
+        typer.echo(json.dumps(facts, indent=1))
+    elif names:
+        typer.echo("\n\n".join(_description(each) for each in facts))
+    else:
+        Console().print(_overview(facts, data))
+        typer.echo("\nFiles, licences, metrics and notes: step3vl eval list NAME")
+
+
+def _overview(facts: Sequence[Mapping[str, Any]], data: Path | None) -> Table:
+    """A line for each benchmark, by the groups of the report's tables."""
+    table = Table(title=f"{len(facts)} benchmarks", title_justify="left", box=None)
+    table.add_column("benchmark", no_wrap=True, min_width=19)
     for column in ("items", "repeats"):
-        table.add_column(column, justify="right")
-    for column in ("metric", "judge", "files"):
-        table.add_column(column, overflow="fold")
-    for benchmark in benchmarks:
-        facts = _facts(benchmark, data)
-        table.add_row(
-            *(facts["name"], facts["title"], f"{facts['items']:,}", str(facts["repeats"]), facts["metric"]),
-            *(facts["judge"], facts["present"]),
-        )
-    Console().print(table)
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column) + 1)
+    table.add_column("graded by", no_wrap=True, max_width=26)
+    if data:
+        table.add_column("official files", no_wrap=True)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for each in facts:
+        groups.setdefault(domain(each["title"]) or "not in the report", []).append(each)
+    for group, members in groups.items():
+        table.add_row(f"[bold]{group}[/bold]")
+        for each in members:
+            items = "" if each["items"] is None else f"{each['items']:,}"
+            present = (each["present"],) if data else ()
+            table.add_row(f"  {each['name']}", items, str(each["repeats"]), each["judge"] or each["grader"], *present)
+    return table
+
+
+def _description(facts: Mapping[str, Any]) -> str:
+    """All that is known of a benchmark, in lines."""
+    files = [
+        f"    {file['name']}  {file['size']}{', optional' if file['optional'] else ''}\n      from {file['source']}"
+        for file in facts["files"]
+    ]
+    graded = f"the judge {facts['judge']}" if facts["judge"] else f"a {facts['grader']}"
+    return "\n".join(
+        [
+            f"{facts['name']}: {facts['title']}, {facts['items']} items x {facts['repeats']}, {facts['paper']}",
+            f"  metric: {facts['metric']}; graded by {graded}",
+            f"  prompt: {facts['family']}; licence: {facts['licence']}",
+            f"  files{': ' + facts['present'] if facts['present'] else ''}",
+            *files,
+            *(f"  note: {note}" for note in facts["notes"]),
+        ]
+    )
 
 
 def _facts(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
     about = benchmark.about
     missing = missing_files(data_folder(data, about.name), about) if data else []
-    needed = [file.name for file in missing if not file.optional]
-    present = f"missing: {', '.join(needed)}" if needed else "no images" if missing else "there" if data else ""
-    files = [vars(file) for file in about.files]
+    needed = [file for file in missing if not file.optional]
+    if needed:
+        present = f"missing, {needed[0].size}" + (f" and {len(needed) - 1} more" if len(needed) > 1 else "")
+    else:
+        present = "there, without images" if missing else "there" if data else ""
     names = ("name", "title", "items", "repeats", "family", "metric", "modality", "judge", "licence", "paper", "notes")
-    return {**{name: getattr(about, name) for name in names}, "files": files, "present": present}
+    facts = {name: getattr(about, name) for name in names}
+    grader = "sandbox" if about.executes else "rule"
+    files = [{**vars(file), **({"missing": file in missing} if data else {})} for file in about.files]
+    return {**facts, "grader": grader, "files": files, "present": present}
 
 
 def run_benchmarks(
     model: str,
     names: Sequence[str],
-    data: Path,
+    data: Path | None,
     out: Path | None,
     *,
     rounds: tuple[int, ...],
@@ -110,12 +147,15 @@ def run_benchmarks(
     retry_failed: bool,
     backend_model: str | None,
     api_key: str | None,
+    run_name: str | None,
     judge: JudgeOptions,
 ) -> None:
     """Run benchmarks one after another and print the table of results. Arguments are those of ``step3vl eval run``."""
     benchmarks = [load_benchmark(name) for name in names]
     for benchmark in benchmarks:  # before the model, which takes longer to load
-        load_items(benchmark, data_folder(data, benchmark.about.name))
+        if data is None and benchmark.about.files:
+            raise UserError(f"{benchmark.about.name}: give --data DIR, the folder of its official files")
+        load_items(benchmark, data_folder(data or Path(), benchmark.folder))
     sampling = PAPER_SAMPLING.model_copy(update={"temperature": temperature, "max_new_tokens": max_new_tokens})
     config = EvalConfig(
         sampling=sampling,
@@ -133,9 +173,10 @@ def run_benchmarks(
     backend = open_backend(backend_model if url else model, url, api_key)
     try:
         identity = run_sync(identify_model(backend, None if url else Path(model)))
+        identity = {**identity, "name": run_name or identity["name"]}
         folder = out or Path("results") / str(identity["name"]).replace("/", "_")
         require_local(folder)
-        results = [_run(each, data, backend, folder, config, identity, grader) for each in benchmarks]
+        results = [_run(each, data or Path(), backend, folder, config, identity, grader) for each in benchmarks]
     finally:
         run_sync(backend.close())
         if grader:
@@ -168,9 +209,9 @@ def _run(
 
         run = run_benchmark(
             benchmark,
-            data_folder(data, about.name),
+            data_folder(data, benchmark.folder),
             backend,
-            folder / about.name,
+            folder / benchmark.folder,
             config,
             identity,
             judge,
@@ -207,15 +248,17 @@ def score_outputs(
 ) -> None:
     """Score files of outputs and print the result. Arguments are those of ``step3vl eval score``."""
     benchmark = load_benchmark(name)
-    folder = data_folder(data, name) if data else outputs[0].parent
+    folder = data_folder(data, benchmark.folder) if data else outputs[0].parent
     rule: Rule = "official" if official else "strict"
     if all(is_response_file(path) for path in outputs):
         items = load_items(benchmark, folder)
         responses = [response for path in outputs for response in read_responses(path)]
         scored = list(score_responses(benchmark, items, responses, rule))
+        release = len(items)
         asked = len(items) * (1 + max((response.repeat for response in responses), default=0))
     else:
         scored = score_recorded(benchmark, outputs, folder, rule)
+        release = len({each.scored.item.id for each in scored})
         asked = len(scored)
     run: dict[str, Any] = {
         "name": run_name or outputs[0].name.partition(".")[0],
@@ -230,7 +273,7 @@ def score_outputs(
                 "URL, and --out DIR, where judgements are kept"
             )
         scored, run["judge"] = _judge(benchmark, folder, scored, grader, out / JUDGEMENTS)
-    result = summarise_responses(benchmark, run, scored, asked)
+    result = summarise_responses(benchmark, run, scored, asked, release)
     if out is not None:
         require_local(out)
         result = write_results(out, result, scored)
@@ -254,46 +297,54 @@ def _judge(
 
 def print_results(results: Sequence[Result]) -> None:
     """Print a row for each result, with the report's number and how the run differs from the report's."""
-    table = Table(title="Results", title_justify="left")
-    table.add_column("benchmark", no_wrap=True)
-    for column in ("items", "responses", "value", "report", "unparsable", "truncated", "failed"):
-        table.add_column(column, justify="right")
-    table.add_column("metric", overflow="fold")
+    table = Table(title="Results: by the run's rule, by the official rule, and in the report", box=None)
+    table.add_column("benchmark", no_wrap=True, min_width=17)
+    for column in ("items", "responses", "value", "official", "report"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+    for column in ("unpars.", "trunc.", "failed"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
     notes: list[str] = []
     for result in results:
         metrics, about = result.metrics, load_benchmark(result.benchmark).about
         error = metrics["standard_error"]
         published = paper_value(about.title, pacore=bool((result.run.get("settings") or {}).get("pacore")))
         table.add_row(
-            result.benchmark,
+            _short_name(result.benchmark),
             f"{metrics['items']:,}",
             f"{metrics['responses']:,}",
             f"{metrics['value']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
+            f"{metrics['rules']['official']['value']:.2f}" if "official" in metrics["rules"] else "",
             "" if published is None else f"{published:.2f}",
             *(f"{metrics[name]:,}" for name in ("unparsable", "truncated", "failed")),
-            metrics["headline"],
         )
         if metrics["unfinished"] == metrics["responses"]:
             notes.append(f"{result.benchmark}: no reply ends its reasoning; for a model without any, --no-reasoning")
         if differences := departures(about, result.run, metrics):
-            notes.append(f"{result.benchmark}: not as in the report: {'; '.join(differences)}")
+            reference = "not as in the report: " if published is not None else ""
+            notes.append(f"{result.benchmark}: {reference}{'; '.join(differences)}")
     Console().print(table)
     for note in notes:
         typer.echo(note)
+
+
+def _short_name(name: str) -> str:
+    """A name for a narrow column: of a dataset's held-out split, the last two folders and the tasks."""
+    url, mark, tasks = name.partition("#")
+    return name if not name.startswith(SCHEME) else "/".join(url.removeprefix(SCHEME).split("/")[-2:]) + mark + tasks
 
 
 def compare_runs(runs: Sequence[Path], out: Path, data: Path | None, examples: int) -> None:
     """Print runs side by side and write the page. Arguments are those of ``step3vl eval compare``."""
     require_local(out)
     comparison = compare([result for path in runs for result in read_results(path)], data, examples)
-    table = Table(title="Runs", title_justify="left")
+    table = Table(title="Runs", title_justify="left", box=None)
     table.add_column("benchmark", no_wrap=True)
     for name in comparison.runs:
         table.add_column(name, justify="right")
     table.add_column("report", justify="right")
     for row in comparison.rows:
         cells = ("" if cell is None else cell.text for cell in row.cells)
-        table.add_row(row.benchmark, *cells, "" if row.published is None else f"{row.published:.2f}")
+        table.add_row(_short_name(row.benchmark), *cells, "" if row.published is None else f"{row.published:.2f}")
     Console().print(table)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_durably(out, render_comparison(comparison).encode())

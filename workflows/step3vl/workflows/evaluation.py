@@ -1,34 +1,42 @@
-"""Evaluation on held-out prompts whose answers can be verified.
+"""The stage that evaluates models: on a dataset's held-out tasks and on benchmarks, by the code of `step3vl eval`.
 
 Every model answers the same prompts with the same seeds, at temperature 1 (the setting of the STEP3-VL-10B report,
-section 4.1) and greedily. Replies are graded as in training, by ``step3vl.grading``.
+section 4.1) and greedily. Each run has a folder as `step3vl eval run` leaves it.
 """
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, model_validator
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import Dataset
-from step3vl.data.errors import UserError
-from step3vl.data.sample import EXTENSION, Sample, TextPart
 from step3vl.data.storage import write_durably
-from step3vl.grading import grade_reply
-from step3vl.workflows.config import did_you_mean
-from step3vl.workflows.score_tables import Answers, GradedReply, PromptAnswers, pacore_rows, paired_rows, task_row
+from step3vl.evaluation.benchmark import Benchmark
+from step3vl.evaluation.comparison import compare
+from step3vl.evaluation.files import data_folder
+from step3vl.evaluation.heldout import SCHEME, HeldOut
+from step3vl.evaluation.model_identity import folder_fingerprint
+from step3vl.evaluation.page import render_comparison
+from step3vl.evaluation.registry import load_benchmark
+from step3vl.evaluation.results import METRICS, Result, read_results
+from step3vl.evaluation.runner import PAPER_SAMPLING, EvalConfig, run_benchmark, run_name
+from step3vl.evaluation.scoring import load_items
+from step3vl.inference.client import run_sync
+from step3vl.inference.pacore import PaCoReConfig
+from step3vl.workflows.backends import open_backend
+from step3vl.workflows.claims import SUMMARY
+from step3vl.workflows.examples import write_examples
+from step3vl.workflows.score_tables import Runs, difference_rows, pacore_rows, task_rows
 
 if TYPE_CHECKING:
-    from step3vl.inference import Completion, Engine
+    from step3vl.inference.client import Backend
 
 log = logging.getLogger(__name__)
 
-_ANSWERS = TypeAdapter(dict[str, PromptAnswers])
-_PACORE_ANSWERS = TypeAdapter(dict[str, GradedReply])
+COMPARISON = "comparison.html"
 
 
 class EvaluatedModel(Config):
@@ -40,209 +48,175 @@ class EvaluatedModel(Config):
 
 
 class PaCoReEvaluation(Config):
-    """PaCoRe with the last model, in one round, beside its single answers."""
+    """PaCoRe with the last model, beside its single answers."""
 
-    prompts: int = Field(default=50, ge=2)
-    """The first prompts of each task that it answers."""
-    rollouts: int = Field(default=4, ge=1)
-    """Parallel answers, before their synthesis."""
+    RENAMED: ClassVar[Mapping[str, str]] = {"prompts": "limit", "rollouts": "rounds"}
+
+    rounds: tuple[int, ...] = Field(default=(4,), min_length=1)
+    """Parallel answers of each round, before their synthesis."""
+    limit: int | None = Field(default=None, ge=2)
+    """About how many items of each task or benchmark it answers, of those that are asked of the models."""
 
 
 class EvaluateConfig(Config):
-    """Which models answer which held-out prompts."""
+    """Which models answer which held-out tasks and benchmarks."""
 
-    dataset: str
-    """A dataset with a held-out split."""
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "prompts": "limit",
+        "samples": "repeats",
+        "batch": "concurrency",
+        "train_answers": "training_answers",
+    }
+
     models: tuple[EvaluatedModel, ...] = Field(min_length=1)
     """In order; each is compared with the previous."""
-    tasks: tuple[str, ...] = Field(min_length=1)
-    """Names of tasks whose samples have a truth."""
-    prompts: int = Field(default=200, ge=2)
-    """Held-out prompts of each task; all where there are fewer."""
-    samples: int = Field(default=1, ge=1)
-    """Answers to each prompt at temperature 1; their mean is the prompt's score."""
-    max_new_tokens: int = Field(default=64, ge=1)
+    dataset: str | None = None
+    """A dataset with a held-out split."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the dataset whose samples have a truth. Each is a benchmark, `corpus:DATASET#TASK`."""
+    benchmarks: tuple[str, ...] = ()
+    """Benchmarks of `step3vl eval list`."""
+    data: str | None = None
+    """The folder with the official files of the benchmarks."""
+    limit: int | None = Field(default=None, ge=2)
+    """About how many items of each task or benchmark are asked; all by default."""
+    repeats: int | None = Field(default=None, ge=1)
+    """Responses to each item at temperature 1; by default those behind the report's number, and 1 for a task."""
+    max_new_tokens: int = Field(default=PAPER_SAMPLING.max_new_tokens, ge=1)
     """A reply that reaches this length scores 0, as in training."""
-    batch: int = Field(default=16, ge=1)
-    """Prompts that are answered together."""
+    greedy: bool = True
+    """Also answer once at temperature 0."""
+    concurrency: int = Field(default=16, ge=1)
+    """Responses that are sampled at a time."""
+    reasoning: bool = True
+    """Whether the models reason before they answer: a reply whose reasoning never ended then has no answer."""
     pacore: PaCoReEvaluation | None = None
     """Also evaluate PaCoRe."""
     examples: int = Field(default=3, ge=0)
-    """Prompts of each task that the report shows, with their images."""
-    train_answers: int = Field(default=2000, ge=1)
-    """Answers of each task's training split among which the most frequent are sought."""
+    """Items of each task that the report shows, with their images."""
+    training_answers: int = Field(default=2000, ge=1)
+    """Answers of each task's training split among which the most frequent are sought, for the level of chance."""
     device: str = "auto"
     """Where the models run: `cpu`, `cuda` or `cuda:N`; `auto` is `cuda` where there is a GPU."""
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _check_what_is_asked(self) -> Self:
+        if (self.dataset is None) != (not self.tasks):
+            raise ValueError("give dataset and tasks together: the tasks of its held-out split")
+        if self.benchmarks and self.data is None:
+            raise ValueError("benchmarks need data, the folder of their official files")
+        if not self.tasks and not self.benchmarks:
+            raise ValueError("nothing to evaluate on; give dataset and tasks, or benchmarks and data")
+        return self
+
+    def run_config(self, *, greedy: bool = False, pacore: PaCoReEvaluation | None = None) -> EvalConfig:
+        """How the models answer: sampled, greedily, or by PaCoRe."""
+        changes = {"temperature": 0.0 if greedy else 1.0, "max_new_tokens": self.max_new_tokens}
+        return EvalConfig(
+            sampling=PAPER_SAMPLING.model_copy(update=changes),
+            pacore=PaCoReConfig(rounds=pacore.rounds) if pacore else None,
+            repeats=1 if greedy or pacore else self.repeats,
+            limit=pacore.limit if pacore and pacore.limit else self.limit,
+            seed=self.seed,
+            concurrency=self.concurrency,
+            reasoning=self.reasoning,
+        )
+
 
 def evaluate(config: EvaluateConfig, out: Path) -> None:
-    """Write ``scores.json``, ``answers/`` and ``examples/``. Answers from before an interruption are kept.
+    """Write a folder for each run below `runs/`, the page that compares them, and the summary for the report.
+
+    Runs that finished before an interruption are kept, and so are the answers of the one that did not.
 
     Args:
-        config: Which models answer which prompts.
+        config: Which models answer what.
         out: The output directory.
 
     Raises:
-        UserError: a task has no held-out conversations, or one without a truth; a model cannot be loaded.
+        UserError: a task has no held-out conversations, or one without a truth; official files are missing; a model
+            cannot be loaded.
     """
-    dataset = Dataset.open(config.dataset)
-    prompts = {task: _prompts(dataset, task, config.prompts) for task in config.tasks}
-    answers = {model.name: _answers(model, prompts, config, out) for model in config.models}
-    last = config.models[-1]
-    pacore = _pacore_answers(last, prompts, config.pacore, config, out) if config.pacore else None
-    scores = {
+    suites = [HeldOut(f"{SCHEME}{config.dataset}#{task}") for task in config.tasks]
+    benchmarks: list[Benchmark] = [*suites, *(load_benchmark(name) for name in config.benchmarks)]
+    for benchmark in benchmarks:  # a mistake should not come to light after hours
+        load_items(benchmark, _data(config, benchmark))
+    runs: Runs = {}
+    for model in config.models:
+        runs[model.name] = _evaluate_model(model, benchmarks, config, out)
+    last = config.models[-1].name
+    names = [suite.about.name for suite in suites]
+    summary = {
         "settings": config.model_dump(mode="json"),
-        "tasks": [
-            task_row(task, samples, answers, _training_answers(dataset, task, config.train_answers))
-            for task, samples in prompts.items()
-        ],
-        "differences": paired_rows([model.name for model in config.models], prompts, answers),
+        "tasks": task_rows(suites, runs, config.training_answers),
+        "differences": difference_rows(names, runs),
         "pacore": {
-            "model": last.name,
-            "rollouts": config.pacore.rollouts,
-            "rows": pacore_rows(prompts, config.pacore.prompts, answers[last.name], pacore),
+            "model": last,
+            "rounds": list(config.pacore.rounds),
+            "rows": pacore_rows(names, runs[last]),
         }
-        if config.pacore and pacore is not None
+        if config.pacore and suites
         else None,
-        "examples": _examples(prompts, answers, pacore, config, out),
+        "benchmarks": [_benchmark_row(name, runs) for name in config.benchmarks],
+        "examples": write_examples(suites, runs, config.examples, out),
     }
-    _write_json(out / "scores.json", scores)
+    results = [result for of_model in runs.values() for group in of_model.values() for result in group.values()]
+    data = Path(config.data) if config.data else None
+    write_durably(out / COMPARISON, render_comparison(compare(results, data, config.examples)).encode())
+    write_durably(out / SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1).encode())
 
 
-def _prompts(dataset: Dataset, task: str, count: int) -> list[Sample]:
-    """The first held-out samples of a task; ids are hashes, so the first are as good as any."""
-    samples = list(islice(dataset.samples(split="heldout", kind="conversation", task=task), count))
-    if not samples:
-        tasks = {total.task for total in dataset.manifest.tasks if total.split == "heldout"}
-        raise UserError(f"{dataset.url}: no held-out conversations of task '{task}'{did_you_mean(task, tasks)}")
-    if missing_truth := next((sample for sample in samples if sample.truth is None), None):
-        raise UserError(
-            f"{dataset.url}: sample {missing_truth.id} of task '{task}' has no truth; only tasks whose answers can "
-            "be verified are scored"
-        )
-    return samples
+def _evaluate_model(
+    model: EvaluatedModel, benchmarks: Sequence[Benchmark], config: EvaluateConfig, out: Path
+) -> dict[str, dict[str, Result]]:
+    """The results of a model: "sampled", "greedy" or "pacore" -> benchmark -> result."""
+    settings = {"sampled": config.run_config()}
+    if config.greedy:
+        settings["greedy"] = config.run_config(greedy=True)
+    if config.pacore and model == config.models[-1]:
+        settings["pacore"] = config.run_config(pacore=config.pacore)
+    identity = {"name": model.name, "fingerprint": folder_fingerprint(Path(model.path))}
+    backend: Backend | None = None
+    results: dict[str, dict[str, Result]] = {}
+    try:
+        for name, how in settings.items():
+            results[name] = {}
+            title = run_name(model.name, how)
+            for benchmark in benchmarks:
+                folder = out / "runs" / f"{model.name}-{name}" / benchmark.folder
+                if (folder / METRICS).is_file():
+                    log.info("%s, %s: evaluated before", title, benchmark.about.title)
+                    (result,) = read_results(folder)
+                else:
+                    backend = backend or _open(model, config.device)
+                    work = run_benchmark(benchmark, _data(config, benchmark), backend, folder, how, identity)
+                    result = run_sync(work)
+                    log.info("%s, %s: %.2f", title, benchmark.about.title, result.metrics["value"])
+                results[name][benchmark.about.name] = result
+    finally:
+        if backend is not None:
+            run_sync(backend.close())
+    return results
 
 
-def _training_answers(dataset: Dataset, task: str, count: int) -> list[str]:
-    samples = dataset.samples(split="train", kind="conversation", task=task)
-    return [sample.answer() for sample in islice(samples, count)]
-
-
-def _answers(
-    model: EvaluatedModel, prompts: Mapping[str, Sequence[Sample]], config: EvaluateConfig, out: Path
-) -> Answers:
-    """Sample id -> its greedy answer and its sampled ones."""
-    path = out / "answers" / f"{model.name}.json"
-    if path.exists():
-        log.info("%s: answered before", model.name)
-        return _ANSWERS.validate_json(path.read_bytes())
-    from step3vl.inference import Request, Sampling
-
-    engine = _engine(model, config.device)
-    samples = [sample for group in prompts.values() for sample in group]
-    answers: dict[str, PromptAnswers] = {}
-    limit = config.max_new_tokens
-    for start in range(0, len(samples), config.batch):
-        batch = samples[start : start + config.batch]
-        requests = [Request.from_sample(sample) for sample in batch]
-        # The seed of a batch depends on its position alone, so every model gets the same random numbers for a prompt.
-        at_temperature_1 = Sampling(temperature=1.0, max_new_tokens=limit, seed=config.seed + start)
-        sampled = engine.generate(requests, n=config.samples, sampling=at_temperature_1)
-        greedy = engine.generate(requests, n=1, sampling=Sampling(temperature=0.0, max_new_tokens=limit))
-        for sample, sampled_replies, greedy_replies in zip(batch, sampled, greedy, strict=True):
-            answers[sample.id] = PromptAnswers(
-                greedy=_grade(sample, greedy_replies[0]), sampled=[_grade(sample, reply) for reply in sampled_replies]
-            )
-        log.info("%s: %d of %d prompts answered", model.name, len(answers), len(samples))
-    _write_json(path, _ANSWERS.dump_python(answers, mode="json"))
-    return answers
-
-
-def _pacore_answers(
-    model: EvaluatedModel,
-    prompts: Mapping[str, Sequence[Sample]],
-    pacore: PaCoReEvaluation,
-    config: EvaluateConfig,
-    out: Path,
-) -> dict[str, GradedReply]:
-    """Sample id -> the answer that PaCoRe ends with."""
-    path = out / "answers" / f"{model.name}.pacore.json"
-    if path.exists():
-        return _PACORE_ANSWERS.validate_json(path.read_bytes())
-    from step3vl.inference import PaCoReConfig, Request, Sampling
-    from step3vl.inference.pacore import answer_together
-
-    engine = _engine(model, config.device)
-    rounds = PaCoReConfig(
-        rounds=(pacore.rollouts,), sampling=Sampling(temperature=1.0, max_new_tokens=config.max_new_tokens)
-    )
-    answers: dict[str, GradedReply] = {}
-    for task, samples in prompts.items():
-        first = samples[: pacore.prompts]
-        for start in range(0, len(first), config.batch):
-            batch = first[start : start + config.batch]
-            seeds = [config.seed + 2 * (start + number) for number in range(len(batch))]
-            replies = answer_together(engine, [Request.from_sample(sample) for sample in batch], rounds, seeds)
-            answers |= {sample.id: _grade(sample, reply) for sample, reply in zip(batch, replies, strict=True)}
-        log.info("%s with PaCoRe: %s answered", model.name, task)
-    _write_json(path, _PACORE_ANSWERS.dump_python(answers, mode="json"))
-    return answers
-
-
-def _engine(model: EvaluatedModel, device_name: str) -> "Engine":
-    from step3vl.inference import Engine
-    from step3vl.model import load_model
+def _open(model: EvaluatedModel, device_name: str) -> "Backend":
     from step3vl.model.devices import resolve_device
 
-    device = resolve_device(device_name)
-    return Engine(*load_model(model.path, device=device), device)
+    return open_backend(model.path, None, None, str(resolve_device(device_name)))
 
 
-def _grade(sample: Sample, completion: "Completion") -> GradedReply:
-    assert sample.truth is not None
-    grade = grade_reply(sample.truth, completion.text, completion.finish_reason)
-    return GradedReply(text=completion.text, value=grade.value, verdict=grade.verdict)
+def _data(config: EvaluateConfig, benchmark: Benchmark) -> Path:
+    return data_folder(Path(config.data), benchmark.folder) if config.data and benchmark.about.files else Path()
 
 
-def _examples(
-    prompts: Mapping[str, Sequence[Sample]],
-    answers: Mapping[str, Answers],
-    pacore: Mapping[str, GradedReply] | None,
-    config: EvaluateConfig,
-    out: Path,
-) -> list[dict[str, Any]]:
-    """The first prompts of each task with their first sampled answers; images are copied byte for byte."""
-    folder = out / "examples"
-    folder.mkdir(parents=True, exist_ok=True)
-    examples = []
-    for task, samples in prompts.items():
-        for sample in samples[: config.examples]:
-            images = []
-            for number, image in enumerate(sample.images):
-                path = folder / f"{sample.id}.{number}.{EXTENSION[image.format]}"
-                path.write_bytes(image.read())
-                images.append(str(path.relative_to(out)))
-            replies = {name: by_sample[sample.id].sampled[0] for name, by_sample in answers.items()}
-            if pacore and sample.id in pacore:
-                replies[f"{config.models[-1].name} + PaCoRe"] = pacore[sample.id]
-            question = "".join(
-                part.text for message in sample.prompt() for part in message.content if isinstance(part, TextPart)
-            )
-            examples.append(
-                {
-                    "task": task,
-                    "id": sample.id,
-                    "question": question,
-                    "images": images,
-                    "expected": sample.answer(),
-                    "truth": sample.truth.model_dump(mode="json") if sample.truth else None,
-                    "answers": [{"model": name, **reply.model_dump()} for name, reply in replies.items()],
-                }
-            )
-    return examples
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+def _benchmark_row(name: str, runs: Runs) -> dict[str, Any]:
+    """What every model scores on a benchmark, in the benchmark's unit."""
+    results = [group[name] for of_model in runs.values() for group in of_model.values()]
+    return {
+        "benchmark": results[0].metrics["title"],
+        "items": results[0].metrics["items"],
+        "runs": [
+            {"run": result.name, "value": result.metrics["value"], "se": result.metrics["standard_error"]}
+            for result in results
+        ],
+    }

@@ -109,9 +109,9 @@ KINDS: dict[str, Kind] = {
     ),
     "evaluate": Kind(
         partial(_work, f"{_EVALUATION}:EvaluateConfig", f"{_EVALUATION}:evaluate"),
-        version=1,
-        result="scores.json",
-        packages=(*_INFERENCE, "step3vl.workflows"),
+        version=2,
+        result="evaluation.json",
+        packages=(*_INFERENCE, "step3vl.evaluation", "step3vl.workflows"),
         free_fields=("device",),
     ),
     "report": Kind(

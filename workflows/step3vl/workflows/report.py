@@ -18,9 +18,8 @@ from step3vl.data.config import Config
 from step3vl.data.dataset import MANIFEST, Dataset, Manifest
 from step3vl.data.inspect import task_sheets
 from step3vl.data.storage import write_durably
-from step3vl.grading import split_reply
 from step3vl.workflows import claims, curves
-from step3vl.workflows.claims import Claim
+from step3vl.workflows.claims import SUMMARY, Claim
 from step3vl.workflows.example_images import MODEL_COLOURS, TRUTH_COLOUR, annotate_image, data_url
 from step3vl.workflows.records import read_record
 from step3vl.workflows.stages import Context
@@ -92,8 +91,8 @@ def render_report(title: str, stages: Sequence[FinishedStage]) -> str:
     """
     training = [stage for stage in stages if (stage.out / "metrics.jsonl").is_file()]
     metrics = {stage.name: read_metrics(stage.out / "metrics.jsonl") for stage in training}
-    evaluation = next((stage for stage in stages if (stage.out / "scores.json").is_file()), None)
-    scores = json.loads((evaluation.out / "scores.json").read_text(encoding="utf-8")) if evaluation else None
+    evaluation = next((stage for stage in stages if (stage.out / SUMMARY).is_file()), None)
+    scores = json.loads((evaluation.out / SUMMARY).read_text(encoding="utf-8")) if evaluation else None
     corpora = [stage for stage in stages if (stage.out / MANIFEST).is_file()]
     environment = Environment(
         loader=PackageLoader("step3vl.workflows"),
@@ -179,21 +178,15 @@ def _claims(
 
 
 def _examples(scores: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
-    """The examples of ``scores.json`` with annotated images, and each reply split into reasoning and answer."""
+    """The examples of an evaluation with annotated images, each model's answer in its colour."""
     examples = []
     for example in scores["examples"]:
-        replies = [split_reply(answer["text"]) for answer in example["answers"]]
         answers = [
-            {
-                **answer,
-                "reasoning": reply.reasoning,
-                "answer": reply.answer,
-                "colour": MODEL_COLOURS[number % len(MODEL_COLOURS)],
-            }
-            for number, (answer, reply) in enumerate(zip(example["answers"], replies, strict=True))
+            {**answer, "colour": MODEL_COLOURS[number % len(MODEL_COLOURS)]}
+            for number, answer in enumerate(example["answers"])
         ]
-        files = example["images"] if "images" in example else example["pictures"]  # words: key of version 0.1
-        images = [annotate_image(out / file, example["truth"], [reply.answer for reply in replies]) for file in files]
+        texts = [answer["text"] for answer in answers]
+        images = [annotate_image(out / file, example["truth"], texts) for file in example["images"]]
         examples.append({**example, "answers": answers, "images": images})
     return examples
 

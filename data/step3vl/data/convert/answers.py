@@ -9,25 +9,24 @@ from step3vl.data.dataset.ledger import AnswerTokens
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.parts import TextPart
 from step3vl.data.sample.sample import Message, Sample
-from step3vl.data.tokens.encoding import Encoded, encode_sample, encode_text
+from step3vl.data.tokens.encoding import count_text, encode_sample
 from step3vl.data.tokens.template import last_question, tool_call_text
 from step3vl.data.tokens.vocabulary import TokenIds
 
 
-def count_answers(sample: Sample, encoded: Encoded, tokenizer: Tokenizer) -> AnswerTokens:
+def count_answers(sample: Sample, trained: int, tokenizer: Tokenizer) -> AnswerTokens:
     """Count the tokens of a conversation's answers, and those that are trained.
 
     Args:
         sample: The sample; a document has no answers.
-        encoded: What `encode_sample` returned for it.
-        tokenizer: The same tokenizer.
+        trained: Its tokens with a weight in the loss, see `count_sample`.
+        tokenizer: The tokenizer that counted them.
     """
     if sample.messages is None:
         return AnswerTokens(total=0, trained=0)
-    trained = int(np.count_nonzero(encoded.loss_weights))
     question = last_question(sample.messages)
     untrained = sum(
-        len(encode_text(_answer_text(message, number > question), tokenizer)) + 1  # the end of the turn
+        count_text(_answer_text(message, number > question), tokenizer) + 1  # the end of the turn
         for number, message in enumerate(sample.messages)
         if message.role == "assistant" and not _weight(message, number > question)
     )

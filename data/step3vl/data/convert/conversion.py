@@ -1,12 +1,17 @@
-"""Complete conversions: records to a committed dataset, and a dataset or records to another format."""
+"""Complete conversions: samples to a committed dataset, or to a folder of another format, by any number of processes.
+
+What a part of the source becomes does not depend on the process, and results are taken in the order of the parts. So
+the result is the same with any number of workers.
+"""
 
 import json
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 from tokenizers import Tokenizer
@@ -14,23 +19,24 @@ from tokenizers import Tokenizer
 from step3vl.data.config import Config
 from step3vl.data.convert.answers import count_answers
 from step3vl.data.convert.formats import FORMATS
-from step3vl.data.convert.records import CONVERT_STEP, RECORD_ERRORS, RecordDefaults, convert_records
-from step3vl.data.convert.source_files import require_source
-from step3vl.data.convert.writers import SampleWriter
-from step3vl.data.dataset.dataset import DamagedSample, Dataset
+from step3vl.data.convert.record_source import ReadSample, SampleSource
+from step3vl.data.convert.records import CONVERT_STEP, RECORD_ERRORS
 from step3vl.data.dataset.dead_letters import DEAD_LETTERS, DeadLetterWriter
+from step3vl.data.dataset.index import ShardRow
 from step3vl.data.dataset.ledger import AnswerTokens, DeadLetter, LedgerStep
-from step3vl.data.dataset.manifest import Counting, Split
+from step3vl.data.dataset.manifest import Counting
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import split_of
-from step3vl.data.dataset.sorter import SampleSorter, duplicate_rank
-from step3vl.data.dataset.writer import commit, refuse_existing_dataset
+from step3vl.data.dataset.sorter import RunWriter, SampleSorter, SortedRun, duplicate_rank
+from step3vl.data.dataset.writer import commit, refuse_dataset_in
 from step3vl.data.errors import UserError, infrastructure_errors
+from step3vl.data.processes import map_in_processes, map_in_threads
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample, TokenCount
-from step3vl.data.storage.files import require_local, write_durably
-from step3vl.data.tokens.encoding import encode_sample
-from step3vl.data.tokens.vocabulary import fingerprint, load_tokenizer, save_tokenizer
+from step3vl.data.storage.store import Store
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
+from step3vl.data.tokens.encoding import count_sample
+from step3vl.data.tokens.vocabulary import TOKENIZER, fingerprint, load_tokenizer
 
 LEDGER_FOLDER = "_account"  # beside what was written; readers of data folders skip such names
 LEDGER = "ledger.json"
@@ -38,8 +44,9 @@ LEDGER_VERSION = 2  # version 1 was the list of steps alone, with `dead` in plac
 COUNT_STEP = "tokens"
 WRITE_STEP = "write"
 DATASET = "dataset"
+_REQUESTS = 16  # files of a remote folder that are written at a time
 
-SampleStream = Iterator[Sample | DeadLetter]
+R = TypeVar("R", bound="_Part")
 
 
 class DatasetConfig(Config):
@@ -49,13 +56,13 @@ class DatasetConfig(Config):
     """Name of the dataset."""
 
     tokenizer: str = "qwen3"
-    """The tokenizer that counts tokens; a file or folder is copied into the dataset."""
+    """The tokenizer that counts tokens; a file or folder, also at a URL, is copied into the dataset."""
 
     image: ImageSpec = ImageSpec()
     """Sizes and limits of images."""
 
     shards: int = Field(default=16, ge=1, le=99_999)
-    """Shards of each split. Memory is bounded by one shard's rows."""
+    """Shards of each split."""
 
     heldout: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the samples that is held out."""
@@ -68,204 +75,260 @@ class ConversionResult(NamedTuple):
     first: DeadLetter | None
 
 
-def read_records(
-    source: Path,
-    format_name: str,
-    defaults: RecordDefaults,
-    *,
-    limit: int | None = None,
-    unused: Counter[str] | None = None,
-) -> SampleStream:
-    """Read the records of a file or folder.
+class _Part(Protocol):
+    """What became of a part of the source."""
 
-    Args:
-        source: The file or folder.
-        format_name: A key of `FORMATS`.
-        defaults: What the records do not say.
-        limit: Read only so many records.
-        unused: Receives the number of samples in which a field was not used, by its dotted name.
-
-    Returns:
-        Samples and dead letters in the order of the records.
-
-    Raises:
-        UserError: There is nothing to read.
-    """
-    require_source(source)
-    kind = FORMATS[format_name]
-    folder = defaults.folder(source) if kind.names_files else None
-    try:
-        records = islice(kind.records(source), limit)
-        yield from convert_records(records, kind.to_sample, defaults, folder, Counter() if unused is None else unused)
-    except ValueError as error:
-        raise UserError(f"{error}; give a file or folder in the format {format_name}") from None
-
-
-def read_dataset(dataset: Dataset, split: Split | None = None, task: str | None = None) -> SampleStream:
-    """Read the samples of a dataset in the order of its shards; damaged ones become dead letters.
-
-    Args:
-        dataset: The dataset.
-        split: Only this split.
-        task: Only tasks that match this shell pattern.
-    """
-    for batch in dataset.index_batches(["id", "offset", "size"], split=split, task=task):
-        for row in batch.to_pylist():
-            try:
-                yield dataset.read(row["shard"], row["offset"], row["size"])
-            except DamagedSample as error:
-                yield DeadLetter.from_error(error, step=CONVERT_STEP, source=row["id"])
+    @property
+    def dead_letters(self) -> list[DeadLetter]: ...
+    @property
+    def unused(self) -> Counter[str]: ...
 
 
 def to_dataset(
-    samples: SampleStream,
-    out: Path,
+    source: SampleSource,
+    out: Path | str,
     config: DatasetConfig,
     origin: dict[str, Any],
     *,
-    unused: Mapping[str, int] | None = None,
     max_failed: float = 1.0,
+    store: StoreConfig = DEFAULT_STORE,
+    workers: int = 1,
 ) -> ConversionResult:
     """Commit samples as a dataset.
 
+    Memory: a part of the source and 64 MiB of samples for each worker, and about 100 bytes for each sample of the
+    shard that it writes. Below TMPDIR is the space of all samples, and of the images that are not local files already.
+
     Args:
-        samples: Samples and dead letters.
-        out: Folder of the dataset.
+        source: The samples.
+        out: Folder or URL of the dataset.
         config: The dataset to make.
         origin: What the samples were converted from, for the dataset's recorded configuration.
-        unused: What `read_records` counts of fields that were not used, for the ledger.
         max_failed: The largest fraction of the records that may fail.
+        store: How a remote store is used.
+        workers: Number of processes.
 
     Raises:
         UserError: `out` holds a dataset, no record could be converted, or too many failed.
         InfrastructureError: The machine caused an error, such as a full disk.
     """
-    refuse_existing_dataset(out)
-    with infrastructure_errors(f"converting to {out}"):
-        out.mkdir(parents=True, exist_ok=True)
-        tokenizer = load_tokenizer(config.tokenizer)
-        dead_letters = DeadLetterWriter(out / DEAD_LETTERS)
-        with SampleSorter(config.shards) as sorter:
-            counted, answers = _sort(samples, sorter, dead_letters, tokenizer, config)
-            steps = _finish(dead_letters, COUNT_STEP, counted, unused, max_failed)
-            shards, written = sorter.write(out, config.name)
+    files = Store(str(out), store)
+    refuse_dataset_in(files)
+    counted = parts = 0
+    answers = AnswerTokens(total=0, trained=0)
+    with infrastructure_errors(f"converting to {out}"), SampleSorter(config.shards) as sorter:
+        sort = _Sort(source.convert, sorter.folder, config, store)
+        with (
+            DeadLetterWriter(files.absolute(DEAD_LETTERS), store) as dead_letters,
+            closing(_parts(sort, source, workers, dead_letters)) as sorted_parts,  # before the sorter's folder is gone
+        ):
+            for part in sorted_parts:
+                sorter.add_runs(part.runs)
+                counted, answers, parts = counted + part.counted, answers + part.answers, parts + 1
+        steps = _account(dead_letters, COUNT_STEP, counted, source, max_failed)
         if answers.total:
             steps = steps[0], steps[1].model_copy(update={"answers": answers})
-        name = save_tokenizer(config.tokenizer, tokenizer, out)
+        shards, written = sorter.write(str(out), config.name, store=store, workers=workers if parts > 1 else 1)
+        tokenizer = sort.tokenizer
+        if config.tokenizer != "qwen3":
+            files.put(TOKENIZER, tokenizer.to_str(pretty=True).encode())
+        name = config.tokenizer if config.tokenizer == "qwen3" else TOKENIZER
         recorded = config.model_dump(mode="json", exclude={"tokenizer", "image"})
         commit(
-            out,
+            str(out),
             name=config.name,
             shards=shards,
             ledger=[*steps, written],
             counting=Counting(tokenizer=name, tokenizer_sha256=fingerprint(tokenizer), image=config.image),
             config={"convert": {**recorded, **origin}},
             code_version=code_version("step3vl.data"),
+            store=store,
         )
     return ConversionResult((*steps, written), dead_letters.first)
 
 
-def _sort(
-    samples: SampleStream,
-    sorter: SampleSorter,
-    dead_letters: DeadLetterWriter,
-    tokenizer: Tokenizer,
-    config: DatasetConfig,
-) -> tuple[int, AnswerTokens]:
-    """Count the tokens of samples and add them to the sorter. Returns their number and the tokens of their answers."""
-    counted = total = trained = 0
-    for sample in _readable(samples, dead_letters):
-        try:
-            encoded = encode_sample(sample, tokenizer, config.image)
-            images = tuple(sorter.stage(image) for image in sample.images)
-        except RECORD_ERRORS as error:
-            dead_letters.add(DeadLetter.from_error(error, step=COUNT_STEP, source=sample.source.uri))
-            continue
-        counted += 1
-        answers = count_answers(sample, encoded, tokenizer)
-        total, trained = total + answers.total, trained + answers.trained
-        tokens = TokenCount(text=len(encoded.input_ids) - encoded.image_tokens, image=encoded.image_tokens)
-        row = sample.model_copy(update={"tokens": tokens, "images": images}).to_row()
-        sorter.add(sample.id, split_of(sample.id, config.heldout), duplicate_rank(row), row)
-    return counted, AnswerTokens(total=total, trained=trained)
+def _parts(
+    function: Callable[[Any], R], source: SampleSource, workers: int, dead_letters: DeadLetterWriter
+) -> Generator[R, None, None]:
+    """What becomes of each part, in order, whose dead letters are written; a source of one part needs one process."""
+    first = list(islice(source.parts, 2))
+    for part in map_in_processes(function, chain(first, source.parts), workers if len(first) > 1 else 1):
+        source.unused.update(part.unused)
+        for dead_letter in part.dead_letters:
+            dead_letters.add(dead_letter)
+        yield part
+
+
+class _Sorted(NamedTuple):
+    """A part of which so many samples were counted, with the tokens of their answers, and written in runs."""
+
+    counted: int
+    answers: AnswerTokens
+    runs: list[SortedRun]
+    dead_letters: list[DeadLetter]
+    unused: Counter[str]
+
+
+class _Sort:
+    """Counts the tokens of the samples of a part and writes them in runs. It can be pickled before it is used."""
+
+    def __init__(
+        self, convert: Callable[..., Iterator[ReadSample]], folder: Path, config: DatasetConfig, store: StoreConfig
+    ) -> None:
+        self._convert, self._folder, self._config, self._store = convert, folder, config, store
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._config.tokenizer, self._store)
+
+    @cached_property
+    def _writer(self) -> RunWriter:
+        return RunWriter(self._folder, self._config.shards)
+
+    def __call__(self, part: Any) -> _Sorted:
+        counted = total = trained = 0
+        dead_letters: list[DeadLetter] = []
+        unused: Counter[str] = Counter()
+        for item in self._convert(part, unused):
+            if not isinstance(item, Sample):
+                dead_letters.append(item)
+                continue
+            try:
+                answers = self._add(item)
+            except RECORD_ERRORS as error:
+                dead_letters.append(DeadLetter.from_error(error, step=COUNT_STEP, source=item.source.uri))
+                continue
+            counted += 1
+            total, trained = total + answers.total, trained + answers.trained
+        return _Sorted(
+            counted, AnswerTokens(total=total, trained=trained), self._writer.finish(), dead_letters, unused
+        )
+
+    def _add(self, sample: Sample) -> AnswerTokens:
+        tokens = count_sample(sample, self.tokenizer, self._config.image)
+        update: dict[str, Any] = {"tokens": TokenCount(text=tokens.text, image=tokens.image)}
+        if sample.images:
+            update["images"] = tuple(map(self._writer.stage, sample.images))
+        sample = sample.model_copy(update=update)
+        row = sample.to_row()
+        self._writer.add(split_of(sample.id, self._config.heldout), duplicate_rank(row), ShardRow.of(sample, row))
+        return count_answers(sample, tokens.trained, self.tokenizer)
 
 
 def to_files(
-    samples: SampleStream,
-    out: Path,
+    source: SampleSource,
+    out: Path | str,
     format_name: str,
     *,
-    unused: Mapping[str, int] | None = None,
     max_failed: float = 1.0,
+    store: StoreConfig = DEFAULT_STORE,
+    workers: int = 1,
 ) -> ConversionResult:
-    """Write samples into a new folder, with the ledger and the dead letters; the folder appears when it is complete.
+    """Write samples into a new folder, with the ledger and the dead letters.
+
+    A local folder appears when it is complete. At a URL the ledger, `_account/ledger.json`, is written last, and what
+    was written before an error stays.
 
     Args:
-        samples: Samples and dead letters.
-        out: The new folder.
+        source: The samples.
+        out: Folder or URL.
         format_name: A key of `FORMATS`.
-        unused: What `read_records` counts of fields that were not used, for the ledger.
         max_failed: The largest fraction of the records that may fail.
+        store: How a remote store is used.
+        workers: Number of processes.
 
     Raises:
         UserError: `out` exists, the format is only read, no sample could be written, or too many failed.
         InfrastructureError: The machine caused an error, such as a full disk.
     """
-    require_local(out)
-    write = FORMATS[format_name].write
-    if write is None:
+    writer = FORMATS[format_name].writer
+    if writer is None:
         raise UserError(f"{format_name} is only read; write another format, such as openai")
-    if out.exists():
-        raise UserError(f"{out} exists already; give a new folder")
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    account = temporary / LEDGER_FOLDER
-    try:
-        with infrastructure_errors(f"converting to {out}"):
-            account.mkdir(parents=True)
-            dead_letters = DeadLetterWriter(account / DEAD_LETTERS)
-            kept = _write(samples, write(temporary), dead_letters)
-            steps = _finish(dead_letters, WRITE_STEP, kept, unused, max_failed)
-            ledger = {"version": LEDGER_VERSION, "steps": [step.model_dump() for step in steps]}
-            write_durably(account / LEDGER, json.dumps(ledger, indent=1).encode())
-            temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # it was moved unless something failed
+    kept = 0
+    with infrastructure_errors(f"converting to {out}"), _new_folder(Store(str(out), store)) as files:
+        account = files.absolute(f"{LEDGER_FOLDER}/{DEAD_LETTERS}")
+        encode = _Encode(source.convert, format_name, files)
+        with (
+            DeadLetterWriter(account, store) as dead_letters,
+            writer.open(files) as write,
+            closing(_parts(encode, source, workers, dead_letters)) as encoded_parts,
+        ):
+            for part in encoded_parts:
+                for record in part.records:
+                    write(record)
+                kept += len(part.records)
+            steps = _account(dead_letters, WRITE_STEP, kept, source, max_failed)
+        ledger = {"version": LEDGER_VERSION, "steps": [step.model_dump() for step in steps]}
+        files.put(f"{LEDGER_FOLDER}/{LEDGER}", json.dumps(ledger, indent=1).encode())
     return ConversionResult(steps, dead_letters.first)
 
 
-def _write(samples: SampleStream, writer: SampleWriter, dead_letters: DeadLetterWriter) -> int:
-    """Write samples. Returns how many were written."""
-    kept = 0
-    for sample in _readable(samples, dead_letters):
+@contextmanager
+def _new_folder(out: Store) -> Iterator[Store]:
+    """Where the files of a new folder are written; after an error those of a local one are removed.
+
+    Raises:
+        UserError: The folder exists, or there are files below the URL.
+    """
+    if not out.local:
+        if next(out.entries(""), None) is not None:
+            raise UserError(f"{out.url} holds files already; give another URL, or remove them first")
+        yield out
+        return
+    folder = Path(out.path(""))
+    if folder.exists():
+        raise UserError(f"{out.url} exists already; give a new folder")
+    draft = Store(str(folder.with_name(f".{folder.name}.tmp")), out.config)
+    draft.remove_folder("")
+    try:
+        Path(draft.path("")).mkdir(parents=True)
+        yield draft
+        Path(draft.path("")).replace(folder)
+    finally:
+        draft.remove_folder("")  # it was moved unless something failed
+
+
+class _Encoded(NamedTuple):
+    """The records of a part."""
+
+    records: list[Any]
+    dead_letters: list[DeadLetter]
+    unused: Counter[str]
+
+
+class _Encode:
+    """Encodes the samples of a part as records of a format. It can be pickled."""
+
+    def __init__(self, convert: Callable[..., Iterator[ReadSample]], format_name: str, files: Store) -> None:
+        self._convert, self._format, self._files = convert, format_name, files
+
+    def __call__(self, part: Any) -> _Encoded:
+        encoded = _Encoded([], [], Counter())
+        samples = self._convert(part, encoded.unused)
+        for item in map_in_threads(self._encode, samples, 1 if self._files.local else _REQUESTS):
+            (encoded.dead_letters if isinstance(item, DeadLetter) else encoded.records).append(item)
+        return encoded
+
+    def _encode(self, item: ReadSample) -> Any:
+        """The record of a sample, or the dead letter that says why there is none."""
+        writer = FORMATS[self._format].writer
+        assert writer is not None
+        if isinstance(item, DeadLetter):
+            return item
         try:
-            writer.add(sample)
+            return writer.encode(item, self._files)
         except RECORD_ERRORS as error:
-            dead_letters.add(DeadLetter.from_error(error, step=WRITE_STEP, source=sample.id))
-        else:
-            kept += 1
-    writer.close()
-    return kept
+            return DeadLetter.from_error(error, step=WRITE_STEP, source=item.id)
 
 
-def _readable(samples: SampleStream, dead_letters: DeadLetterWriter) -> Iterator[Sample]:
-    """The samples of a stream, whose dead letters are written."""
-    for sample in samples:
-        if isinstance(sample, DeadLetter):
-            dead_letters.add(sample)
-        else:
-            yield sample
-
-
-def _finish(
-    dead_letters: DeadLetterWriter, step: str, kept: int, unused: Mapping[str, int] | None, max_failed: float
+def _account(
+    dead_letters: DeadLetterWriter, step: str, kept: int, source: SampleSource, max_failed: float
 ) -> tuple[LedgerStep, LedgerStep]:
-    """Complete the dead letters; the counts of reading, and of a step that kept so many of what was read.
+    """The counts of reading, and of a step that kept so many of what was read.
 
     Raises:
         UserError: Nothing was kept, or too much failed.
     """
-    dead_letters.close()
     last = dead_letters.ledger_step(step, kept)
     first = dead_letters.ledger_step(CONVERT_STEP, last.read)
     dead = dead_letters.first
@@ -278,4 +341,4 @@ def _finish(
             f"{failed:,} of {first.read:,} records ({failed / first.read:.2%}) failed, more than the {max_failed:.2%} "
             f"of --max-dead{example}"
         )
-    return first.model_copy(update={"unused": dict(sorted((unused or {}).items()))}), last
+    return first.model_copy(update={"unused": dict(sorted(source.unused.items()))}), last

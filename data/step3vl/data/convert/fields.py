@@ -88,6 +88,10 @@ class Fields:
                 self._used.add(name)
         return first
 
+    def has_any(self, names: Collection[str]) -> bool:
+        """Whether one of these fields is there, be it empty."""
+        return not self._values.keys().isdisjoint(names)
+
     def text(self, *names: str) -> str | None:
         """The first of these fields that is there; None without one. Raises ValueError when it is not a text."""
         value = self.get(*names)
@@ -105,10 +109,14 @@ class Fields:
 
     def children(self, *names: str) -> list["Fields"]:
         """A list of objects. Raises ValueError when it is not one."""
-        return [self.child(value, self._name_of(names)) for value in self.get_list(*names)]
+        name = self._name_of(names)
+        return [self.child(value, name) for value in self.get_list(*names)]
 
     def _name_of(self, names: tuple[str, ...]) -> str:
-        return next((name for name in names if name in self), names[0])
+        for name in names:
+            if self._values.get(name) is not None:
+                return name
+        return names[0]
 
     def unused(self) -> dict[str, Any]:
         """The fields that were not read and are not empty: dotted names, with a value of each."""

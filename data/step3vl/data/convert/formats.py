@@ -2,52 +2,58 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from step3vl.data.convert import huggingface, pairs, rows
+from step3vl.data.convert.chunks import Chunk
+from step3vl.data.convert.json_files import JSON_SUFFIXES, read_json
 from step3vl.data.convert.openai import CODEC as OPENAI
 from step3vl.data.convert.records import RecordConverter, SourceRecord
 from step3vl.data.convert.sharegpt import LLAVA, SHAREGPT
-from step3vl.data.convert.source_files import JSON_SUFFIXES, files_of, read_json, require_source
+from step3vl.data.convert.source_files import SourceFile, find_source
 from step3vl.data.convert.step import CODEC as STEP
-from step3vl.data.convert.writers import JsonWriter, PairWriter, ParquetWriter, SampleWriter
-from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.convert.writers import JsonWriter, PairWriter, ParquetWriter, RecordWriter
 from step3vl.data.errors import UserError
+from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 _SNIFFED = 100  # records that are looked at for one that can be read
 
 
-class RecordFormat(NamedTuple):
-    """How the records of a file or folder are read and converted, and how samples are written into a new folder."""
+_ROWS = (".parquet", *JSON_SUFFIXES)
 
-    records: Callable[[Path], Iterator[SourceRecord | DeadLetter]]
+
+class RecordFormat(NamedTuple):
+    """How the records of a file are read and converted, and how samples are written into a new folder."""
+
+    suffixes: tuple[str, ...]
+    """How the names of files end that are read of a folder."""
+    read: Callable[[SourceFile], Iterator[Chunk]]
     to_sample: RecordConverter
-    write: Callable[[Path], SampleWriter] | None
+    writer: RecordWriter | None
     """None for a format that is only read."""
     names_files: bool = True
     """Whether records may name image files."""
 
 
 FORMATS: dict[str, RecordFormat] = {
-    "llava": RecordFormat(read_json, LLAVA.to_sample, lambda folder: JsonWriter(folder, LLAVA, array=True)),
-    "sharegpt": RecordFormat(read_json, SHAREGPT.to_sample, lambda folder: JsonWriter(folder, SHAREGPT, array=False)),
-    "openai": RecordFormat(
-        read_json, OPENAI.to_sample, lambda folder: JsonWriter(folder, OPENAI, array=False, inline=True)
-    ),
-    "alpaca": RecordFormat(huggingface.records, partial(rows.to_sample, format_name="alpaca"), None),
-    "huggingface": RecordFormat(huggingface.records, huggingface.CODEC.to_sample, ParquetWriter),
-    "webdataset": RecordFormat(pairs.records, pairs.to_sample, PairWriter, names_files=False),
-    "step": RecordFormat(read_json, STEP.to_sample, lambda folder: JsonWriter(folder, STEP, array=True)),
+    "llava": RecordFormat(JSON_SUFFIXES, read_json, LLAVA.to_sample, JsonWriter(LLAVA, array=True)),
+    "sharegpt": RecordFormat(JSON_SUFFIXES, read_json, SHAREGPT.to_sample, JsonWriter(SHAREGPT, array=False)),
+    "openai": RecordFormat(JSON_SUFFIXES, read_json, OPENAI.to_sample, JsonWriter(OPENAI, array=False, inline=True)),
+    "alpaca": RecordFormat(_ROWS, huggingface.read_file, partial(rows.to_sample, format_name="alpaca"), None),
+    "huggingface": RecordFormat(_ROWS, huggingface.read_file, huggingface.CODEC.to_sample, ParquetWriter()),
+    "webdataset": RecordFormat(pairs.TARS, pairs.read_file, pairs.to_sample, PairWriter(), names_files=False),
+    "step": RecordFormat(JSON_SUFFIXES, read_json, STEP.to_sample, JsonWriter(STEP, array=True)),
 }
 
 
-def detect_format(source: Path) -> str:
-    """The format of a file or folder, by the names of its files and the fields of its first record.
+def detect_format(source: str | Path, store: StoreConfig = DEFAULT_STORE) -> str:
+    """The format of a source, by the names of its files and the fields of its first record.
 
     Args:
-        source: The file or folder.
+        source: Path, pattern or URL, see `find_source`.
+        store: How a remote store is used.
 
     Returns:
         A key of `FORMATS`.
@@ -55,16 +61,13 @@ def detect_format(source: Path) -> str:
     Raises:
         UserError: There is nothing to read, or no record says which format it is in.
     """
-    require_source(source)
-    try:
-        names = [path.name for path in files_of(source, ".parquet", *pairs.TARS, *JSON_SUFFIXES)]
-    except ValueError as error:
-        raise UserError(f"{error}; name the format with --from") from None
-    if names[0].endswith(pairs.TARS):
+    files = find_source(source, (*_ROWS, *pairs.TARS), store).files
+    if files[0].name.endswith(pairs.TARS):
         return "webdataset"
-    if names[0].endswith(".parquet"):
+    if files[0].name.endswith(".parquet"):
         return "huggingface"
-    for record in islice(read_json(source), _SNIFFED):
+    chunks = chain.from_iterable(map(read_json, files))
+    for record in islice(chain.from_iterable(chunk.records() for chunk in chunks), _SNIFFED):
         if isinstance(record, SourceRecord) and isinstance(record.value, dict):
             return _format_of(record.value)
     raise UserError(f"{source}: none of its first records can be read; name the format with --from")

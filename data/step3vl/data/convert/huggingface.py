@@ -5,17 +5,19 @@ What the rows may be is `rows.py`.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from step3vl.data.convert.chunks import CHUNK, Chunk, ReadRecord, RecordBatch
+from step3vl.data.convert.json_files import read_json
 from step3vl.data.convert.openai import turns_of
 from step3vl.data.convert.records import CONVERT_STEP, EXTRA, RecordCodec, SourceRecord, extra_fields
 from step3vl.data.convert.rows import to_sample
-from step3vl.data.convert.source_files import JSON_SUFFIXES, files_of, read_json_file
+from step3vl.data.convert.source_files import SourceFile
 from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.errors import is_infrastructure_error
 from step3vl.data.sample.parts import Part, TextPart
 from step3vl.data.sample.sample import Message, Sample
 
@@ -66,23 +68,53 @@ _FEATURES = {column.name: _feature(column.type) for column in _COLUMNS} | {
 SCHEMA = _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": _FEATURES}})})
 
 
-def records(source: Path) -> Iterator[SourceRecord | DeadLetter]:
-    """The rows of a file or folder, in order. Raises ValueError when there is no file to read."""
-    for path in files_of(source, ".parquet", *JSON_SUFFIXES):
-        yield from _rows(path) if path.suffix == ".parquet" else read_json_file(path)
+class ParquetRows(NamedTuple):
+    """Row groups of a Parquet file, of which the first row has this number."""
+
+    file: SourceFile
+    groups: tuple[int, ...]
+    number: int
+
+    def records(self) -> Iterator[ReadRecord]:
+        number = self.number
+        try:
+            with pq.ParquetFile(self.file.open_ranges()) as file:
+                for batch in file.iter_batches(batch_size=_ROWS, row_groups=list(self.groups)):
+                    for row in batch.to_pylist():
+                        yield SourceRecord(f"{self.file.name}#{number}", row)
+                        number += 1
+        except (pa.ArrowException, OSError) as error:
+            if is_infrastructure_error(error):
+                raise
+            reason = f"row groups {self.groups} are broken from this row on, so their rest is lost: {error}"[:1000]
+            yield DeadLetter(step=CONVERT_STEP, error="ArrowError", reason=reason, source=f"{self.file.name}#{number}")
 
 
-def _rows(path: Path) -> Iterator[SourceRecord | DeadLetter]:
-    number = 0
+def read_file(file: SourceFile) -> Iterator[Chunk]:
+    """The rows of a file of Parquet or JSON, in order."""
+    return _row_groups(file) if file.name.endswith(".parquet") else read_json(file)
+
+
+def _row_groups(file: SourceFile) -> Iterator[Chunk]:
+    """Chunks of whole row groups, which are decompressed as a whole."""
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield SourceRecord(f"{path.name}#{number}", row)
+        with pq.ParquetFile(file.open_ranges()) as opened:
+            metadata = opened.metadata
     except (pa.ArrowException, OSError) as error:
-        reason = f"the file is broken after {number} rows, so the rest is lost: {error}"[:1000]
-        yield DeadLetter(step=CONVERT_STEP, error="ArrowError", reason=reason, source=f"{path.name}#{number + 1}")
+        if is_infrastructure_error(error):
+            raise
+        reason = f"the file is broken after 0 rows, so the rest is lost: {error}"[:1000]
+        yield RecordBatch([DeadLetter(step=CONVERT_STEP, error="ArrowError", reason=reason, source=f"{file.name}#1")])
+        return
+    groups: list[int] = []
+    first, rows, size = 1, 0, 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        groups.append(number)
+        rows, size = rows + group.num_rows, size + group.total_byte_size
+        if size >= CHUNK or number + 1 == metadata.num_row_groups:
+            yield ParquetRows(file, tuple(groups), first)
+            first, groups, rows, size = first + rows, [], 0, 0
 
 
 def to_record(sample: Sample, names: list[str]) -> dict[str, Any]:

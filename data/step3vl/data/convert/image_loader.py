@@ -1,14 +1,18 @@
-"""The images that a record names: files, data URLs, or bytes inside the record; and how its texts show them."""
+"""The images that a record names: files of any store, data URLs, or bytes inside it; and how its texts show them."""
 
 import base64
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from step3vl.data.convert.fields import Fields, excerpt
 from step3vl.data.sample.parts import Image, ImagePart, Part, Pointer, image, text
+from step3vl.data.storage.files import is_url
+from step3vl.data.storage.shared_stores import store_of
+from step3vl.data.storage.store_config import ABSENT, DEFAULT_STORE, StoreConfig
 
 MAX_IMAGE = 1 << 27  # bytes of an encoded image
 PLACEHOLDER = "<image>"
@@ -19,15 +23,100 @@ _NUMBERED = re.compile(r"image_?(\d+)")
 _NUMBERED_PLACEHOLDER = re.compile(r"<image (\d+)>")
 
 
+class ImageFolder(Protocol):
+    """Where the images are that records name."""
+
+    is_remote: bool
+    """Whether each image is a request."""
+
+    def read(self, name: str) -> Image:
+        """The image of a path or URL inside the folder. Raises as `ImageLoader.show`."""
+        ...
+
+
+def open_image_folder(url: str | Path, store: StoreConfig = DEFAULT_STORE) -> ImageFolder:
+    """The images inside a folder or below a URL."""
+    path = str(url).removeprefix("file://")
+    return RemoteImages(path, store) if is_url(path) else LocalImages(Path(path))
+
+
+class LocalImages:
+    """Images in a folder of this machine. Their bytes stay in their files."""
+
+    is_remote = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def read(self, name: str) -> Image:
+        """See `ImageFolder.read`."""
+        short = excerpt(name)
+        if is_url(name):
+            raise ValueError(f"{short} is not on this machine: give --images with the URL of the folder that holds it")
+        try:
+            path = (self._folder / name).resolve()
+            is_file = path.is_file()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a zero byte
+            raise ValueError(f"{short} is not a path: {excerpt(str(error))}") from None
+        if not path.is_relative_to(self._folder):
+            raise _outside(short)
+        if not is_file:
+            raise _missing(short)
+        size = path.stat().st_size
+        if size > MAX_IMAGE:
+            raise _too_large(short)
+        return _probe(path.read_bytes(), short).stored_at(Pointer(path=str(path), offset=0, size=size))
+
+
+class RemoteImages:
+    """Images below a URL, each fetched by one request."""
+
+    is_remote = True
+
+    def __init__(self, url: str, store: StoreConfig) -> None:
+        self._url = url.rstrip("/")
+        self._store, self._root = store_of(self._url, store)
+
+    def read(self, name: str) -> Image:
+        """See `ImageFolder.read`."""
+        short = excerpt(name)
+        inside = name.removeprefix(f"{self._url}/")
+        path = posixpath.normpath(inside)
+        if is_url(inside) or path.startswith(("/", "../")) or path in ("..", ".") or "\0" in path:
+            raise _outside(short)
+        try:
+            data = self._store.part(f"{self._root}/{path}" if self._root else path, 0, MAX_IMAGE + 1)
+        except ABSENT:
+            raise _missing(short) from None
+        if len(data) > MAX_IMAGE:
+            raise _too_large(short)
+        return _probe(data, short)
+
+
+def _outside(name: str) -> ValueError:
+    return ValueError(
+        f"{name} leads out of the folder of images: give paths inside it, or --images with a folder or URL that holds "
+        "them all"
+    )
+
+
+def _missing(name: str) -> ValueError:
+    return ValueError(f"{name}: no such image in the folder of images")
+
+
+def _too_large(name: str) -> ValueError:
+    return ValueError(f"{name} has more than {MAX_IMAGE} bytes; such images are not read")
+
+
 class ImageLoader:
     """Loads the images of one record, in the order in which its texts show them.
 
     Args:
-        folder: Folder that paths are relative to; None for a format that names no files.
+        folder: What paths are relative to; None for a format that names no files.
         loaded: Images by name that need no loading.
     """
 
-    def __init__(self, folder: Path | None, loaded: Mapping[str, Image] | None = None) -> None:
+    def __init__(self, folder: ImageFolder | None, loaded: Mapping[str, Image] | None = None) -> None:
         self._folder = folder
         self._loaded = loaded or {}
         self.images: list[Image] = []
@@ -36,8 +125,7 @@ class ImageLoader:
         """Load an image.
 
         Args:
-            reference: A path inside the folder, also as a `file:` URL; a data URL; base64; bytes; or
-                `{"bytes": …, "path": …}`.
+            reference: A path or URL inside the folder; a data URL; base64; bytes; or `{"bytes": …, "path": …}`.
 
         Returns:
             The part that shows it.
@@ -71,31 +159,14 @@ class ImageLoader:
             return _probe(_decode(reference), "the image in base64")
         if reference.startswith("file:"):
             return self._read(unquote(urlsplit(reference).path))
-        if "://" in reference[:12] or reference.startswith("data:"):
-            raise ValueError(f"{reference[:80]} is not on this machine: download it and give its path")
+        if reference.startswith("data:"):
+            raise ValueError(f"{reference[:80]} is a data URL of something else than an image in base64")
         return self._read(reference)
 
     def _read(self, name: str) -> Image:
-        short = excerpt(name)
         if self._folder is None:
-            raise ValueError(f"{short}: this format contains its images and names no files")
-        folder = self._folder.resolve()
-        try:
-            path = (folder / name).resolve()
-            is_file = path.is_file()
-        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a zero byte
-            raise ValueError(f"{short} is not a path: {excerpt(str(error))}") from None
-        if not path.is_relative_to(folder):
-            raise ValueError(
-                f"{short} leads out of the folder of images: give paths inside it, or --images with a folder that "
-                "holds them all"
-            )
-        if not is_file:
-            raise ValueError(f"{short}: no such image in the folder of images")
-        size = path.stat().st_size
-        if size > MAX_IMAGE:
-            raise ValueError(f"{short} has {size} bytes; images of more than {MAX_IMAGE} are not read")
-        return _probe(path.read_bytes(), short).stored_at(Pointer(path=str(path), offset=0, size=size))
+            raise ValueError(f"{excerpt(name)}: this format contains its images and names no files")
+        return self._folder.read(name)
 
 
 def _decode(base64_text: str) -> bytes:
@@ -158,6 +229,8 @@ class RecordImages:
         Raises:
             ValueError: There are more placeholders than images.
         """
+        if "<image" not in value:
+            return [text(value)] if value else []
         parts: list[Part] = []
         for number, fragment in enumerate(value.split(PLACEHOLDER)):
             if number:

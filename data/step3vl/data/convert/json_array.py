@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 _CHUNK = 1 << 20  # bytes that are read at once; more while an element is longer
 _DECODER = json.JSONDecoder()
@@ -14,11 +14,17 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
 
 
+class Readable(Protocol):
+    """What bytes are read of."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class BrokenArrayError(ValueError):
     """The array ends too early, or is followed by something else than its end."""
 
 
-def read_array(file: BinaryIO) -> Iterator[Any | ValueError]:
+def read_array(file: Readable) -> Iterator[Any | ValueError]:
     """Read an array.
 
     Bytes that are not UTF-8 become unpaired surrogates, which no sample accepts.
@@ -89,7 +95,7 @@ def _end_of_element(buffer: str, start: int) -> int | None:
 class _Text:
     """The part of a file that is not read yet, as text."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
         self._size = _CHUNK

@@ -4,13 +4,14 @@ A pair is a document: the image, then its text. Adjacent members with the same k
 """
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from step3vl.data.convert.chunks import CHUNK, Chunk, ReadRecord, RecordBatch
 from step3vl.data.convert.fields import Fields, excerpt
 from step3vl.data.convert.image_loader import MAX_IMAGE, ImageLoader
 from step3vl.data.convert.records import (
@@ -22,44 +23,85 @@ from step3vl.data.convert.records import (
     build_sample,
     extra_fields,
 )
-from step3vl.data.convert.source_files import COMPRESSED, files_of, open_file
+from step3vl.data.convert.source_files import COMPRESSED, SourceFile
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.errors import is_infrastructure_error
 from step3vl.data.sample.parts import EXTENSION, ImagePart, text
 from step3vl.data.sample.sample import Sample
+from step3vl.data.storage.tar import BLOCK
 
 _IMAGES = (*EXTENSION.values(), "jpeg", "tiff")
 TARS = (*(f".tar{packed}" for packed in COMPRESSED), ".tgz")
 _TEXTS = ("txt", "text", "caption")
 _CAPTIONS = ("caption", "text", "txt")
+_ITEMS = 4096  # of a chunk
 
 
-def records(source: Path) -> Iterator[SourceRecord | DeadLetter]:
-    """The pairs of a tar, or of those in a folder, in order. Raises ValueError when there is no file to read."""
-    for path in files_of(source, *TARS):
-        yield from _groups(path)
+class _Pair(NamedTuple):
+    """Where the members of a pair are in a tar that is not compressed: offset and size, by suffix."""
+
+    where: str
+    members: dict[str, tuple[int, int]]
 
 
-def _groups(path: Path) -> Iterator[SourceRecord | DeadLetter]:
-    key = ""
+class TarPairs(NamedTuple):
+    """Pairs of a tar that is not compressed."""
+
+    file: SourceFile
+    items: list[_Pair | ReadRecord]
+
+    def records(self) -> Iterator[ReadRecord]:
+        with self.file.local().open("rb", buffering=0) as file:
+            for item in self.items:
+                if isinstance(item, _Pair):
+                    spans = {
+                        suffix: (min(size, MAX_IMAGE + 1), offset) for suffix, (offset, size) in item.members.items()
+                    }
+                    yield SourceRecord(item.where, {name: os.pread(file.fileno(), *spans[name]) for name in spans})
+                else:
+                    yield item
+
+
+def read_file(file: SourceFile) -> Iterator[Chunk]:
+    """The pairs of a tar, in order. Of a compressed one they are read here, of others where they are converted."""
+    key, items, size = "", list[_Pair | ReadRecord](), 0
+    is_plain = not file.is_compressed()
+
+    def chunk() -> Chunk:
+        return (
+            TarPairs(file, items) if is_plain else RecordBatch([item for item in items if not isinstance(item, _Pair)])
+        )
+
     try:
-        faults = _faults(path)
-        with _open(path) as archive:
-            for key, members in groupby(_files(archive), lambda file: file.key):
-                where = f"{path.name}#{key}"
-                if key not in faults:
-                    yield SourceRecord(where, {file.suffix: file.read(archive) for file in members})
-                elif reason := faults[key]:
-                    yield DeadLetter(step=CONVERT_STEP, error="ValueError", reason=reason, source=where)
-                    faults[key] = ""  # the key is a single record, wherever its members are
+        faults = _faults(file, is_plain)
+        with _open(file, is_plain) as archive:
+            for key, members in groupby(_members(archive), lambda member: member.key):
+                where = f"{file.name}#{key}"
+                if key in faults:
+                    if reason := faults[key]:
+                        items.append(DeadLetter(step=CONVERT_STEP, error="ValueError", reason=reason, source=where))
+                        faults[key] = ""  # the key is a single record, wherever its members are
+                elif is_plain:
+                    places = {member.suffix: (member.info.offset_data, member.info.size) for member in members}
+                    size += sum(length for _, length in places.values())
+                    items.append(_Pair(where, places))
+                else:
+                    value = {member.suffix: member.read(archive) for member in members}
+                    size += sum(map(len, value.values()))
+                    items.append(SourceRecord(where, value))
+                if size >= CHUNK or len(items) == _ITEMS:
+                    yield chunk()
+                    items, size = [], 0
     except (tarfile.TarError, OSError, EOFError) as error:
         if is_infrastructure_error(error):
             raise
         reason = f"the archive is broken after {key or 'its beginning'}, so the rest is lost: {error}"
-        yield DeadLetter(step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=path.name)
+        items.append(DeadLetter(step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=file.name))
+    if items:
+        yield chunk()
 
 
-class _File(NamedTuple):
+class _Member(NamedTuple):
     """A member of a tar: its key and suffix, as WebDataset splits names at the first dot of the last part."""
 
     key: str
@@ -72,21 +114,29 @@ class _File(NamedTuple):
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tarfile.TarFile]:
-    with open_file(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
-        yield archive
+def _open(file: SourceFile, is_plain: bool) -> Iterator[tarfile.TarFile]:
+    """Open a tar, whose members' bytes are skipped if it is plain."""
+    if is_plain:
+        with file.local().open("rb") as data, tarfile.open(fileobj=data, mode="r:") as archive:
+            yield archive
+            data.seek(archive.offset)  # `tarfile` takes whatever is no header for the end
+            if data.read(BLOCK).strip(b"\0"):
+                raise tarfile.ReadError(f"what is at byte {archive.offset} is neither a header nor the end")
+    else:
+        with file.open() as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            yield archive
 
 
-def _files(archive: tarfile.TarFile) -> Iterator[_File]:
+def _members(archive: tarfile.TarFile) -> Iterator[_Member]:
     for member in archive:
         folder, _, name = member.name.rpartition("/")
         key, _, suffix = name.partition(".")
         if member.isfile():
-            yield _File(f"{folder}/{key}" if folder else key, suffix.lower(), member)
+            yield _Member(f"{folder}/{key}" if folder else key, suffix.lower(), member)
         archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the headers of all
 
 
-def _faults(path: Path) -> dict[str, str]:
+def _faults(file: SourceFile, is_plain: bool) -> dict[str, str]:
     """The keys whose members are apart from each other, or repeated, with what is wrong; from the headers alone.
 
     Read one group after another, such a key would look like several incomplete pairs. What ends the headers early is
@@ -94,9 +144,9 @@ def _faults(path: Path) -> dict[str, str]:
     """
     faults: dict[str, str] = {}
     seen: set[str] = set()
-    with suppress(tarfile.TarError, EOFError), _open(path) as archive:
-        for key, members in groupby(_files(archive), lambda file: file.key):
-            suffixes = [file.suffix for file in members]
+    with suppress(tarfile.TarError, EOFError), _open(file, is_plain) as archive:
+        for key, members in groupby(_members(archive), lambda member: member.key):
+            suffixes = [member.suffix for member in members]
             if key in seen:
                 faults[key] = "its members are apart in the tar: other keys are between them; sort the tar by name"
             elif len(set(suffixes)) < len(suffixes):

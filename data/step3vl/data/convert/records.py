@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +11,18 @@ from pydantic import Field, TypeAdapter
 
 from step3vl.data.config import Config
 from step3vl.data.convert.fields import Fields, require_used
-from step3vl.data.convert.image_loader import PLACEHOLDER, ImageLoader
+from step3vl.data.convert.image_loader import PLACEHOLDER, ImageFolder, ImageLoader
 from step3vl.data.convert.turns import Trained, check_turns, train_turns
 from step3vl.data.dataset.ledger import DeadLetter
+from step3vl.data.processes import map_in_threads
 from step3vl.data.sample.parts import Image, ImagePart, Part, TextPart
 from step3vl.data.sample.sample import Message, Sample, Source
 from step3vl.data.sample.truth import TextTruth, Truth
 
 CONVERT_STEP = "convert"  # the ledger step of reading
 EXTRA = "step3vl"  # the key under which a written record keeps what the format has no field for
+
+_REQUESTS = 16  # images of a remote folder that are fetched at a time
 
 _TRUTH: TypeAdapter[Truth] = TypeAdapter(Truth)
 
@@ -39,8 +43,8 @@ class RecordDefaults(Config):
     licence: str = "unknown"
     """Licence of the records."""
 
-    images: Path | None = None
-    """Folder that paths of images are relative to, and inside; by default that of the records' file."""
+    images: str | Path | None = None
+    """Folder or URL that paths of images are relative to, and inside; by default that of the records' files."""
 
     trained: Trained | None = None
     """Which answers are trained where their turns have no weight: `all`, or those after the `last` question. By
@@ -52,10 +56,6 @@ class RecordDefaults(Config):
 
     ignore: tuple[str, ...] = ()
     """Fields to leave out though they change the meaning, by their dotted names."""
-
-    def folder(self, source: Path) -> Path:
-        """The folder that paths of images in the records of `source` are relative to."""
-        return self.images or (source if source.is_dir() else source.parent)
 
 
 class SourceRecord(NamedTuple):
@@ -171,7 +171,7 @@ def convert_records(
     records: Iterable[SourceRecord | DeadLetter],
     to_sample: RecordConverter,
     defaults: RecordDefaults,
-    folder: Path | None,
+    folder: ImageFolder | None,
     unused: Counter[str],
 ) -> Iterator[Sample | DeadLetter]:
     """Convert each record to a sample, or to the dead letter that says why it is not one.
@@ -180,26 +180,37 @@ def convert_records(
         records: Records, and dead letters of those that could not be read.
         to_sample: Converts a record. Raises ValueError saying what is wrong with it.
         defaults: What the records do not say.
-        folder: Folder that paths of images are relative to; None for a format that names no files.
+        folder: What paths of images are relative to; None for a format that names no files.
         unused: Receives the number of samples in which a field was not used, by its dotted name.
     """
-    for record in records:
-        if isinstance(record, DeadLetter):
-            yield record
-            continue
-        try:
-            fields = Fields(_renamed(record.value, defaults.columns) if defaults.columns else record.value)
-            sample = to_sample(SourceRecord(record.where, fields), defaults, ImageLoader(folder))
-            if sample.messages is not None and EXTRA not in fields:
-                check_turns(sample.messages)
-            left = fields.unused()
-            if left:
-                require_used(left, sample, defaults.ignore)
-                unused.update(left.keys())
-        except RECORD_ERRORS as error:
-            yield DeadLetter.from_error(error, step=CONVERT_STEP, source=record.where)
-        else:
-            yield sample
+    threads = _REQUESTS if folder is not None and folder.is_remote else 1
+    convert = partial(_convert, to_sample, defaults, folder)
+    for item, left in map_in_threads(convert, records, threads):
+        if left:
+            unused.update(left)
+        yield item
+
+
+def _convert(
+    to_sample: RecordConverter,
+    defaults: RecordDefaults,
+    folder: ImageFolder | None,
+    record: SourceRecord | DeadLetter,
+) -> tuple[Sample | DeadLetter, Iterable[str]]:
+    """The sample of a record, or its dead letter, and the fields that were not used."""
+    if not isinstance(record, SourceRecord):
+        return record, ()
+    try:
+        fields = Fields(_renamed(record.value, defaults.columns) if defaults.columns else record.value)
+        sample = to_sample(SourceRecord(record.where, fields), defaults, ImageLoader(folder))
+        if sample.messages is not None and EXTRA not in fields:
+            check_turns(sample.messages)
+        left = fields.unused()
+        if left:
+            require_used(left, sample, defaults.ignore)
+    except RECORD_ERRORS as error:
+        return DeadLetter.from_error(error, step=CONVERT_STEP, source=record.where), ()
+    return sample, tuple(left)
 
 
 def _renamed(record: Any, columns: Mapping[str, str]) -> Any:

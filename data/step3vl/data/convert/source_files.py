@@ -1,114 +1,163 @@
-"""Records of JSON and JSON Lines files, plain or compressed, one at a time however long a file is."""
+"""The files of a source, a path, a pattern or a URL; and a file as its bytes, decompressed."""
 
 import io
-import json
-from codecs import BOM_UTF8
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
-from step3vl.data.convert.json_array import BrokenArrayError, read_array
-from step3vl.data.convert.records import CONVERT_STEP, SourceRecord
-from step3vl.data.dataset.ledger import DeadLetter
-from step3vl.data.errors import UserError, is_infrastructure_error
+from step3vl.data.errors import UserError
+from step3vl.data.storage.file_cache import file_cache
+from step3vl.data.storage.listing import list_files
+from step3vl.data.storage.remote_files import RangeReader
+from step3vl.data.storage.shared_stores import split_url, store_of
+from step3vl.data.storage.store_config import ABSENT, DEFAULT_STORE, StoreConfig
 
 COMPRESSED = ("", ".gz", ".zst")
-JSON_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in (".json", ".jsonl") for packed in COMPRESSED)
-_MAX_LINE = 1 << 28  # bytes of a record, images as data URLs included
 _CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes of a file
+_WILD = re.compile(r"[*?[]")
+_READ = 1 << 23  # bytes of a remote file that are fetched at once
 
 
-def require_source(source: Path) -> None:
-    """Raises UserError when the source of a conversion does not exist."""
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder; give the source of the conversion")
+class SourceFile(NamedTuple):
+    """A file of a source.
 
-
-def files_of(source: Path, *suffixes: str) -> list[Path]:
-    """The file itself, or the files below a folder with these suffixes, sorted.
-
-    As for other readers of data folders, names that begin with `_` or `.` are skipped.
-
-    Raises:
-        ValueError: The folder has no such file.
+    Attributes:
+        url: Absolute path or URL.
+        name: Its path within the source, by which records say where they are from.
+        store: How a remote store is used.
     """
-    if source.is_file():
-        return [source]
-    below = ((path, path.relative_to(source).parts) for path in source.rglob("*") if path.name.endswith(suffixes))
-    files = sorted(path for path, parts in below if path.is_file() and not any(part[0] in "_." for part in parts))
-    if not files:
-        raise ValueError(f"{source} has no file that ends in {' or '.join(suffixes)}")
-    return files
 
+    url: str
+    name: str
+    store: StoreConfig = DEFAULT_STORE
 
-def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading; gzip and Zstandard are known by their first bytes and decompressed.
+    def open(self) -> BinaryIO:
+        """Open the file for reading; gzip and Zstandard are known by the first bytes and decompressed.
 
-    Raises:
-        OSError: The file cannot be opened; without a number, while it is read: it is truncated or damaged.
-    """
-    with path.open("rb") as file:
-        start = file.read(4)
-    codec = next((codec for magic, codec in _CODECS.items() if start.startswith(magic)), None)
-    if codec is None:
-        return path.open("rb")
-    stream = pa.input_stream(str(path), compression=codec)
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16))
+        Raises:
+            OSError: The file cannot be opened; without a number, while it is read: it is truncated or damaged.
+            StoreError: The store does not answer.
+        """
+        file = self._open()
+        codec = _codec(file)
+        if codec is None:
+            return file
+        stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), codec)
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16))
 
+    def is_compressed(self) -> bool:
+        """Whether `open` decompresses the file."""
+        with self._open() as file:
+            return _codec(file) is not None
 
-def read_json(source: Path) -> Iterator[SourceRecord | DeadLetter]:
-    """The records of JSON and JSON Lines files; a malformed one costs no other."""
-    for path in files_of(source, *JSON_SUFFIXES):
-        yield from read_json_file(path)
-
-
-def read_json_file(path: Path) -> Iterator[SourceRecord | DeadLetter]:
-    """The records of a file that is an array or has one on each line; its beginning says which."""
-    number = 0
-    try:
-        with open_file(path) as file:
-            start = file.read(1 << 10).removeprefix(BOM_UTF8).lstrip()[:1]
-        with open_file(path) as file:
-            for record in _array(path, file) if start == b"[" else _lines(path, file):
-                number += 1
-                yield record
-    except (BrokenArrayError, OSError) as error:
-        if is_infrastructure_error(error):
-            raise
-        what = "array" if isinstance(error, BrokenArrayError) else "file"
-        reason = f"the {what} is broken after {number} records, so the rest is lost: {error}"
-        yield DeadLetter(
-            step=CONVERT_STEP, error=type(error).__name__, reason=reason, source=f"{path.name}#{number + 1}"
+    def _open(self) -> io.BufferedReader:
+        store, path = store_of(self.url, self.store)
+        if store.local:
+            return Path(store.path(path)).open("rb")
+        return io.BufferedReader(
+            RangeReader(lambda start, stop: store.part(path, start, stop), store.size(path)), _READ
         )
 
+    def open_ranges(self) -> pa.NativeFile:
+        """Open the file for pyarrow; of a remote one only what is read is fetched. Raises as `open`."""
+        store, path = store_of(self.url, self.store)
+        return store.open_ranges(path)
 
-def _array(path: Path, file: BinaryIO) -> Iterator[SourceRecord | DeadLetter]:
-    for number, element in enumerate(read_array(file), 1):
-        where = f"{path.name}#{number}"
-        if isinstance(element, ValueError):
-            yield DeadLetter.from_error(element, step=CONVERT_STEP, source=where)
-        else:
-            yield SourceRecord(where, element)
+    def local(self) -> Path:
+        """The path of the file on this machine, that of a copy if it is remote. Raises StoreError."""
+        store, path = store_of(self.url, self.store)
+        if store.local:
+            return Path(store.path(path))
+        return file_cache().local_path(self.url, store.info(path).version, self.store)
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[SourceRecord | DeadLetter]:
-    number = 0
-    while line := file.readline(_MAX_LINE):
-        number += 1
-        where = f"{path.name}#{number}"
-        if number == 1:
-            line = line.removeprefix(BOM_UTF8)
-        if len(line) == _MAX_LINE and not line.endswith(b"\n"):
-            while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
-                pass
-            error = ValueError(f"a line of more than {_MAX_LINE} bytes is not read as a record")
-            yield DeadLetter.from_error(error, step=CONVERT_STEP, source=where)
-            continue
-        if not line.strip():
-            continue
+def _codec(file: io.BufferedReader) -> str | None:
+    start = file.peek(4)
+    return next((codec for magic, codec in _CODECS.items() if start.startswith(magic)), None)
+
+
+class Source(NamedTuple):
+    """The files of a source, sorted, and the folder or URL that their names are relative to."""
+
+    folder: str
+    files: list[SourceFile]
+
+
+def find_source(source: str | Path, suffixes: tuple[str, ...], store: StoreConfig = DEFAULT_STORE) -> Source:
+    """The file itself, or the files with these suffixes below a folder or of a pattern such as `s3://bucket/**/*.json`.
+
+    As for other readers of data folders, names below a folder that begin with `_` or `.` are skipped.
+
+    Args:
+        source: Path, pattern or URL.
+        suffixes: How the names of files end.
+        store: How a remote store is used.
+
+    Raises:
+        UserError: There is no such file or folder, or the folder has no such file.
+        StoreError: The store does not answer.
+    """
+    url = str(source).removeprefix("file://")
+    root, path = split_url(url)
+    files, _ = store_of(url, store)
+    is_name = root.startswith("http") or (files.local and Path(files.path(path)).exists())
+    wild = None if is_name else _WILD.search(path)
+    if wild is None:
         try:
-            yield SourceRecord(where, json.loads(line))
-        except (ValueError, RecursionError) as error:
-            yield DeadLetter.from_error(error, step=CONVERT_STEP, source=where)
+            files.info(path)
+            folder, _, name = path.rpartition("/")
+            return Source(_join(root, folder), [SourceFile(_join(root, path), name, store)])
+        except ABSENT:
+            pass
+    folder = (path[: wild.start()].rpartition("/")[0] if wild else path).rstrip("/")
+    base = _join(root, folder)
+    if wild:
+        names = [info.path.removeprefix(f"{base.rstrip('/')}/") for info in list_files(_join(root, path), store)]
+    else:
+        below = files.listing(folder) or []
+        names = [name for name in (_within(path, folder) for path in below) if not _is_hidden(name)]
+        if not below and not (files.local and Path(files.path(folder)).is_dir()):
+            raise UserError(f"{source}: no such file or folder; give the source of the conversion")
+    chosen = sorted(name for name in names if name.endswith(suffixes))
+    if not chosen:
+        what = "matches no file" if wild else "has no file"
+        raise UserError(f"{source} {what} that ends in {' or '.join(suffixes)}; give a file or folder of this format")
+    return Source(base, [SourceFile(_join(base, name), name, store) for name in chosen])
+
+
+def _join(folder: str, path: str) -> str:
+    return f"{folder.rstrip('/')}/{path}" if path else folder
+
+
+def _within(path: str, folder: str) -> str:
+    return path.removeprefix(f"{folder}/") if folder else path
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part[0] in "_." for part in name.split("/"))
+
+
+def read_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The bytes of a file in blocks of about this size. Of a file that is damaged, those before the damage come first.
+
+    Raises:
+        OSError: As the file does when it is read, after the last block.
+    """
+    block: list[bytes] = []
+    held = 0
+    try:
+        while data := file.read(1 << 16):
+            block.append(data)
+            held += len(data)
+            if held >= size:
+                yield b"".join(block)
+                block, held = [], 0
+    except OSError:
+        if block:
+            yield b"".join(block)
+        raise
+    if block:
+        yield b"".join(block)

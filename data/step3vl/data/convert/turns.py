@@ -70,6 +70,8 @@ def with_reasoning(parts: Sequence[Part], reasoning: str | None) -> tuple[str | 
 
 def weight_of(turn: Fields, role: Role) -> float | None:
     """The weight of a turn in the loss, or None. That of another role than the assistant's can only be 0."""
+    if not turn.has_any(_WEIGHTS):
+        return None
     if role == "assistant":
         return turn.get(*_WEIGHTS)
     for name in _WEIGHTS:
@@ -125,9 +127,9 @@ def check_turns(messages: Sequence[Message]) -> None:
     for number, message in enumerate(messages, 1):
         if message.role not in ("user", "assistant"):
             continue
-        if not message.tool_calls and not any(_says_something(part) for part in message.content):
-            raise ValueError(f"turn {number}, of the {message.role}, is empty")
         first = message.content[0] if message.content else None
+        if not message.tool_calls and not any(map(_says_something, message.content)):
+            raise ValueError(f"turn {number}, of the {message.role}, is empty")
         if message.role == "assistant" and isinstance(first, TextPart) and _UNCLOSED.match(first.text):
             raise ValueError(f"turn {number} begins with {THINK} and never closes it")
 

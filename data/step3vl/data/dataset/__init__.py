@@ -11,11 +11,13 @@ from step3vl.data.dataset.dead_letters import (
     read_dead_letters,
     write_dead_letters,
 )
-from step3vl.data.dataset.exclusions import EXCLUSIONS, Exclusion, Exclusions, add_exclusion
+from step3vl.data.dataset.exclusions import EXCLUSIONS, FORGOTTEN, Exclusion, Exclusions, add_exclusion
 from step3vl.data.dataset.index import INDEX_VERSION, SCHEMA
 from step3vl.data.dataset.ledger import DROPPED, AnswerTokens, DeadLetter, Ledger, LedgerStep
 from step3vl.data.dataset.manifest import MANIFEST, MANIFEST_VERSION, Counting, Manifest, ShardInfo, Split, TaskTotal
 from step3vl.data.dataset.provenance import code_version
+from step3vl.data.dataset.reader_files import READERS, write_reader_files
+from step3vl.data.dataset.row_filter import FILTER_COLUMNS, RowFilter
 from step3vl.data.dataset.sharding import ShardTarget, archived_size, shard_name, shard_of, split_of
 from step3vl.data.dataset.sorter import (
     DUPLICATE,
@@ -25,7 +27,7 @@ from step3vl.data.dataset.sorter import (
     WrittenShards,
     duplicate_rank,
 )
-from step3vl.data.dataset.writer import WrittenShard, commit, refuse_existing_dataset, require_samples, write_shard
+from step3vl.data.dataset.writer import WrittenShard, commit, require_samples, write_shard
 
 __all__ = [
     "DEAD_LETTERS",
@@ -33,9 +35,12 @@ __all__ = [
     "DROPPED",
     "DUPLICATE",
     "EXCLUSIONS",
+    "FILTER_COLUMNS",
+    "FORGOTTEN",
     "INDEX_VERSION",
     "MANIFEST",
     "MANIFEST_VERSION",
+    "READERS",
     "SCHEMA",
     "SHARDS_STEP",
     "AnswerTokens",
@@ -50,6 +55,7 @@ __all__ = [
     "LedgerStep",
     "Manifest",
     "RankedRow",
+    "RowFilter",
     "SampleSorter",
     "ShardInfo",
     "ShardTarget",
@@ -66,11 +72,11 @@ __all__ = [
     "example_dead_letters",
     "read_dead_letter_file",
     "read_dead_letters",
-    "refuse_existing_dataset",
     "require_samples",
     "shard_name",
     "shard_of",
     "split_of",
     "write_dead_letters",
+    "write_reader_files",
     "write_shard",
 ]

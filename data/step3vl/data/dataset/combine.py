@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from step3vl.data.dataset.dataset import Dataset, parse_sample, read_shard_index
+from step3vl.data.dataset.exclusions import FORGOTTEN, Exclusions
 from step3vl.data.dataset.ledger import Ledger, LedgerStep
 from step3vl.data.dataset.manifest import Counting
 from step3vl.data.dataset.partitions import ID, PART, Partitions, ids_of, without_repeats
@@ -57,6 +59,7 @@ def merge(
 ) -> Dataset:
     """Merge datasets, each sample once; a sample that any of them held out stays held out.
 
+    Samples that any of them must forget are left out, and counted in the ledger.
     Of equal samples the first dataset's is kept, held-out ones first. The ledger is the sum of theirs and the counts
     of the merge. The result is the same with any number of workers. Memory: three parts of 12 MB and a window of 32 MB
     of samples for each worker. Below TMPDIR are 47 bytes for each sample.
@@ -126,6 +129,13 @@ class _Target(NamedTuple):
     shards: int
 
 
+class _Places(NamedTuple):
+    """The rows of a shard, without those that must be forgotten, of which there are so many."""
+
+    rows: NDArray[Any]
+    forgotten: int
+
+
 class _WrittenPart(NamedTuple):
     """The shards of a part, and how many samples it had before and after duplicates were dropped."""
 
@@ -146,13 +156,18 @@ def _rewrite(
     files = Store(target.url, target.store)
     refuse_dataset_in(files)
     samples = sum(total.samples for dataset in datasets for total in dataset.manifest.tasks)
+    exclusions = sum((dataset.exclusions for dataset in datasets), Exclusions())
+    step = next(iter(config))
+    if exclusions:
+        config = {**config, "exclusions": exclusions.digest}
     parts = min(target.shards, max(-(-samples // PART), _PARTS * workers))
     counts: Counter[str] = Counter()
     with infrastructure_errors(f"writing {target.url}"), Partitions(_PLACE, parts) as places:
         for number, dataset in enumerate(datasets):
-            read = partial(_read_places, dataset.files, number, heldout)
-            for rows in map_in_processes(read, enumerate(dataset.manifest.shards), workers):
+            read = partial(_read_places, dataset.files, exclusions, number, heldout)
+            for rows, forgotten in map_in_processes(read, enumerate(dataset.manifest.shards), workers):
                 places.add(rows, target_shards(rows, target.shards))
+                counts["forgotten"] += forgotten
 
         def written() -> Iterator[WrittenShard]:
             write = partial(_write_part, datasets, target)
@@ -162,9 +177,10 @@ def _rewrite(
 
         def ledger() -> Iterator[LedgerStep]:
             yield from Ledger.merge(step for dataset in datasets for step in dataset.manifest.ledger).steps
-            duplicates = counts["read"] - counts["kept"]
-            dropped = {DUPLICATE: duplicates} if duplicates else {}
-            yield LedgerStep(name=next(iter(config)), read=counts["read"], kept=counts["kept"], dropped=dropped)
+            reasons = {DUPLICATE: counts["read"] - counts["kept"], FORGOTTEN: counts["forgotten"]}
+            read = counts["read"] + counts["forgotten"]
+            dropped = {reason: count for reason, count in reasons.items() if count}
+            yield LedgerStep(name=step, read=read, kept=counts["kept"], dropped=dropped)
 
         counting = copy_counting(datasets[0], files)
         return commit(
@@ -179,10 +195,14 @@ def _rewrite(
         )
 
 
-def _read_places(files: Store, dataset: int, heldout: float | None, numbered: tuple[int, ShardInfo]) -> NDArray[Any]:
+def _read_places(
+    files: Store, exclusions: Exclusions, dataset: int, heldout: float | None, numbered: tuple[int, ShardInfo]
+) -> _Places:
     """Where the samples of a shard are, and which split they go to: that of the shard, or by the hash of the id."""
     number, shard = numbered
-    table = read_shard_index(files, shard, ["id", "offset", "size", "xxh3"])
+    columns = dict.fromkeys(["id", "offset", "size", "xxh3", *exclusions.columns])
+    everything = read_shard_index(files, shard, list(columns))
+    table = everything.filter(pa.array(exclusions.keep(everything))) if exclusions else everything
     rows = np.zeros(len(table), _PLACE)
     ids = ids_of(table["id"])
     rows["high"], rows["low"], rows["dataset"], rows["shard"] = ids["high"], ids["low"], dataset, number
@@ -192,7 +212,7 @@ def _read_places(files: Store, dataset: int, heldout: float | None, numbered: tu
         rows["split"] = _SPLITS.index(shard.split)
     else:
         rows["split"] = split_numbers(ids, heldout)
-    return rows
+    return _Places(rows, len(everything) - len(table))
 
 
 def copy_counting(dataset: Dataset, files: Store) -> Counting:

@@ -6,15 +6,18 @@ into the folder `dead_letters`.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from step3vl.data.dataset.ledger import DROPPED, DeadLetter, LedgerStep
+from step3vl.data.storage.shared_stores import store_of
 from step3vl.data.storage.store import Store
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
@@ -26,16 +29,19 @@ _SCHEMA = pa.schema([(name, pa.string()) for name in ("step", "error", "reason",
 
 
 class DeadLetterWriter:
-    """Writes a dead-letter table in a stream. The file appears when the writer is closed, unless it has no rows.
+    """Writes a dead-letter table in a stream, in a `with` block.
+
+    The file appears at the end of the block, unless it has no rows or the block raised an error.
 
     Args:
-        path: The Parquet file. One of an earlier attempt is removed.
+        path: Path or URL of the Parquet file. One of an earlier attempt is removed.
+        store: How a remote store is used.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._path.unlink(missing_ok=True)
-        self._temporary = path.with_name(f".{path.name}.tmp")
+    def __init__(self, path: Path | str, store: StoreConfig = DEFAULT_STORE) -> None:
+        self._store, self._path = store_of(str(path), store)
+        self._store.remove(self._path)
+        self._stack = ExitStack()
         self._rows: list[DeadLetter] = []
         self._file: pq.ParquetWriter | None = None
         self._counts: dict[str, Counter[str]] = {}
@@ -56,17 +62,10 @@ class DeadLetterWriter:
 
     def _flush(self) -> None:
         if self._file is None:
-            self._file = pq.ParquetWriter(self._temporary, _SCHEMA)
+            file = self._stack.enter_context(self._store.create(self._path))
+            self._file = self._stack.enter_context(pq.ParquetWriter(file, _SCHEMA))
         self._file.write_table(_table(self._rows))
         self._rows = []
-
-    def close(self) -> None:
-        """Write the rest and move the file to its path."""
-        if self._rows:
-            self._flush()
-        if self._file is not None:
-            self._file.close()
-            self._temporary.replace(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -74,12 +73,9 @@ class DeadLetterWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            if self._file is not None:
-                self._file.close()
-            self._temporary.unlink(missing_ok=True)
+        if error is None and self._rows:
+            self._flush()
+        self._stack.__exit__(kind, error, traceback)
 
 
 def dead_letter_part(number: int, count: int) -> str:
@@ -97,29 +93,37 @@ def write_dead_letters(store: Store, path: str, dead_letters: Iterable[DeadLette
     return count
 
 
-def read_dead_letters(folder: str | Path, store: StoreConfig = DEFAULT_STORE) -> Iterator[DeadLetter]:
+def read_dead_letters(
+    folder: str | Path, store: StoreConfig = DEFAULT_STORE, *, source: str | None = None
+) -> Iterator[DeadLetter]:
     """The rows of a dead-letter table in order, in a stream; none where there is no table.
 
     Args:
         folder: Folder or URL of the dataset, or of what a converter wrote beside its files.
         store: How a remote store is used.
+        source: Of the record whose rows are read; None for all.
 
     Raises:
         StoreError: The store does not answer.
     """
     files = Store(str(folder), store)
-    parts = [f"{DEAD_LETTERS_FOLDER}/{name}" for name in sorted(files.names(DEAD_LETTERS_FOLDER, ".parquet"))]
-    if not parts and files.exists(DEAD_LETTERS):
-        parts = [DEAD_LETTERS]
+    single = files.exists(DEAD_LETTERS)  # as of a conversion; asked first, because over HTTP no folder can be listed
+    names = () if single else files.names(DEAD_LETTERS_FOLDER, ".parquet")
+    parts = [DEAD_LETTERS] if single else [f"{DEAD_LETTERS_FOLDER}/{name}" for name in sorted(names)]
     for part in parts:
-        yield from read_dead_letter_file(files, part)
+        yield from read_dead_letter_file(files, part, source=source)
 
 
-def read_dead_letter_file(store: Store, path: str) -> Iterator[DeadLetter]:
-    """The rows of a file of dead letters in order, in a stream. Raises StoreError."""
+def read_dead_letter_file(store: Store, path: str, *, source: str | None = None) -> Iterator[DeadLetter]:
+    """The rows of a file of dead letters in order, in a stream; of one source alone where it is named.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
     with pq.ParquetFile(store.open_ranges(path), pre_buffer=True) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            yield from map(DeadLetter.model_validate, batch.to_pylist())
+        for batch in file.iter_batches(batch_size=_BATCH, columns=_SCHEMA.names):
+            rows = batch if source is None else batch.filter(pc.equal(batch["source"], source))
+            yield from map(DeadLetter.model_validate, rows.to_pylist())
 
 
 def _table(rows: Iterable[DeadLetter]) -> pa.Table:

@@ -21,6 +21,9 @@ from step3vl.data.errors import UserError
 from step3vl.data.storage.store import Store
 
 EXCLUSIONS = "exclusions"  # the folder
+FORGOTTEN = "forgotten"
+"""Why a ledger says that a sample was dropped which must no longer be used."""
+
 _HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
 _ATTEMPTS = 1000  # numbers that concurrent requests may take

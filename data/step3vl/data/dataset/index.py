@@ -1,11 +1,12 @@
 """The Parquet index of a shard: one row for each sample, enough to plan and to read without opening the tar."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from step3vl.data.sample.parts import Image
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.tar import TarEntry
 
@@ -36,36 +37,75 @@ SCHEMA = pa.schema(
 )
 
 
-def index_row(sample: Sample, entry: TarEntry) -> dict[str, Any]:
+class ShardRow(NamedTuple):
+    """A sample as its shard holds it: its JSON member, its images, and what the index says of it."""
+
+    id: str
+    domain: str
+    task: str
+    kind: str
+    source: str
+    licence: str
+    text_tokens: int
+    image_tokens: int
+    images: tuple[Image, ...]
+    json: bytes
+
+    @classmethod
+    def of(cls, sample: Sample, row: dict[str, Any] | None = None) -> Self:
+        """The row of a sample.
+
+        Args:
+            sample: A sample whose tokens were counted.
+            row: What `Sample.to_row` returns for it, where that is known.
+
+        Raises:
+            ValueError: The tokens were not counted.
+        """
+        if sample.tokens is None:
+            raise ValueError(f"sample {sample.id} ({sample.task}) reached the shard writer without a token count")
+        return cls(
+            sample.id,
+            sample.domain,
+            sample.task,
+            sample.kind,
+            sample.source.uri,
+            sample.source.licence,
+            sample.tokens.text,
+            sample.tokens.image,
+            sample.images,
+            row_json(sample.to_row() if row is None else row),
+        )
+
+
+def index_row(row: ShardRow, entry: TarEntry) -> dict[str, Any]:
     """The index row of a sample.
 
     Args:
-        sample: A sample whose tokens were counted.
+        row: The sample.
         entry: Where it is in the shard.
-
-    Raises:
-        ValueError: The tokens were not counted.
     """
-    if sample.tokens is None:
-        raise ValueError(f"sample {sample.id} ({sample.task}) reached the shard writer without a token count")
     return {
-        "id": sample.id,
-        "domain": sample.domain,
-        "task": sample.task,
-        "kind": sample.kind,
-        "source": sample.source.uri,
-        "licence": sample.source.licence,
+        "id": row.id,
+        "domain": row.domain,
+        "task": row.task,
+        "kind": row.kind,
+        "source": row.source,
+        "licence": row.licence,
         "offset": entry.offset,
         "size": entry.size,
         "xxh3": entry.xxh3,
         "json_size": entry.json_size,
         "image_offsets": entry.image_offsets,
         "image_sizes": entry.image_sizes,
-        "image_widths": [image.width for image in sample.images],
-        "image_heights": [image.height for image in sample.images],
-        "text_tokens": sample.tokens.text,
-        "image_tokens": sample.tokens.image,
+        "image_widths": [image.width for image in row.images],
+        "image_heights": [image.height for image in row.images],
+        "text_tokens": row.text_tokens,
+        "image_tokens": row.image_tokens,
     }
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def row_json(row: dict[str, Any]) -> bytes:
@@ -73,7 +113,7 @@ def row_json(row: dict[str, Any]) -> bytes:
     if "images" in row:
         images = [{name: value for name, value in image.items() if name != "at"} for image in row["images"]]
         row = {**row, "images": images}
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(row).encode()
 
 
 class IndexWriter:

@@ -18,7 +18,7 @@ ID = np.dtype([("high", "<u8"), ("low", "<u8")])
 PART = 1 << 18
 """Rows of a part on average."""
 
-_BUFFER = 1 << 26  # bytes of rows held in memory
+_BUFFER = 1 << 25  # bytes of rows held in memory, once
 
 
 def ids_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
@@ -51,8 +51,8 @@ def without_repeats(rows: NDArray[Any]) -> NDArray[np.bool_]:
 class Partitions:
     """Distributes rows of a fixed type to parts by a number, by way of a scratch folder.
 
-    Use it in a `with` block, after which the folder is gone. In memory are 64 MiB of rows. The folder is below TMPDIR,
-    and needs the space of all rows.
+    Use it in a `with` block, after which the folder is gone. In memory are 32 MiB of rows, until they are read again.
+    The folder is below TMPDIR, and needs the space of all rows.
 
     Args:
         dtype: Type of a row.
@@ -62,9 +62,13 @@ class Partitions:
     def __init__(self, dtype: np.dtype[Any], count: int) -> None:
         self.count = count
         self._dtype = dtype
-        self._rows: list[NDArray[Any]] = []
-        self._numbers: list[NDArray[np.int64]] = []
-        self._bytes = 0
+        self._capacity = max(_BUFFER // dtype.itemsize, 1)
+        self._rows, self._numbers = self._buffers(self._capacity)
+        self._held = 0
+
+    def _buffers(self, rows: int) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+        """Room for rows and their parts; the system gives memory as they are filled."""
+        return np.empty(rows, self._dtype), np.empty(rows, np.uint32)
 
     @classmethod
     def for_rows(cls, dtype: np.dtype[Any], rows: int) -> Self:
@@ -93,23 +97,28 @@ class Partitions:
             rows: Of the type, [n].
             numbers: What decides the part, [n]: a part has the rows whose numbers have one remainder by `count`.
         """
-        self._rows.append(rows)
-        self._numbers.append((numbers % self.count).astype(np.int64))
-        self._bytes += rows.nbytes
-        if self._bytes > _BUFFER:
-            self._flush()
+        if not len(self._rows):  # parts were read
+            self._rows, self._numbers = self._buffers(self._capacity)
+        places = (numbers % self.count).astype(np.uint32)
+        start = 0
+        while start < len(rows):
+            stop = min(start + self._capacity - self._held, len(rows))
+            held = self._held + stop - start
+            self._rows[self._held : held], self._numbers[self._held : held] = rows[start:stop], places[start:stop]
+            self._held, start = held, stop
+            if held == self._capacity:
+                self._flush()
 
     def _flush(self) -> None:
-        if not self._rows:
-            return
-        numbers, rows = np.concatenate(self._numbers), np.concatenate(self._rows)
+        numbers = self._numbers[: self._held]
         order = np.argsort(numbers, kind="stable")
-        ends = np.cumsum(np.bincount(numbers, minlength=self.count))
-        for number, part in enumerate(np.split(rows[order], ends[:-1])):
-            if len(part):
-                with self._path(number).open("ab", buffering=0) as file:
-                    write_all(file, part.tobytes())
-        self._rows, self._numbers, self._bytes = [], [], 0
+        counts = np.bincount(numbers, minlength=self.count)
+        ends = np.cumsum(counts)
+        for number in np.flatnonzero(counts).tolist():
+            part = self._rows[order[ends[number] - counts[number] : ends[number]]]
+            with self._path(number).open("ab", buffering=0) as file:
+                write_all(file, part.tobytes())
+        self._held = 0
 
     def _path(self, number: int) -> Path:
         return self.folder / str(number)
@@ -117,6 +126,7 @@ class Partitions:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """The rows of each part, in the order in which they were added; parts without rows are left out."""
         self._flush()
+        self._rows, self._numbers = self._buffers(0)
         for number in range(self.count):
             path = self._path(number)
             if path.is_file():

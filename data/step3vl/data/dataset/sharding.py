@@ -3,6 +3,7 @@
 All of it is fixed before a shard is written, so that every runner agrees.
 """
 
+import re
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -11,6 +12,8 @@ from step3vl.data.config import Config
 from step3vl.data.dataset.index import row_json
 from step3vl.data.dataset.manifest import Split
 from step3vl.data.storage.tar import BLOCK, padded
+
+_PLACE = re.compile(r"-(\d+)-of-(\d+)\.tar$")
 
 
 class ShardTarget(Config):
@@ -60,6 +63,17 @@ def shard_of(sample_id: str, shards: int) -> int:
 def shard_name(name: str, split: Split, index: int, count: int) -> str:
     """The file name of shard `index` of `count`."""
     return f"{name}-{split}-{index:05d}-of-{count:05d}.tar"
+
+
+def may_hold(path: str, sample_id: str) -> bool:
+    """Whether a sample can be in a shard, which follows from its id (docs/dataset-format.md).
+
+    Args:
+        path: Of the shard. One whose name is not that of `shard_name` may hold any.
+        sample_id: 32 hexadecimal digits.
+    """
+    place = _PLACE.search(path)
+    return place is None or shard_of(sample_id, int(place[2])) == int(place[1])
 
 
 def archived_size(row: dict[str, Any]) -> int:

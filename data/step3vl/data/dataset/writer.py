@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from step3vl.data.config import Config
 from step3vl.data.dataset.dataset import Dataset
-from step3vl.data.dataset.index import IndexWriter, index_row, row_json
+from step3vl.data.dataset.index import IndexWriter, ShardRow, index_row
 from step3vl.data.dataset.ledger import Ledger, LedgerStep
 from step3vl.data.dataset.manifest import (
     MANIFEST,
@@ -27,7 +27,6 @@ from step3vl.data.dataset.shards import ShardTable
 from step3vl.data.errors import UserError
 from step3vl.data.sample.parts import EXTENSION
 from step3vl.data.sample.sample import Sample
-from step3vl.data.storage.files import require_local
 from step3vl.data.storage.store import Store
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 from step3vl.data.storage.tar import TarWriter, archive_size
@@ -68,6 +67,13 @@ def write_shard(
     Raises:
         ValueError: The samples are not in order, or a token count is missing.
     """
+    return write_rows(root, name, split, map(ShardRow.of, samples), store)
+
+
+def write_rows(
+    root: Path | str, name: str, split: Split, rows: Iterable[ShardRow], store: StoreConfig = DEFAULT_STORE
+) -> WrittenShard:
+    """As `write_shard`, of samples that were encoded before."""
     files = Store(str(root), store)
     path = f"shards/{name}"
     index_writer = IndexWriter()
@@ -75,14 +81,13 @@ def write_shard(
     last = ""
     with files.create(path) as file:
         writer = TarWriter(file)
-        for sample in samples:
-            if sample.id <= last:
-                raise ValueError(f"samples of {name} are not in strictly ascending order of id at {sample.id}")
-            encoded = [(EXTENSION[image.format], image.read()) for image in sample.images]
-            row = index_row(sample, writer.add(sample.id, row_json(sample.to_row()), encoded))
-            index_writer.add(row)
-            _add(sums, (split, row["task"], row["kind"]), (1, row["text_tokens"], row["image_tokens"]))
-            last = sample.id
+        for row in rows:
+            if row.id <= last:
+                raise ValueError(f"samples of {name} are not in strictly ascending order of id at {row.id}")
+            encoded = [(EXTENSION[image.format], image.read()) for image in row.images]
+            index_writer.add(index_row(row, writer.add(row.id, row.json, encoded)))
+            _add(sums, (split, row.task, row.kind), (1, row.text_tokens, row.image_tokens))
+            last = row.id
         digest, offsets = writer.finish()
         index = index_writer.finish()
         samples_count, text_tokens, image_tokens = map(sum, zip(*sums.values(), strict=True)) if sums else (0, 0, 0)
@@ -164,12 +169,6 @@ def require_samples(name: str, samples: int, ledger: Iterable[LedgerStep]) -> No
     ]
     became = f" ({', '.join(losses[:_MAX_LOSSES])})" if losses else ""
     raise UserError(f"the dataset {name} would be empty: no sample is left{became}; nothing was committed")
-
-
-def refuse_existing_dataset(root: Path) -> None:
-    """Raises UserError when there is a dataset at `root`, for none is overwritten, and when `root` is a URL."""
-    require_local(root)
-    refuse_dataset_in(Store(str(root), DEFAULT_STORE))
 
 
 def refuse_dataset_in(files: Store) -> None:

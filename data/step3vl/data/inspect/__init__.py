@@ -7,6 +7,8 @@ from step3vl.data.inspect.diversity import Diversity, diversity_of, measure_dive
 from step3vl.data.inspect.label_report import LABEL_REPORT, LabelReport, TaskChecks, WrongLabel
 from step3vl.data.inspect.problems import DatasetProblem
 from step3vl.data.inspect.sampling import read_samples, sample_tasks
+from step3vl.data.inspect.simulation import Cluster, Simulation, simulate
+from step3vl.data.inspect.simulation_page import simulation_page, simulation_tables
 from step3vl.data.inspect.summary import Summary, summarise
 from step3vl.data.inspect.tables import (
     TableSection,
@@ -22,10 +24,12 @@ from step3vl.data.inspect.verify import VerificationReport, verify
 
 __all__ = [
     "LABEL_REPORT",
+    "Cluster",
     "DatasetDiff",
     "DatasetProblem",
     "Diversity",
     "LabelReport",
+    "Simulation",
     "Summary",
     "TableSection",
     "TaskChecks",
@@ -45,6 +49,9 @@ __all__ = [
     "read_samples",
     "render_truth",
     "sample_tasks",
+    "simulate",
+    "simulation_page",
+    "simulation_tables",
     "summarise",
     "task_sheet",
     "task_sheets",

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from step3vl.data.dataset.dataset import DamagedSample, Dataset
+from step3vl.data.dataset.row_filter import RowFilter
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.slices import ByteRange, FileSlice
 from step3vl.data.storage.store_config import StoreError
@@ -41,7 +42,9 @@ class Located(NamedTuple):
     json_size: int
 
 
-def sample_tasks(dataset: Dataset, number: int, seed: int = 0, task: str | None = None) -> dict[str, list[Located]]:
+def sample_tasks(
+    dataset: Dataset, number: int, seed: int = 0, task: str | None = None, where: RowFilter | None = None
+) -> dict[str, list[Located]]:
     """At most `number` random samples of each task.
 
     Ids are hashes of the content, so those nearest to a random point are a random sample. It is the same one
@@ -52,12 +55,13 @@ def sample_tasks(dataset: Dataset, number: int, seed: int = 0, task: str | None 
         number: Of samples of each task.
         seed: Of the random point.
         task: Only tasks that match this shell pattern.
+        where: Only samples that an expression selects.
 
     Returns:
         By task, in order of their names.
     """
     chosen: dict[str, list[Located]] = {}
-    for batch in dataset.index_batches(_COLUMNS, task=task):
+    for batch in dataset.index_batches(_COLUMNS, task=task, where=where):
         ranks = _ranks(batch["id"], seed)
         for name in pc.unique(batch["task"]).to_pylist():
             rows = chosen.setdefault(name, [])

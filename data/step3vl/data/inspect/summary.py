@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.row_filter import RowFilter
 
 _COLUMNS = [
     *("domain", "task", "source", "licence", "text_tokens", "image_tokens", "size", "image_widths", "image_heights"),
@@ -56,12 +57,14 @@ class Summary(NamedTuple):
     """Totals by domain, by domain and task, and by collection and licence; distributions.
 
     A collection is what `collections_of` makes of a source. Of more than twenty thousand the smallest are added up.
+    `left_out` has, by domain and task, what an expression left out of all the others.
     """
 
     domains: dict[str, Total]
     tasks: dict[tuple[str, str], Total]
     sources: dict[tuple[str, str], Total]
     distributions: tuple[Distribution, ...]
+    left_out: dict[tuple[str, str], Total]
 
     @property
     def licences(self) -> dict[str, Total]:
@@ -72,41 +75,35 @@ class Summary(NamedTuple):
         return {licence: Total(*sums[licence]) for licence in sorted(sums)}
 
 
-def summarise(dataset: Dataset) -> Summary:
-    """Summarise a dataset in one pass over its index."""
+def summarise(dataset: Dataset, where: RowFilter | None = None) -> Summary:
+    """Summarise a dataset, or the samples of it that an expression selects, in one pass over its index."""
     sums: dict[tuple[str, ...], dict[tuple[str, ...], np.ndarray]] = {
         keys: {} for keys in (("domain",), ("domain", "task"), ("source", "licence"))
     }
+    left_out: dict[tuple[str, ...], np.ndarray] = {}
     histograms = {name: np.zeros(64, np.int64) for name in _DISTRIBUTIONS}
-    for batch in dataset.index_batches(_COLUMNS):
-        images = pc.list_value_length(batch["image_widths"]).to_numpy(zero_copy_only=False)
-        text, image, size = (
-            batch[name].to_numpy().astype(np.int64) for name in ("text_tokens", "image_tokens", "size")
-        )
-        names = {name: batch[name] for name in ("domain", "task", "licence")}
-        names["source"] = collections_of(batch["source"])
-        values = {
-            "samples": np.ones(len(batch), np.int64),
-            "images": images,
-            "text": text,
-            "image": image,
-            "size": size,
-        }
-        table = pa.table(names | values)
+    columns = [*dict.fromkeys([*_COLUMNS, *(where.columns if where else ())])]
+    for batch in dataset.index_batches(columns):
+        if where is not None:
+            kept = where.keep(batch)
+            _add_up(_quantities(batch.filter(pa.array(~kept))), ("domain", "task"), left_out)
+            batch = batch.filter(pa.array(kept))
+        table = _quantities(batch)
         for keys, totals in sums.items():
-            _add_up(table, keys, list(values), totals)
+            _add_up(table, keys, totals)
         _limit(sums["source", "licence"])
-        columns = (text + image, images, _longer_sides(batch), size)
-        for name, quantity in zip(_DISTRIBUTIONS, columns, strict=True):
+        text, image, images, size = (table[name].to_numpy() for name in ("text", "image", "images", "size"))
+        for name, quantity in zip(_DISTRIBUTIONS, (text + image, images, _longer_sides(batch), size), strict=True):
             histograms[name] += _histogram(quantity)
-    domains, tasks, sources = (
-        {key: Total(*totals[key].tolist()) for key in sorted(totals)} for totals in sums.values()
+    domains, tasks, sources, rest = (
+        {key: Total(*totals[key].tolist()) for key in sorted(totals)} for totals in (*sums.values(), left_out)
     )
     return Summary(
         {domain: total for (domain,), total in domains.items()},
         {(domain, task): total for (domain, task), total in tasks.items()},
         {(source, licence): total for (source, licence), total in sources.items()},
         tuple(Distribution(name, _bins(counts)) for name, counts in histograms.items()),
+        {(domain, task): total for (domain, task), total in rest.items()},
     )
 
 
@@ -123,9 +120,21 @@ def collections_of(sources: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(files, _COLLECTION, r"\1\2\3\4\5")
 
 
-def _add_up(
-    table: pa.Table, keys: tuple[str, ...], values: list[str], totals: dict[tuple[str, ...], np.ndarray]
-) -> None:
+def _quantities(batch: pa.RecordBatch) -> pa.Table:
+    """What rows are added up by, and the quantities of `Total` in its order."""
+    names = {name: batch[name] for name in ("domain", "task", "licence")}
+    quantities = {
+        "samples": np.ones(len(batch), np.int64),
+        "images": pc.list_value_length(batch["image_widths"]).to_numpy(zero_copy_only=False),
+        "text": batch["text_tokens"].to_numpy().astype(np.int64),
+        "image": batch["image_tokens"].to_numpy().astype(np.int64),
+        "size": batch["size"].to_numpy().astype(np.int64),
+    }
+    return pa.table({**names, "source": collections_of(batch["source"]), **quantities})
+
+
+def _add_up(table: pa.Table, keys: tuple[str, ...], totals: dict[tuple[str, ...], np.ndarray]) -> None:
+    values = table.column_names[-len(Total._fields) :]
     grouped = table.group_by(list(keys)).aggregate([(value, "sum") for value in values])
     counts = np.stack([grouped[f"{value}_sum"].to_numpy() for value in values], 1).astype(np.int64)
     for key, row in zip(zip(*(grouped[name].to_pylist() for name in keys), strict=True), counts, strict=True):

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from step3vl.data.dataset.dataset import Dataset
 from step3vl.data.dataset.ledger import LedgerStep
+from step3vl.data.dataset.row_filter import RowFilter
 from step3vl.data.inspect.diversity import Diversity, measure_diversity
 from step3vl.data.inspect.label_report import LabelReport, TaskChecks, interval, listed
 from step3vl.data.inspect.summary import OTHER_SOURCES, Distribution, Summary, Total, summarise
@@ -206,8 +207,23 @@ def print_sections(sections: Iterable[TableSection], console: Console) -> None:
         console.print(table)
 
 
-def print_dataset(dataset: Dataset, console: Console) -> None:
-    """Print shards, tasks, the ledger, and the summary of the samples."""
+def selection_tables(dataset: Dataset, where: RowFilter) -> list[TableSection]:
+    """What an expression leaves out, by task, and the summary of what it selects."""
+    summary = summarise(dataset, where)
+    everything = [*summary.tasks.values(), *summary.left_out.values()]
+    counts = [sum(total.samples for total in totals) for totals in (summary.tasks.values(), everything)]
+    title = f"Left out by {where.expression}, which selects {counts[0]:,} of {counts[1]:,} samples"
+    rows = [(*key, *total) for key, total in summary.left_out.items()]
+    columns = ("domain", "task", "samples", "images", "text tokens", "image tokens", "bytes")
+    sums = [sum(column) for column in zip(Total(), *summary.left_out.values(), strict=True)]
+    return [TableSection(title, columns, [*rows, ("total", "", *sums)]), *summary_tables(summary)]
+
+
+def print_dataset(dataset: Dataset, console: Console, where: RowFilter | None = None) -> None:
+    """Print shards, tasks, the ledger, and the summary of the samples; or that of those that an expression selects."""
+    if where is not None:
+        print_sections([section for section in selection_tables(dataset, where) if section.rows], console)
+        return
     ledger = dataset.manifest.ledger
     sections = [shards_table(dataset), totals_table(dataset), ledger_table(ledger), losses_table(ledger)]
     sections += summary_tables(summarise(dataset)) + quality_tables(dataset)

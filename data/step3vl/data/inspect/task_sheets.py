@@ -9,6 +9,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.row_filter import RowFilter
 from step3vl.data.inspect.contact_sheet import FONT, render_truth
 from step3vl.data.inspect.sampling import read_samples, sample_tasks
 from step3vl.data.sample.parts import TextPart
@@ -28,7 +29,9 @@ _INK, _FAINT, _ANSWER = (20, 20, 20), (120, 120, 120), (0, 70, 160)
 _Line = tuple[str, tuple[int, int, int]]
 
 
-def task_sheets(dataset: Dataset, number: int, task: str | None = None, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+def task_sheets(
+    dataset: Dataset, number: int, task: str | None = None, seed: int = 0, where: RowFilter | None = None
+) -> Iterator[tuple[str, bytes]]:
     """The contact sheets of a dataset, one at a time.
 
     Args:
@@ -36,17 +39,20 @@ def task_sheets(dataset: Dataset, number: int, task: str | None = None, seed: in
         number: Random samples of each task.
         task: Only tasks that match this shell pattern.
         seed: Of the samples.
+        where: Only samples that an expression selects.
 
     Yields:
         The task, and its sheet as PNG.
     """
-    for name, located in sample_tasks(dataset, number, seed, task).items():
+    for name, located in sample_tasks(dataset, number, seed, task, where).items():
         buffer = io.BytesIO()
         task_sheet(read_samples(dataset, located)).save(buffer, "PNG")
         yield name, buffer.getvalue()
 
 
-def write_task_sheets(dataset: Dataset, out: str, number: int, task: str | None = None) -> list[str]:
+def write_task_sheets(
+    dataset: Dataset, out: str, number: int, task: str | None = None, where: RowFilter | None = None
+) -> list[str]:
     """Write `{task}.png` of each task into a folder, or its URL.
 
     Returns:
@@ -54,7 +60,7 @@ def write_task_sheets(dataset: Dataset, out: str, number: int, task: str | None 
     """
     store = Store(out, dataset.files.config)
     names = []
-    for name, png in task_sheets(dataset, number, task):
+    for name, png in task_sheets(dataset, number, task, where=where):
         names.append(f"{name}.png")
         store.put(names[-1], png)
     return names

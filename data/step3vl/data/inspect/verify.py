@@ -53,7 +53,7 @@ def verify(
 ) -> VerificationReport:
     """Verify a dataset completely.
 
-    Memory: a sample, and a shard's offsets and keys, for each worker; 64 MiB of keys. Below TMPDIR are 20
+    Memory: a sample, and a shard's offsets and keys, for each worker; 32 MiB of keys. Below TMPDIR are 20
     bytes for each sample.
 
     Args:

@@ -1,6 +1,7 @@
 """The plan of a training run: mixture, order and packs."""
 
-from step3vl.data.plan.index_rows import DatasetIndex, IndexRows, PlanIndex
+from step3vl.data.plan.dealing import PARTITIONS, deal, homes
+from step3vl.data.plan.index_rows import DatasetIndex, FilterCount, IndexRows, PlanIndex, index_opener
 from step3vl.data.plan.mixture import Mixture, MixtureSource, Oversize, PlanPhase, choose_source
 from step3vl.data.plan.packing import PackPiece, best_fit, cut
 from step3vl.data.plan.plan import CURSOR_VERSION, WINDOW, Cursor, Pack, PackItem, Plan, PlanReader
@@ -8,9 +9,11 @@ from step3vl.data.plan.stream import StreamState
 
 __all__ = [
     "CURSOR_VERSION",
+    "PARTITIONS",
     "WINDOW",
     "Cursor",
     "DatasetIndex",
+    "FilterCount",
     "IndexRows",
     "Mixture",
     "MixtureSource",
@@ -26,4 +29,7 @@ __all__ = [
     "best_fit",
     "choose_source",
     "cut",
+    "deal",
+    "homes",
+    "index_opener",
 ]

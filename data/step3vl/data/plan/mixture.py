@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from step3vl.data.config import Config
 from step3vl.data.dataset.manifest import Split
+from step3vl.data.dataset.row_filter import RowFilter
+from step3vl.data.errors import UserError
 
 Oversize = Literal["drop", "truncate", "split"]
 """How to treat a sample longer than a pack.
@@ -37,14 +39,28 @@ class MixtureSource(Config):
     modality: Literal["text", "image"] | None = None
     """Restricts the slice to samples without images (`text`) or with images (`image`)."""
 
+    # Left out where it is not used, so that what was recorded without it compares as equal.
+    where: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Restricts the slice to samples whose index rows an expression selects, such as `tokens < 4096 and images > 0`;
+    see `step3vl.data.dataset.row_filter`."""
+
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the slice after which it is exhausted and its share goes to the others. None repeats it forever."""
 
     oversize: Oversize = "drop"
     """How to treat samples that are longer than a pack."""
 
+    @field_validator("where")
+    @classmethod
+    def _is_filter(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else RowFilter(value).expression
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
     def __str__(self) -> str:
-        parts = [f"{name}={value}" for name in ("split", "kind", "task", "modality") if (value := getattr(self, name))]
+        names = ("split", "kind", "task", "modality", "where")
+        parts = [f"{name}={value}" for name in names if (value := getattr(self, name))]
         return f"{self.dataset} ({', '.join(parts)})"
 
 

@@ -1,37 +1,34 @@
-"""One mixture source as a sequence of packs, resumable from a few integers.
+"""One mixture source as a sequence of packs, resumable from a few integers for each partition.
 
-Rows come in the seeded order of an epoch, a window of them at a time; the rows of a window are shuffled and packed,
-and its packs are shuffled again, because best fit sorts by length. No window reaches into the next epoch.
+A source is divided into partitions, each of which has shards of its own in every epoch; which of them the next pack
+comes from is the plan's decision (`step3vl.data.plan.dealing`). Within a partition, rows come in the seeded order of
+an epoch, a window of them at a time, and the rows of a window are shuffled and packed. No window reaches into the next
+epoch.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from pydantic import model_validator
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
+from step3vl.data.plan.dealing import divided
 from step3vl.data.plan.index_rows import IndexRows, PlanIndex
 from step3vl.data.plan.mixture import MixtureSource
-from step3vl.data.plan.order import OPEN_SHARDS, EpochOrder
-from step3vl.data.plan.packing import PackPiece, best_fit, cut
+from step3vl.data.plan.order import BLOCK_ROWS, OPEN_SHARDS, EpochOrder
+from step3vl.data.plan.window import PackingWindow, RowRange
+
+_PARTS_OF_WINDOW = 4  # a partition has at least so large a part of a window in each epoch, and eight blocks
 
 
 class StreamState(Config):
-    """The position of a stream, and the totals of what it returned.
+    """The position of a stream in each of its partitions, and the totals of what it returned."""
 
-    The next pack is number `pack` of the window that begins with block `block` of the order of epoch `epoch`.
-    """
-
-    epoch: int = 0
-    """Epoch of the next pack."""
-
-    block: int = 0
-    """First block of its window in the order of the epoch."""
-
-    pack: int = 0
-    """Number of the pack in its window."""
+    positions: tuple[tuple[int, int, int], ...] = ()
+    """For each partition the epoch, the first block of a window in the partition's order of that epoch, and the number
+    of the next pack in that window. Empty at the start."""
 
     packs: int = 0
     """Packs returned so far."""
@@ -48,90 +45,29 @@ class StreamState(Config):
     lost_tokens: int = 0
     """Tokens of those samples that no pack holds."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_2(cls, values: Any) -> Any:
+        """Version 2 of the cursor knew a single partition."""
+        if isinstance(values, Mapping) and (names := {"epoch", "block", "pack"}) & values.keys():
+            position = tuple(values.get(name, 0) for name in ("epoch", "block", "pack"))
+            return {"positions": (position,)} | {name: values[name] for name in values if name not in names}
+        return values
 
-class WindowItem(NamedTuple):
-    """A sample of a pack, or a piece of one, and where its bytes are. `shard` counts within the source's split."""
-
-    shard: int
-    offset: int
-    size: int
-    length: int
-    task: str
-    piece: PackPiece | None
-
-
-class RowRange(NamedTuple):
-    """Selected rows `first` to `last` (exclusive) of a shard."""
-
-    shard: int
-    rows: IndexRows
-    first: int
-    last: int
+    @property
+    def epoch(self) -> int:
+        """Epochs that every partition has completed."""
+        return min((epoch for epoch, _, _ in self.positions), default=0)
 
 
-class PackingWindow:
-    """Rows of neighbouring blocks of the order, shuffled and packed. `lengths` has the tokens of each pack."""
+class _Partition:
+    """Where a stream is in a partition: in a window, if it has been opened."""
 
-    def __init__(self, ranges: Sequence[RowRange], source: MixtureSource, capacity: int, seed: Sequence[int]) -> None:
-        rng = np.random.default_rng(seed)
-        self._ranges = ranges
-        self._starts = np.cumsum([0, *(part.last - part.first for part in ranges)])
-        lengths = np.concatenate([part.rows.lengths[part.first : part.last] for part in ranges])
-        positions = rng.permutation(len(lengths))
-        fitting = positions[lengths[positions] <= capacity]
-        self._uncut, self._pieces = len(fitting), []
-        self.oversized, self.lost_tokens = len(positions) - len(fitting), 0
-        cut_positions: list[int] = []
-        if self.oversized:
-            for position in positions[lengths[positions] > capacity].tolist():
-                pieces = self._cut(position, source, capacity)
-                self.lost_tokens += int(lengths[position]) - sum(piece.end - piece.begin for piece in pieces)
-                cut_positions += [position] * len(pieces)
-                self._pieces += pieces
-        self._positions = np.concatenate((fitting, np.array(cut_positions, np.int64)))
-        needs = np.concatenate((lengths[fitting], np.array([piece.length for piece in self._pieces], np.int64)))
-        pack_of = best_fit(needs, capacity)
-        sizes = np.bincount(pack_of)
-        ends = np.cumsum(sizes)
-        order = rng.permutation(len(sizes))
-        self._by_pack = np.argsort(pack_of, kind="stable")
-        self._first, self._last = (ends - sizes)[order].tolist(), ends[order].tolist()
-        self.lengths: list[int] = np.bincount(pack_of, needs).astype(np.int64)[order].tolist()
-
-    def _cut(self, position: int, source: MixtureSource, capacity: int) -> list[PackPiece]:
-        """What is kept of a sample longer than a pack."""
-        if source.oversize == "truncate":
-            return [PackPiece(0, capacity, capacity)]
-        part, row = self._row(position)
-        if source.oversize == "drop" or not part.rows.documents[row]:
-            return []
-        return cut(int(part.rows.lengths[row]), part.rows.widest.get(row, 0), capacity)
-
-    def _row(self, position: int) -> tuple[RowRange, int]:
-        number = int(np.searchsorted(self._starts, position, side="right")) - 1
-        part = self._ranges[number]
-        return part, part.first + position - int(self._starts[number])
-
-    def count(self, pack: int) -> int:
-        """The number of samples of a pack."""
-        return self._last[pack] - self._first[pack]
-
-    def items(self, pack: int) -> tuple[WindowItem, ...]:
-        """The samples of a pack in the order of its sequence."""
-        return tuple(self._item(unit) for unit in self._by_pack[self._first[pack] : self._last[pack]].tolist())
-
-    def _item(self, unit: int) -> WindowItem:
-        part, row = self._row(int(self._positions[unit]))
-        rows = part.rows
-        piece = self._pieces[unit - self._uncut] if unit >= self._uncut else None
-        return WindowItem(
-            shard=part.shard,
-            offset=int(rows.offsets[row]),
-            size=int(rows.sizes[row]),
-            length=piece.length if piece else int(rows.lengths[row]),
-            task=rows.names[rows.tasks[row]],
-            piece=piece,
-        )
+    def __init__(self, number: int, position: tuple[int, int, int]) -> None:
+        self.number = number
+        self.epoch, self.block, self.pack = position
+        self.window: PackingWindow | None = None
+        self.end = 0  # the block after the window
 
 
 class Stream:
@@ -144,6 +80,10 @@ class Stream:
         capacity: Tokens that fit a pack.
         seed: Integers that seed the order and the packing.
         window: Rows that are shuffled and packed together.
+        partitions: Partitions of the plan; a small source has fewer.
+
+    Raises:
+        UserError: The state is of another number of partitions.
     """
 
     def __init__(
@@ -155,24 +95,30 @@ class Stream:
         capacity: int,
         seed: Sequence[int],
         window: int,
+        partitions: int = 1,
     ) -> None:
         self._index, self._source, self._capacity = index, source, capacity
         self._seed, self._window_rows = tuple(seed), window
-        self._epoch, self._block, self._pack = state.epoch, state.block, state.pack
+        least = max(window // _PARTS_OF_WINDOW, 8 * BLOCK_ROWS)
+        self.partitions = divided(partitions, min(int(index.rows.sum()), index.samples), least)
+        positions = state.positions or ((0, 0, 0),) * self.partitions
+        if len(positions) != self.partitions:
+            raise UserError(
+                f"this position in {source} is of {len(positions)} partitions, and the plan divides it into "
+                f"{self.partitions}: give the `partitions` that the plan had (1 before there were any)"
+            )
+        self._partitions = [_Partition(number, position) for number, position in enumerate(positions)]
         self._packs, self._samples, self._tokens = state.packs, state.samples, state.tokens
         self._oversized, self._lost = state.oversized, state.lost_tokens
-        self._order: EpochOrder | None = None
-        self._window: PackingWindow | None = None
-        self._end = 0  # the block after the window
+        self._orders: dict[int, EpochOrder] = {}  # by epoch
+        self._fits = state.packs > 0  # whether a sample is known to fit a pack
         self._open: OrderedDict[int, IndexRows] = OrderedDict()
 
     @property
     def state(self) -> StreamState:
-        """The position of the next pack."""
+        """The position of the next packs."""
         return StreamState(
-            epoch=self._epoch,
-            block=self._block,
-            pack=self._pack,
+            positions=tuple((part.epoch, part.block, part.pack) for part in self._partitions),
             packs=self._packs,
             samples=self._samples,
             tokens=self._tokens,
@@ -180,67 +126,128 @@ class Stream:
             lost_tokens=self._lost,
         )
 
-    def length(self) -> int | None:
-        """The number of tokens of the next pack; None when the source is exhausted.
+    def prefetch(self) -> None:
+        """Begin to read the indexes that the next packs of every partition need."""
+        for part in self._partitions:
+            if part.window is None and part.epoch != self._source.epochs:
+                self._expect(part, part.block)
+
+    def length(self, partition: int = 0) -> int | None:
+        """The number of tokens of the next pack of a partition; None when the source is exhausted.
+
+        A partition that is exhausted before the others continues with theirs.
 
         Raises:
             UserError: No sample of an epoch fits a pack.
         """
-        empty_epoch = False
-        while self._window is None or self._pack >= len(self._window.lengths):
-            if self._window is not None:
-                self._oversized += self._window.oversized
-                self._lost += self._window.lost_tokens
-                self._block, self._pack, self._window = self._end, 0, None
-            if self._order is None:
-                if self._epoch == self._source.epochs:
-                    return None
-                self._order = EpochOrder(self._index.rows, (*self._seed, self._epoch))
-            if self._block < len(self._order):
-                self._window = self._next_window(self._order)
-                continue
-            if empty_epoch or not self._packs:
-                longer = f" ({self._oversized} samples are longer)" if self._oversized else ""
-                raise UserError(
-                    f"no sample of {self._source} fits a pack of {self._capacity} tokens{longer}: correct the source, "
-                    "or raise the capacity"
-                )
-            self._epoch, self._block, self._order, empty_epoch = self._epoch + 1, 0, None, True
-        return self._window.lengths[self._pack]
+        part = self._partitions[partition % self.partitions]
+        if part.window is not None and part.pack < len(part.window.lengths):
+            return part.window.lengths[part.pack]
+        for number in range(self.partitions):
+            if (length := self._next_length(self._partitions[(partition + number) % self.partitions])) is not None:
+                return length
+        return None
 
-    def take(self) -> tuple[PackingWindow, int]:
-        """The window of the next pack and the pack's number in it. Call it after `length` returned a number."""
-        window, pack = self._window, self._pack
-        assert window is not None
-        self._pack += 1
+    def take(self, partition: int = 0) -> tuple[PackingWindow, int, bool]:
+        """The window of that pack, the pack's number in it, and whether it is of the partition itself.
+
+        Call it after `length` returned a number.
+        """
+        number = partition % self.partitions
+        while (window := self._partitions[number].window) is None:
+            number = (number + 1) % self.partitions
+        part = self._partitions[number]
+        pack = part.pack
+        part.pack += 1
         self._packs += 1
         self._samples += window.count(pack)
         self._tokens += window.lengths[pack]
-        return window, pack
+        if part.pack == len(window.lengths):
+            self._next_length(part)
+        return window, pack, number == partition % self.partitions
 
-    def _next_window(self, order: EpochOrder) -> PackingWindow | None:
-        """Collect blocks from `_block` on until they fill a window; None where the epoch ends without a row."""
-        ranges, rows, block = [], 0, self._block
-        while rows < self._window_rows and block < len(order):
-            shard, first, last = order[block]
+    def _next_length(self, part: _Partition) -> int | None:
+        """Move a partition to its next pack. Returns the pack's tokens; None when the partition is exhausted."""
+        empty_epoch = False
+        while part.window is None or part.pack >= len(part.window.lengths):
+            if part.window is not None:
+                self._oversized += part.window.oversized
+                self._lost += part.window.lost_tokens
+                part.block, part.pack, part.window = part.end, 0, None
+            if part.epoch == self._source.epochs:
+                return None
+            order = self._order(part.epoch)
+            if part.block < len(order.positions(part.number)):
+                part.window = self._next_window(part, order)
+                continue
+            if (empty_epoch or not self._packs) and not self._fits:
+                self._check_epoch(part.epoch, order)
+            part.epoch, part.block, empty_epoch = part.epoch + 1, 0, True
+        self._fits = True
+        return part.window.lengths[part.pack]
+
+    def _check_epoch(self, epoch: int, order: EpochOrder) -> None:
+        """Look for a pack in all partitions of an epoch. Raises UserError when there is none."""
+        oversized = self._oversized
+        if self.partitions > 1:
+            oversized = 0
+            for number in range(self.partitions):
+                part = _Partition(number, (epoch, 0, 0))
+                while part.block < len(order.positions(number)):
+                    window = self._next_window(part, order)
+                    if window is not None and window.lengths:
+                        self._fits = True
+                        return
+                    oversized += window.oversized if window else 0
+                    part.block = part.end
+        longer = f" ({oversized} samples are longer)" if oversized else ""
+        raise UserError(
+            f"no sample of {self._source} fits a pack of {self._capacity} tokens{longer}: correct the source, "
+            "or raise the capacity"
+        )
+
+    def _order(self, epoch: int) -> EpochOrder:
+        """The order of an epoch. Partitions may be in different ones."""
+        if epoch not in self._orders:
+            oldest = min(part.epoch for part in self._partitions)
+            self._orders = {number: order for number, order in self._orders.items() if number >= oldest}
+            self._orders[epoch] = EpochOrder(self._index.rows, (*self._seed, epoch), self.partitions)
+        return self._orders[epoch]
+
+    def _next_window(self, part: _Partition, order: EpochOrder) -> PackingWindow | None:
+        """Collect blocks from `block` on until they fill a window; None where the epoch ends without a row."""
+        positions = order.positions(part.number)
+        ranges, rows, block = [], 0, part.block
+        while rows < self._window_rows and block < len(positions):
+            shard, first, last = order.block(part.number, positions[block])
             selected = self._shard(shard)
-            begin, end = np.searchsorted(selected.numbers, (first, last)).tolist()
+            begin, end = selected.numbers.searchsorted((first, last)).tolist()
             if end > begin:
                 ranges.append(RowRange(shard, selected, begin, end))
                 rows += end - begin
             block += 1
-        self._end = block
+        part.end = block
         if not ranges:
-            self._block = block
+            part.block = block
             return None
-        return PackingWindow(ranges, self._source, self._capacity, (*self._seed, self._epoch, 2, self._block))
+        self._expect(part, block)
+        seed = (*self._seed, part.epoch, 2, positions[part.block])
+        return PackingWindow(ranges, self._source, self._capacity, seed)
+
+    def _expect(self, part: _Partition, block: int) -> None:
+        """Begin to read the indexes of a partition's window that begins with a block."""
+        order = self._order(part.epoch)
+        positions = order.positions(part.number)
+        ends = {block, block + self._window_rows // BLOCK_ROWS}  # blocks of few selected rows are not foreseen
+        shards = {shard for end in ends if end < len(positions) for shard in order.shards(part.number, positions[end])}
+        self._index.prefetch(sorted(shards - self._open.keys()), self._capacity)
 
     def _shard(self, number: int) -> IndexRows:
-        """The rows of a shard. The blocks of an order come from at most OPEN_SHARDS shards at a time."""
+        """The rows of a shard. The blocks of all partitions come from so many shards at a time."""
         rows = self._open.pop(number, None)
         if rows is None:
             rows = self._index.shard(number, self._capacity)
-            if len(self._open) == OPEN_SHARDS:
+            if len(self._open) == max(OPEN_SHARDS, self.partitions):
                 self._open.popitem(last=False)
         self._open[number] = rows
         return rows

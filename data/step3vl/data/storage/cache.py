@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from step3vl.data.storage.files import new_file, write_all
+from step3vl.data.storage.files import locked_if_possible, new_file, write_all
+from step3vl.data.storage.slices import ByteRange
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,18 @@ class BlockCache:
         self._folder, self._limit = folder, limit
         self._bound = FolderBound(limit, lambda: folder.glob("??/*"))
 
-    def get(self, name: str) -> bytes | None:
-        """The block of this name, or None."""
-        path = self._path(name)
+    def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Bytes `start` to `stop` of the block of this name, by default all of it; None where it is not kept."""
         try:
-            data = path.read_bytes()
-            os.utime(path)  # the modification time is the time of the last use
+            handle = os.open(self._path(name), os.O_RDONLY)
         except FileNotFoundError:  # never there, or another process just removed it
             return None
-        return data
+        try:
+            os.utime(handle)  # the modification time is the time of the last use
+            size = os.fstat(handle).st_size
+            return os.pread(handle, (size if stop is None else stop) - start, start)
+        finally:
+            os.close(handle)
 
     def put(self, name: str, data: bytes) -> None:
         """Store a block, unless it is larger than a sixteenth of the limit or the disk refuses it."""
@@ -53,12 +57,48 @@ class BlockCache:
             return
         self._bound.add(len(data))
 
-    def forget(self, name: str) -> None:
-        """Remove a block."""
-        self._path(name).unlink(missing_ok=True)
+    def read(
+        self, span: ByteRange, block: int, fetch: Callable[[int, int], bytes], *, fill: bool = True
+    ) -> bytes | None:
+        """A range of a file from its blocks.
+
+        Args:
+            span: The range.
+            block: Bytes of a block.
+            fetch: Fetches bytes of the file.
+            fill: Whether to fetch and keep the blocks that are missing.
+
+        Returns:
+            The bytes; None where a block is missing and they are not filled.
+        """
+        parts = []
+        for first, last in span.blocks(block):
+            name = _block_name(span, first, last)
+            start, stop = max(span.start, first) - first, min(span.stop, last) - first
+            part = self.get(name, start, stop)
+            if part is None or len(part) != stop - start:
+                if not fill:
+                    return None
+                with locked_if_possible(self._path(name).with_name(f".{name}.lock")):
+                    part = self.get(name, start, stop)  # another thread or process may have fetched it meanwhile
+                    if part is None or len(part) != stop - start:
+                        data = fetch(first, last)
+                        self.put(name, data)
+                        part = data[start:stop]
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def forget(self, span: ByteRange, block: int) -> None:
+        """Remove the blocks of a range."""
+        for first, last in span.blocks(block):
+            self._path(_block_name(span, first, last)).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
+
+
+def _block_name(span: ByteRange, first: int, last: int) -> str:
+    return f"{span.version}-{first}-{last}"
 
 
 class FolderBound:

@@ -12,7 +12,9 @@ import pyarrow as pa
 _MAX_ROWS = 1 << 21  # 24 bytes each
 
 
-class _ShardChecksums(NamedTuple):
+class ShardChecksums(NamedTuple):
+    """The samples of a shard in its order: first byte, bytes and XXH3 of each."""
+
     offsets: "array[int]"
     sizes: "array[int]"
     checksums: "array[int]"
@@ -27,18 +29,22 @@ class ChecksumCache:
 
     def __init__(self, load: Callable[[int], pa.Table]) -> None:
         self._load = load
-        self._shards: dict[int, _ShardChecksums] = {}
+        self._shards: dict[int, ShardChecksums] = {}
         self._lock = Lock()
 
     def checksum(self, shard: int, offset: int, size: int) -> int | None:
         """The XXH3 of a sample; None when the index has no sample of this size at this offset."""
-        offsets, sizes, checksums = self._shards.get(shard) or self._add(shard)
+        offsets, sizes, checksums = self.of(shard)
         row = bisect_left(offsets, offset)
         if row == len(offsets) or offsets[row] != offset or sizes[row] != size:
             return None
         return checksums[row]
 
-    def _add(self, shard: int) -> _ShardChecksums:
+    def of(self, shard: int) -> ShardChecksums:
+        """The checksums of a shard. What `load` raises is raised."""
+        return self._shards.get(shard) or self._add(shard)
+
+    def _add(self, shard: int) -> ShardChecksums:
         with self._lock:
             if shard not in self._shards:
                 table = self._load(shard)
@@ -47,7 +53,7 @@ class ChecksumCache:
                     array(code, table[name].to_numpy().astype(dtype).tobytes())
                     for name, (code, dtype) in types.items()
                 ]
-                added = self._shards[shard] = _ShardChecksums(*columns)
+                added = self._shards[shard] = ShardChecksums(*columns)
                 while len(self._shards) > 1 and sum(len(held.offsets) for held in self._shards.values()) > _MAX_ROWS:
                     del self._shards[next(iter(self._shards))]
                 return added

@@ -1,16 +1,13 @@
 """Local copies of remote files, for libraries that need a file: a folder of bounded size for all processes."""
 
-import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from step3vl.data.storage.cache import FolderBound
-from step3vl.data.storage.files import new_file, write_all
+from step3vl.data.storage.files import locked, new_file, write_all
 from step3vl.data.storage.shared_stores import store_of
 from step3vl.data.storage.store import Store
 from step3vl.data.storage.store_config import ABSENT, StoreConfig, StoreError
@@ -52,7 +49,7 @@ class FileCache:
         copy = self._folder / f"{name}{Path(path).suffix}"
         if not _touch(copy):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self._folder / f".{name}.lock"):
+            with locked(self._folder / f".{name}.lock"):
                 fetched_elsewhere = _touch(copy)  # by another process meanwhile
                 size = 0 if fetched_elsewhere else _download(store, path, version, copy)
             self._bound.add(size)
@@ -72,20 +69,6 @@ def _touch(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock among the processes of this machine; it ends with the process. Its file is removed at the end.
-
-    Who came while the file was being removed may hold another lock of the same name, and then does the work twice.
-    """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def _check(store: Store, path: str, version: str) -> int:

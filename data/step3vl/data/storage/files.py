@@ -1,10 +1,12 @@
 """Atomic durable writes, and reading of slices of local files."""
 
+import fcntl
+import logging
 import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, BinaryIO, cast
@@ -12,6 +14,8 @@ from typing import Annotated, BinaryIO, cast
 from pydantic import AfterValidator
 
 from step3vl.data.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # `Path` makes one slash of two
 
@@ -85,6 +89,33 @@ def new_file(path: Path, *, durable: bool = True, replace: bool = True) -> Itera
         _sync_folder(path.parent)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock among the threads and processes of this machine. Its file is removed at the end.
+
+    It ends with the process. Who came while the file was being removed may hold another lock of the same name, and
+    then does the work twice.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_if_possible(path: Path) -> Iterator[None]:
+    """The same, for work that is only done twice without a lock: where the disk refuses it, there is none."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path))
+        except OSError as error:
+            logger.warning("no lock at %s: %s", path, error)
+        yield
+
+
 def write_all(file: BinaryIO, data: bytes) -> None:
     """Write to an unbuffered file, which may take less than it is given."""
     left = memoryview(data)
@@ -101,7 +132,7 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-class _Handle:
+class FileHandle:
     """An open file, closed when the last reference to it is gone."""
 
     def __init__(self, path: str) -> None:
@@ -117,7 +148,7 @@ class SliceReader:
 
     def __init__(self, max_open: int = 64) -> None:
         self._max_open = max_open
-        self._open: dict[str, _Handle] = {}
+        self._open: dict[str, FileHandle] = {}
         self._lock = Lock()
 
     def read(self, path: str, start: int, stop: int) -> bytes:
@@ -134,8 +165,8 @@ class SliceReader:
         """Close a file, so that the next read opens it again. Returns whether it was open."""
         return self._open.pop(path, None) is not None
 
-    def _add(self, path: str) -> _Handle:
-        handle = _Handle(path)
+    def _add(self, path: str) -> FileHandle:
+        handle = FileHandle(path)
         with self._lock:
             while len(self._open) >= self._max_open:
                 del self._open[next(iter(self._open))]

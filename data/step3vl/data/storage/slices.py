@@ -42,7 +42,7 @@ class ByteRange(NamedTuple):
 
     def blocks(self, size: int) -> Iterator[tuple[int, int]]:
         """Start and end of the blocks of `size` bytes that cover the range; the last of a file may be shorter."""
-        for first in range(self.start - self.start % size, self.stop, size):
+        for first in range(self.start - self.start % size, min(self.stop, self.file_size), size):
             yield first, min(first + size, self.file_size)
 
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _READ_SIZE = 1 << 23
 _CONCURRENT = 16  # reads of `read_many` at a time
+_COPY = "copy the dataset to a folder or a store such as s3:// first, or give another place for the result"
 
 
 class Store:
@@ -63,24 +64,24 @@ class Store:
 
     # Reading
 
-    def read(self, span: ByteRange) -> bytes:
+    def read(self, span: ByteRange, *, in_blocks: bool = True) -> bytes:
         """Read a byte range; fewer bytes where the file is shorter than it should be.
+
+        Args:
+            span: The range.
+            in_blocks: Whether whole blocks are fetched and kept where there is a cache, because the rest of them will
+                be read on this machine, too. Otherwise only what is kept already comes from there.
 
         Raises:
             FileNotFoundError: The file is missing.
             StoreError: The store refuses, or still fails at the last attempt.
         """
-        if self._cache is None:
-            return self._fetch(span.path, span.start, min(span.stop, span.file_size))
-        blocks = []
-        for first, last in span.blocks(self.config.block):
-            name = _block_name(span.version, first, last)
-            block = self._cache.get(name)
-            if block is None or len(block) != last - first:
-                block = self._fetch(span.path, first, last)
-                self._cache.put(name, block)
-            blocks.append(block[max(span.start - first, 0) : span.stop - first])
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        fetch = partial(self._fetch, span.path)
+        if self._cache is not None:
+            data = self._cache.read(span, self.config.block, fetch, fill=in_blocks)
+            if data is not None:
+                return data
+        return fetch(span.start, min(span.stop, span.file_size))
 
     def forget(self, span: ByteRange) -> bool:
         """Drop what is kept of a range that proved to be damaged. Returns whether reading it again may help."""
@@ -88,8 +89,7 @@ class Store:
             return self._slices.close(self.path(span.path))  # the file may have been replaced since it was opened
         if self._cache is None:
             return False
-        for first, last in span.blocks(self.config.block):
-            self._cache.forget(_block_name(span.version, first, last))
+        self._cache.forget(span, self.config.block)
         return True
 
     def read_all(self, path: str, version: str | None = None) -> bytes:
@@ -307,11 +307,12 @@ class Store:
     # Writing
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file atomically."""
+        """Write a file atomically. Raises StoreError, over HTTP at once."""
         if self.local:
             REQUESTS.add()
             write_durably(self._target(path), data)
         else:
+            self._require_writable(path)
             self._try(path, lambda: self._fs.pipe_file(self.path(path), data))
 
     def create_new(self, path: str, data: bytes) -> bool:
@@ -328,10 +329,16 @@ class Store:
                 REQUESTS.add()
                 create_file(self._target(path), data)
             else:
+                self._require_writable(path)
                 self._try(path, lambda: self._fs.pipe_file(self.path(path), data, mode="create"))
         except FileExistsError:
             return False
         return True
+
+    def _require_writable(self, path: str) -> None:
+        """Refuse to write over HTTP, where each attempt would fail, and only after some time."""
+        if "http" in self._fs.protocol:
+            raise StoreError(f"{self.absolute(path)} cannot be written: over HTTP datasets are only read; {_COPY}")
 
     def _target(self, path: str) -> Path:
         target = Path(self.path(path))
@@ -359,6 +366,8 @@ class Store:
 
     @contextmanager
     def _upload(self, path: str) -> Iterator[BinaryIO]:
+        self._require_writable(path)
+
         def begin() -> LargeUpload:
             def fresh() -> Any:
                 return file_system(self.url, self.config, skip_instance_cache=True)[0]
@@ -390,7 +399,3 @@ class Store:
         if self.local:
             for path in Path(self.path(folder)).glob(".*.tmp"):
                 path.unlink(missing_ok=True)
-
-
-def _block_name(version: str, first: int, last: int) -> str:
-    return f"{version}-{first}-{last}"

@@ -1,6 +1,14 @@
 """From samples to token ids: the chat template, the vocabulary, encoding and counting, and replies."""
 
-from step3vl.data.tokens.encoding import Encoded, count_tokens, encode_prompt, encode_sample, encode_text, expand_image
+from step3vl.data.tokens.encoding import (
+    Encoded,
+    count_sample,
+    count_tokens,
+    encode_prompt,
+    encode_sample,
+    encode_text,
+    expand_image,
+)
 from step3vl.data.tokens.replies import Reply, extract_tool_calls, parse_reply, split_answer
 from step3vl.data.tokens.template import END_THINK, THINK, TOOL_CALL, TOOL_CALLS, conversation_pieces, tool_call_text
 from step3vl.data.tokens.vocabulary import (
@@ -26,6 +34,7 @@ __all__ = [
     "Reply",
     "TokenIds",
     "conversation_pieces",
+    "count_sample",
     "count_tokens",
     "encode_prompt",
     "encode_sample",

@@ -43,9 +43,14 @@ class RenderPiece(NamedTuple):
     weight: float = 0.0
 
 
+_START, _END, _NEWLINE = RenderPiece(Markup(CHAT_START)), RenderPiece(Markup(CHAT_END)), RenderPiece("\n")
+_ASSISTANT = (_START, RenderPiece("assistant\n"))
+_THINKING = (RenderPiece(Markup(THINK)), _NEWLINE)
+
+
 def document_pieces(content: Sequence[Part]) -> Iterator[RenderPiece]:
     """The pieces of a document, which is trained on all its text and on its end."""
-    return _pieces(*map(_item, content), Markup(END_OF_TEXT), weight=1.0)
+    return iter(_pieces(*map(_item, content), Markup(END_OF_TEXT), weight=1.0))
 
 
 def conversation_pieces(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> Iterator[RenderPiece]:
@@ -71,12 +76,12 @@ def conversation_pieces(messages: Sequence[Message], tools: Sequence[Mapping[str
 
 def generation_pieces() -> Iterator[RenderPiece]:
     """The generation prompt: an assistant turn that is open inside its reasoning."""
-    return _pieces(Markup(CHAT_START), "assistant\n", Markup(THINK), "\n")
+    return iter(_pieces(Markup(CHAT_START), "assistant\n", Markup(THINK), "\n"))
 
 
 def last_question(messages: Sequence[Message]) -> int:
     """The index of the last user turn that is not a tool response in a user turn; -1 without one."""
-    return max((index for index, message in enumerate(messages) if _is_question(message)), default=-1)
+    return next((index for index in reversed(range(len(messages))) if _is_question(messages[index])), -1)
 
 
 def tool_call_text(call: ToolCall) -> str:
@@ -84,8 +89,8 @@ def tool_call_text(call: ToolCall) -> str:
     return f'\n{{"name": "{call.name}", "arguments": {json.dumps(call.arguments, ensure_ascii=False)}}}\n'
 
 
-def _pieces(*items: str | Markup | ImagePart, weight: float = 0.0) -> Iterator[RenderPiece]:
-    return (RenderPiece(item, weight) for item in items)
+def _pieces(*items: str | Markup | ImagePart, weight: float = 0.0) -> list[RenderPiece]:
+    return [RenderPiece(item, weight) for item in items]
 
 
 def _is_question(message: Message) -> bool:
@@ -100,11 +105,11 @@ def _role(messages: Sequence[Message], index: int) -> str | None:
 
 
 def _item(part: Part) -> str | ImagePart:
-    return part if isinstance(part, ImagePart) else part.text
+    return part.text if isinstance(part, TextPart) else part
 
 
-def _plain_turn(role: str, message: Message) -> Iterator[RenderPiece]:
-    yield from _pieces(Markup(CHAT_START), f"{role}\n", *map(_item, message.content), Markup(CHAT_END), "\n")
+def _plain_turn(role: str, message: Message) -> list[RenderPiece]:
+    return [_START, RenderPiece(f"{role}\n"), *_pieces(*map(_item, message.content)), _END, _NEWLINE]
 
 
 def _tools_turn(opening: Message | None, tools: Sequence[Mapping[str, Any]]) -> Iterator[RenderPiece]:
@@ -121,9 +126,9 @@ def _tools_turn(opening: Message | None, tools: Sequence[Mapping[str, Any]]) -> 
 
 def _assistant_turn(message: Message, current: bool) -> Iterator[RenderPiece]:
     weight = float(current) if message.loss_weight is None else message.loss_weight
-    yield from _pieces(Markup(CHAT_START), "assistant\n")
+    yield from _ASSISTANT
     if current:
-        yield from _pieces(Markup(THINK), "\n")
+        yield from _THINKING
         yield from _pieces(f"{message.reasoning_content or ''}\n", Markup(END_THINK), "\n", weight=weight)
     yield from _pieces(*map(_item, message.content), weight=weight)
     if message.tool_calls:
@@ -132,8 +137,8 @@ def _assistant_turn(message: Message, current: bool) -> Iterator[RenderPiece]:
             markup = (Markup(TOOL_CALL), tool_call_text(call), Markup(END_TOOL_CALL))
             yield from _pieces("\n", *markup, weight=weight)
         yield from _pieces("\n", Markup(END_TOOL_CALLS), weight=weight)
-    yield from _pieces(Markup(CHAT_END), weight=weight)
-    yield from _pieces("\n")
+    yield RenderPiece(_END.item, weight)
+    yield _NEWLINE
 
 
 def _tool_turn(message: Message, first: bool, last: bool) -> Iterator[RenderPiece]:

@@ -7,7 +7,9 @@ another pattern encode their texts themselves. A property test compares the two.
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 from tokenizers import Tokenizer
 
@@ -19,8 +21,12 @@ _WORD = re.compile(
     re.ASCII,
 )
 _CHUNK = re.compile(r"(?= \S)|(?<=\n)(?=\S)")  # before a space and after a line's end always begins a word
+# A space begins a word unless it is inside or at the end of white space; of ASCII's, what may be such a run.
+_RUN = re.compile(r"\s (?:\s|\Z)")
+_RUNS = ("  ", "\n ", "\t ", "\r ", "\v ", "\f ")
+_SHORT = 16  # characters of a text that is likely to come again as a whole, as those of a template do
 _LONGEST = 64  # characters of a word that is kept
-_WORDS = 1 << 19  # words that are kept; the cache then starts again
+_WORDS = 1 << 17  # texts that a cache keeps; it then starts again
 
 
 class WordEncoder:
@@ -31,38 +37,57 @@ class WordEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: dict[str, list[int]] = {}
         self._by_word = _cuts_by_word(tokenizer)
+        words = _Cache(lambda word: tokenizer.encode(word, add_special_tokens=False).ids)
+
+        def encode_words(text: str) -> list[int]:
+            return list(chain.from_iterable(map(words.__getitem__, _words(text))))
+
+        self._ids_of = (_Cache(encode_words) if self._by_word else words).__getitem__
+        self._ids_after_space = _Cache(lambda text: encode_words(f" {text}")).__getitem__
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text in which no name of an added token is to be seen as that token."""
-        if not self._by_word:
-            return self._encode(text)
-        if text.isascii():
-            return self._join(_WORD.findall(text))
-        ids: list[int] = []
-        for chunk in _CHUNK.split(text):
-            ids += self._join(_WORD.findall(chunk) if chunk.isascii() else [chunk])
+        return list(chain.from_iterable(self._ids_by_part(text)))
+
+    def count(self, text: str) -> int:
+        """How many ids `encode` gives."""
+        if len(text) <= _SHORT:
+            return len(self._ids_of(text))
+        return sum(map(len, self._ids_by_part(text)))
+
+    def _ids_by_part(self, text: str) -> Iterator[list[int]]:
+        """The ids of the parts of a text, cut at its spaces where each of them surely begins a word."""
+        if not self._by_word or (any(map(text.__contains__, _RUNS)) if text.isascii() else _RUN.search(text)):
+            return iter([self._ids_of(text)])
+        first, *rest = text.split(" ")
+        return chain([self._ids_of(first)], map(self._ids_after_space, rest))
+
+
+class _Cache(dict[str, list[int]]):
+    """What a function returns for texts. They are looked up without a call of Python's where they were seen before."""
+
+    def __init__(self, function: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, text: str) -> list[int]:
+        ids = self._function(text)
+        if len(text) <= _LONGEST:
+            if len(self) >= _WORDS:
+                self.clear()
+            self[text] = ids
         return ids
 
-    def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def _join(self, words: list[str]) -> list[int]:
-        """The ids of words one after another."""
-        ids: list[int] = []
-        cache = self._ids
-        for word in words:
-            word_ids = cache.get(word)
-            if word_ids is None:
-                word_ids = self._encode(word)
-                if len(word) <= _LONGEST:
-                    if len(cache) >= _WORDS:
-                        cache.clear()
-                    cache[word] = word_ids
-            ids += word_ids
-        return ids
+def _words(text: str) -> list[str]:
+    """What is encoded by itself: words, or what is between two spaces and has other letters than ASCII's."""
+    if text.isascii():
+        return _WORD.findall(text)
+    words: list[str] = []
+    for chunk in _CHUNK.split(text):
+        words += _WORD.findall(chunk) if chunk.isascii() else [chunk]
+    return words
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 from step3vl.data.errors import UserError
@@ -39,8 +38,6 @@ class ArenaHardV2(JudgedBenchmark):
         modality="text",
         judge="gpt-4.1",
         notes=(
-            "The authors judge each pair twice, in both orders; here each is judged once, in an order that a hash of "
-            "its id chooses.",
             "Without style control, and without creative writing where the answers of its baseline are missing.",
             "The judge's prompt is a paraphrase of the authors'; it is asked to solve the task itself first.",
         ),
@@ -62,28 +59,29 @@ class ArenaHardV2(JudgedBenchmark):
             yield Item(record["uid"], (message,), None, category=category, fields={"baseline": baseline})
 
     def judge_messages(self, item: Item, response: str) -> tuple[Message, ...]:
-        pair = [response, item.fields["baseline"]]
-        first, second = pair[::-1] if _is_swapped(item) else pair
-        prompt = item.messages[0].content[0]
-        text = (
-            "Judge the answers of two assistants to a user's prompt. First write your own answer to it. Then compare "
-            "both with yours: find mistakes, and weigh how helpful, relevant and concise they are, and then how "
-            "creative, and what they leave out. Do not let their order or length decide.\n\n"
-            f"# Prompt\n{prompt.text if prompt.type == 'text' else ''}\n\n# Answer of assistant A\n{first}\n\n"
-            f"# Answer of assistant B\n{second}\n\nEnd with one of: [[A>>B]] (A is much better), [[A>B]] (A is "
-            "better), [[A=B]] (they are about equal), [[B>A]] (B is better), [[B>>A]] (B is much better)."
-        )
-        return (user_message(text),)
+        """The first of two games: the response is assistant A."""
+        return _game(item, response, item.fields["baseline"])
+
+    def judge_calls(self, item: Item, response: str) -> tuple[tuple[Message, ...], ...]:
+        """Both orders, as the authors ask: judges prefer what stands first, or last."""
+        return self.judge_messages(item, response), _game(item, item.fields["baseline"], response)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        verdicts = _VERDICT.findall(judgement)
-        if not verdicts:
-            return Score.unparsable("the judge gave no verdict")
-        weight = _DECISIVE if ">>" in verdicts[-1] else 1
-        if "=" in verdicts[-1]:
-            return Score.graded(0.5, None, "tie", weight=weight)
-        is_win = verdicts[-1].startswith("B" if _is_swapped(item) else "A")
-        return Score.of(is_win, None, "win" if is_win else "loss", weight=weight)
+        """The score of the first game alone."""
+        return self.read_judgements(item, response, (judgement,))
+
+    def read_judgements(self, item: Item, response: str, judgements: Sequence[str]) -> Score:
+        """The share of wins over both games; a decisive verdict counts more often."""
+        wins, weight, trace = 0.0, 0, []
+        for ours, judgement in zip("AB", judgements, strict=False):
+            verdicts = _VERDICT.findall(judgement)
+            if not verdicts:
+                return Score.unparsable("the judge gave no verdict")
+            games = _DECISIVE if ">>" in verdicts[-1] else 1
+            won = 0.5 if "=" in verdicts[-1] else float(verdicts[-1].startswith(ours))
+            wins, weight = wins + games * won, weight + games
+            trace.append(f"as {ours}: {verdicts[-1]}")
+        return Score.graded(wins / weight, None, *trace, weight=weight)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
@@ -108,14 +106,22 @@ def _answers(data: Path, model: str, about: About) -> dict[str, str] | None:
     return answers
 
 
-def _is_swapped(item: Item) -> bool:
-    """Whether the baseline is assistant A."""
-    return bool(blake2b(item.id.encode(), digest_size=1).digest()[0] & 1)
+def _game(item: Item, first: str, second: str) -> tuple[Message, ...]:
+    prompt = item.messages[0].content[0]
+    text = (
+        "Judge the answers of two assistants to a user's prompt. First write your own answer to it. Then compare "
+        "both with yours: find mistakes, and weigh how helpful, relevant and concise they are, and then how "
+        "creative, and what they leave out. Do not let their order or length decide.\n\n"
+        f"# Prompt\n{prompt.text if prompt.type == 'text' else ''}\n\n# Answer of assistant A\n{first}\n\n"
+        f"# Answer of assistant B\n{second}\n\nEnd with one of: [[A>>B]] (A is much better), [[A>B]] (A is "
+        "better), [[A=B]] (they are about equal), [[B>A]] (B is better), [[B>>A]] (B is much better)."
+    )
+    return (user_message(text),)
 
 
 def _win_rate(scored: Sequence[Scored]) -> float:
-    """Percent; a response that the judge gave no verdict on is a loss."""
-    weights = [each.score.details.get("weight", 1) for each in scored]
+    """Percent; a response that the judge gave no verdict on has lost both games."""
+    weights = [each.score.details.get("weight", 2) for each in scored]
     wins = sum(weight * each.score.value for weight, each in zip(weights, scored, strict=True))
     return 100 * wins / sum(weights) if weights else 0.0
 

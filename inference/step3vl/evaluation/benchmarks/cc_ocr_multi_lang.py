@@ -20,13 +20,13 @@ class CCOCRMultiLang(Benchmark):
     about = About(
         name="cc-ocr-multi-lang",
         title="CC-OCR (Multi-Lang)",
-        paper="github.com/AlibabaResearch/AdvancedLiterateMachinery, Benchmarks/CC-OCR",
+        paper="https://github.com/AlibabaResearch/AdvancedLiterateMachinery, Benchmarks/CC-OCR",
         licence="MIT",
         items=1500,
         repeats=4,
         family="official",
         metric="mean F1 of words (of characters in Arabic, Japanese and Korean)",
-        files=(DataFile("*_150.tsv", "huggingface.co/datasets/wulipc/CC-OCR, multi_lan_ocr", "0.6 GB"),),
+        files=(DataFile("*_150.tsv", "https://huggingface.co/datasets/wulipc/CC-OCR, multi_lan_ocr", "0.6 GB"),),
         notes=("Words are compared in lower case; `###` and `***` are dropped, other Markdown counts as words.",),
     )
 

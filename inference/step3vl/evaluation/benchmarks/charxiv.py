@@ -5,10 +5,10 @@ from pathlib import Path
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
-from step3vl.data.sample.answers import json_objects
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find, image_bytes, read_json, read_records, require_fields
 from step3vl.evaluation.item import Item, Recorded, Score
+from step3vl.evaluation.judgements import read_verdict
 from step3vl.evaluation.prompts import system_message, user_message
 
 _SYSTEM = "Reason first, between <think> and </think>, and give the answer after it."
@@ -55,16 +55,19 @@ class CharXiv(JudgedBenchmark):
     about = About(
         name="charxiv",
         title="CharXiv (RQ)",
-        paper="github.com/princeton-nlp/CharXiv",
+        paper="https://github.com/princeton-nlp/CharXiv",
         licence="CC BY-SA 4.0 (questions); charts: copyright of their authors",
         items=1000,
         repeats=4,
         family="bare",
         metric="accuracy by a judge",
         files=(
-            DataFile("reasoning_val.json", "github.com/princeton-nlp/CharXiv, data", "0.2 MB"),
+            DataFile("reasoning_val.json", "https://github.com/princeton-nlp/CharXiv, data", "0.2 MB"),
             DataFile(
-                "images/*.jpg", "huggingface.co/datasets/princeton-nlp/CharXiv, val.zip", "0.2 GB", optional=True
+                "images/*.jpg",
+                "https://huggingface.co/datasets/princeton-nlp/CharXiv, val.zip",
+                "0.2 GB",
+                optional=True,
             ),
         ),
         judge="gpt-4o-2024-05-13",
@@ -95,10 +98,10 @@ class CharXiv(JudgedBenchmark):
         return (user_message(_JUDGE.format(rule=_RULES[item.fields["kind"]], **fields)),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        for verdict in json_objects(judgement):
-            score = verdict.get("score")
-            if score in (0, 1) and not isinstance(score, bool):
-                return Score.of(score == 1, str(verdict.get("extracted_answer", "")), "judged")
+        verdict = read_verdict(judgement, "score")
+        score = verdict.get("score")
+        if score in (0, 1) and not isinstance(score, bool):
+            return Score.of(score == 1, str(verdict.get("extracted_answer", "")), "judged")
         return Score.unparsable("the judge gave no score of 0 or 1")
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:

@@ -66,9 +66,9 @@ class CVBench(MultipleChoice):
             parts.append(values["Omni3D"])
         accuracy = sum(parts) / len(parts) if parts else 0.0
         counts = {
-            name: sum(each.score.details[name] for each in scored)
+            name: sum(each.score.details.get(name, False) for each in scored)
             for name in ("correct_2026", "unparsable_2026", "judged")
-            if scored and name in scored[0].score.details
+            if any(name in each.score.details for each in scored)
         }
         values |= metrics.categories
         return Metrics("accuracy", {"accuracy": accuracy, **values}, {**metrics.counts, **counts}, metrics.categories)

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from step3vl.data.errors import UserError
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
+from step3vl.evaluation.files import find, find_all
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.webpages.render import text_blocks
@@ -41,28 +41,24 @@ class Design2Code(Benchmark):
     about = About(
         name="design2code",
         title="Design2Code",
-        paper="github.com/NoviScl/Design2Code",
+        paper="https://github.com/NoviScl/Design2Code",
         licence="ODC-BY 1.0; for research",
         items=484,
         repeats=4,
         family="official",
         metric="mean of block size, text, position and colour (without CLIP)",
         files=(
-            DataFile("*.html", "huggingface.co/datasets/SALT-NLP/Design2Code", "10 MB"),
-            DataFile("*.png", "huggingface.co/datasets/SALT-NLP/Design2Code", "200 MB", optional=True),
+            DataFile("*.html", "https://huggingface.co/datasets/SALT-NLP/Design2Code", "10 MB"),
+            DataFile("*.png", "https://huggingface.co/datasets/SALT-NLP/Design2Code", "200 MB", optional=True),
         ),
         executes=True,
         notes=NOTES,
     )
 
     def items(self, data: Path, images: bool = True) -> Iterator[Item]:
-        pages = sorted(data.glob("*.html"), key=lambda path: (len(path.stem), path.stem))
-        if not pages:
-            raise UserError(f"{data}: no *.html; download it from {self.about.files[0].source}")
-        for page in pages:
-            image = page.with_suffix(".png")
-            if images and not image.is_file():
-                raise UserError(f"{image}: no such file; download it from {self.about.files[1].source}")
+        pages = find_all(data, "*.html", self.about)
+        for page in sorted(pages, key=lambda path: (len(path.stem), path.stem)):
+            image = find(data, f"{page.stem}.png", self.about) if images else page.with_suffix(".png")
             yield Item(
                 id=page.stem,
                 messages=(user_message(_PROMPT, images=1),),

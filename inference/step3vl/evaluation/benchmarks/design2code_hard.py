@@ -15,8 +15,8 @@ class Design2CodeHard(Design2Code):
         title="Design2Code (hard)",
         items=80,
         files=(
-            DataFile("*.html", "huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "2 MB"),
-            DataFile("*.png", "huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "40 MB", optional=True),
+            DataFile("*.html", "https://huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "2 MB"),
+            DataFile("*.png", "https://huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "40 MB", optional=True),
         ),
     )
 

@@ -29,16 +29,21 @@ class DynaMath(Benchmark):
     about = About(
         name="dynamath",
         title="DynaMath",
-        paper="github.com/DynaMath/DynaMath",
+        paper="https://github.com/DynaMath/DynaMath",
         licence="MIT (badge of the README)",
         items=501 * VARIANTS,
         repeats=4,
         family="final-option and boxed",
         metric="worst case: seeds with all ten variants right",
         files=(
-            DataFile("trial*/dataset.json", "github.com/DynaMath/DynaMath, samples and result/10trials", "1.6 MB"),
             DataFile(
-                "trial*/image/*.png", "github.com/DynaMath/DynaMath, samples and result/10trials", "200 MB", True
+                "trial*/dataset.json", "https://github.com/DynaMath/DynaMath, samples and result/10trials", "1.6 MB"
+            ),
+            DataFile(
+                "trial*/image/*.png",
+                "https://github.com/DynaMath/DynaMath, samples and result/10trials",
+                "200 MB",
+                True,
             ),
         ),
         notes=(

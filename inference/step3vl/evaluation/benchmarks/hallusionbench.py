@@ -1,5 +1,6 @@
 """HallusionBench: yes or no on charts, maps and illusions, some of them edited, some asked without the image."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class HallusionBench(Benchmark):
         metric="mean of aAcc, fAcc and qAcc over the questions with an image",
         files=(
             DataFile("HallusionBench.json", "https://github.com/tianyi-lab/HallusionBench", "430 kB"),
-            DataFile("hallusion_bench/**", "hallusion_bench.zip of the repository", "80 MB", optional=True),
+            DataFile("hallusion_bench/**/*", "hallusion_bench.zip of the repository", "80 MB", optional=True),
         ),
         notes=(
             "aAcc, qAcc, fAcc, easy and hard are the authors', over all 1,129 questions; `score` is what VLMEvalKit "
@@ -138,8 +139,23 @@ def _percent(correct: int, total: int) -> float:
     return 100 * correct / total if total else 0.0
 
 
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_THOUSANDS = re.compile(r"\d,\d")
+_FULL_STOP = re.compile(r"(?<!\d)\.(?!\d)")
+_MOST_STOPS = 32
+
+
 def _words(response: str) -> list[str]:
-    return "".join(character if character.isalnum() else " " for character in response.lower()).split()
+    """The words as VLMEvalKit splits them: a mark is removed where any of its kind is beside a blank, else a blank.
+
+    Asterisks and colons stay, so that `**Yes**` is no word that it knows, and it removes only so many full stops.
+    """
+    text = response.lower()
+    plain, removed = text, _THOUSANDS.search(text) is not None
+    for mark in _PUNCTUATION:
+        beside_blank = f"{mark} " in text or f" {mark}" in text
+        plain = plain.replace(mark, "" if removed or beside_blank else " ")
+    return _FULL_STOP.sub("", plain, _MOST_STOPS).split()
 
 
 BENCHMARK = HallusionBench()

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from step3vl.data.sample import Message
-from step3vl.data.sample.answers import json_objects
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
+from step3vl.evaluation.judgements import read_verdict
 from step3vl.evaluation.prompts import user_message
 
 _BIN = 100
@@ -34,13 +34,13 @@ class HLE(JudgedBenchmark):
     about = About(
         name="hle",
         title="HLE",
-        paper="github.com/centerforaisafety/hle",
+        paper="https://github.com/centerforaisafety/hle",
         licence="MIT; not for training",
         items=2500,
         repeats=4,
         family="bare",
         metric="accuracy by a judge",
-        files=(DataFile("test-*.parquet", "huggingface.co/datasets/cais/hle, data", "0.3 GB"),),
+        files=(DataFile("test-*.parquet", "https://huggingface.co/datasets/cais/hle, data", "0.3 GB"),),
         judge="o3-mini-2025-01-31",
         notes=(
             "The official prompt asks for a confidence; the paper's does not, and its calibration error is that of "
@@ -69,11 +69,11 @@ class HLE(JudgedBenchmark):
         return (user_message(text),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        for verdict in json_objects(judgement):
-            correct = str(verdict.get("correct", "")).strip().lower()
-            if correct in ("yes", "no"):
-                extracted = str(verdict.get("extracted_final_answer", ""))
-                return Score.of(correct == "yes", extracted, "judged", confidence=_percent(verdict.get("confidence")))
+        verdict = read_verdict(judgement, "correct")
+        correct = str(verdict.get("correct", "")).strip().lower()
+        if correct in ("yes", "no"):
+            extracted = str(verdict.get("extracted_final_answer", ""))
+            return Score.of(correct == "yes", extracted, "judged", confidence=_percent(verdict.get("confidence")))
         return Score.unparsable("the judge gave no verdict")
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:

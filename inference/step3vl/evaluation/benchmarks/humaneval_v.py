@@ -27,14 +27,16 @@ class HumanEvalV(Benchmark):
     about = About(
         name="humaneval-v",
         title="HumanEval-V",
-        paper="github.com/HumanEval-V/HumanEval-V-Benchmark",
+        paper="https://github.com/HumanEval-V/HumanEval-V-Benchmark",
         licence="MIT",
         items=253,
         repeats=6,
         family="bare",
         metric="pass@1: the function passes its tests; pass@3 from six responses",
         files=(
-            DataFile("test-*.parquet", "huggingface.co/datasets/HumanEval-V/HumanEval-V-Benchmark, data", "32 MB"),
+            DataFile(
+                "test-*.parquet", "https://huggingface.co/datasets/HumanEval-V/HumanEval-V-Benchmark, data", "32 MB"
+            ),
         ),
         executes=True,
         notes=(

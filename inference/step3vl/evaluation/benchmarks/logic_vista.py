@@ -29,15 +29,15 @@ class LogicVista(Benchmark):
     about = About(
         name="logic-vista",
         title="LogicVista",
-        paper="github.com/Yijia-Xiao/LogicVista",
+        paper="https://github.com/Yijia-Xiao/LogicVista",
         licence="Apache-2.0",
         items=447,
         repeats=4,
         family="final-option",
         metric="accuracy: exactly the letters of the answer",
         files=(
-            DataFile("dataset.json", "github.com/Yijia-Xiao/LogicVista, data/dataset.json", "0.4 MB"),
-            DataFile("images/*.png", "github.com/Yijia-Xiao/LogicVista, data/images", "25 MB", optional=True),
+            DataFile("dataset.json", "https://github.com/Yijia-Xiao/LogicVista, data/dataset.json", "0.4 MB"),
+            DataFile("images/*.png", "https://github.com/Yijia-Xiao/LogicVista, data/images", "25 MB", optional=True),
         ),
         notes=(
             "One of the 448 official questions has no answer; as in the paper, 447 are asked.",

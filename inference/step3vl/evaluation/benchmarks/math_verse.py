@@ -28,14 +28,18 @@ class MathVerse(JudgedBenchmark):
     about = About(
         name="math-verse",
         title="MathVerse (vision)",
-        paper="github.com/ZrrSkywalker/MathVerse",
+        paper="https://github.com/ZrrSkywalker/MathVerse",
         licence="MIT",
         items=788,
         repeats=4,
         family="boxed",
         metric="accuracy by a judge, vision-only version",
         files=(
-            DataFile("testmini_version_split-*.parquet", "huggingface.co/datasets/CaraJ/MathVerse-lmmseval", "0.2 GB"),
+            DataFile(
+                "testmini_version_split-*.parquet",
+                "https://huggingface.co/datasets/CaraJ/MathVerse-lmmseval",
+                "0.2 GB",
+            ),
         ),
         judge="gpt-4-0613",
         notes=(

@@ -28,15 +28,15 @@ class MathVision(Benchmark):
     about = About(
         name="math-vision",
         title="MathVision",
-        paper="github.com/mathllm/MATH-V",
+        paper="https://github.com/mathllm/MATH-V",
         licence="MIT",
         items=3040,
         repeats=4,
         family="boxed",
         metric="accuracy: the letter, the option's text, or the same value in two decimals",
         files=(
-            DataFile("test.jsonl", "github.com/mathllm/MATH-V, data/test.jsonl", "1.7 MB"),
-            DataFile("images/*.jpg", "github.com/mathllm/MATH-V, images", "88 MB", optional=True),
+            DataFile("test.jsonl", "https://github.com/mathllm/MATH-V, data/test.jsonl", "1.7 MB"),
+            DataFile("images/*.jpg", "https://github.com/mathllm/MATH-V, images", "88 MB", optional=True),
         ),
         notes=(
             "The official script runs Python's eval on what the model wrote; here a grammar reads LaTeX.",

@@ -52,15 +52,20 @@ class MathVista(Benchmark):
     about = About(
         name="math-vista",
         title="MathVista",
-        paper="github.com/lupantech/MathVista",
+        paper="https://github.com/lupantech/MathVista",
         licence="CC BY-SA 4.0; as a test set only",
         items=1000,
         repeats=4,
         family="official",
         metric="accuracy: the option, or the number in the precision that is asked for",
         files=(
-            DataFile("testmini.json", "github.com/lupantech/MathVista, data/testmini.json", "0.9 MB"),
-            DataFile("images/*.jpg", "huggingface.co/datasets/AI4Math/MathVista, images.zip", "870 MB", optional=True),
+            DataFile("testmini.json", "https://github.com/lupantech/MathVista, data/testmini.json", "0.9 MB"),
+            DataFile(
+                "images/*.jpg",
+                "https://huggingface.co/datasets/AI4Math/MathVista, images.zip",
+                "870 MB",
+                optional=True,
+            ),
         ),
         notes=(
             "Official: an extraction is read by int(x), as the published scores were; the script in the repository "

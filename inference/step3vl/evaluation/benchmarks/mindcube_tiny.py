@@ -53,9 +53,9 @@ class MindCubeTiny(MultipleChoice):
         metric="right of 1050",
         files=(
             DataFile(
-                "raw/MindCube_tinybench.jsonl", "data.zip of https://huggingface.co/datasets/MLL-Lab/MindCube", "1 MB"
+                "raw/MindCube_tinybench.jsonl", "https://huggingface.co/datasets/MLL-Lab/MindCube, data.zip", "1 MB"
             ),
-            DataFile("other_all_image/**", "the same", "1 GB", optional=True),
+            DataFile("other_all_image/**/*", "the same", "1 GB", optional=True),
         ),
         notes=("The paper's numbers are no multiples of 1/4200, which 1,050 items with 4 responses would give.",),
     )

@@ -16,15 +16,15 @@ class MMBenchGUIL2(Grounding):
     about = About(
         name="mmbench-gui-l2",
         title="MMBench-GUI (L2)",
-        paper="github.com/open-compass/MMBench-GUI",
+        paper="https://github.com/open-compass/MMBench-GUI",
         licence="Apache-2.0",
         items=3574,
         repeats=4,
         family=FAMILY,
         metric="accuracy: the point lies in the box, borders included",
         files=(
-            DataFile("L2_annotations.json", "huggingface.co/datasets/OpenGVLab/MMBench-GUI", "2 MB"),
-            DataFile("offline_images/*/*.png", "huggingface.co/datasets/OpenGVLab/MMBench-GUI", "2 GB"),
+            DataFile("L2_annotations.json", "https://huggingface.co/datasets/OpenGVLab/MMBench-GUI", "2 MB"),
+            DataFile("offline_images/*/*.png", "https://huggingface.co/datasets/OpenGVLab/MMBench-GUI", "2 GB"),
         ),
         notes=(
             "The official files mix boxes in pixels and in 0..1: one whose four numbers are all in 0..1 is in 0..1, "

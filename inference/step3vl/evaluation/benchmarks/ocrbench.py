@@ -29,7 +29,7 @@ class OCRBench(Benchmark):
         metric="right of 1000, in percent (the authors print the count)",
         files=(
             DataFile("OCRBench.json", "https://github.com/Yuliang-Liu/MultimodalOCR, OCRBench/OCRBench", "300 kB"),
-            DataFile("OCRBench_Images/**", "the drive that the repository's README names", "80 MB", optional=True),
+            DataFile("OCRBench_Images/**/*", "the drive that the repository's README names", "80 MB", optional=True),
         ),
         notes=(
             "Case and line breaks do not count, except for handwritten formulas (HME100k): there blanks do not, and "

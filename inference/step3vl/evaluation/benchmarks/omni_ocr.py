@@ -13,6 +13,7 @@ from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.documents.json_fields import json_accuracy
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
+from step3vl.evaluation.judgements import read_object
 from step3vl.evaluation.prompts import user_message
 
 MAX_TEXT = 24_000
@@ -37,15 +38,17 @@ class OmniOCR(JudgedBenchmark):
     about = About(
         name="omni-ocr",
         title="OmniOCR",
-        paper="github.com/getomni-ai/benchmark",
+        paper="https://github.com/getomni-ai/benchmark",
         licence="MIT",
         items=1000,
         repeats=4,
         family="official",
         metric="accuracy of the extracted JSON: one minus the differing fields over all",
         files=(
-            DataFile("metadata.jsonl", "huggingface.co/datasets/getomni-ai/ocr-benchmark, test", "8 MB"),
-            DataFile("images/*", "huggingface.co/datasets/getomni-ai/ocr-benchmark, test", "0.6 GB", optional=True),
+            DataFile("metadata.jsonl", "https://huggingface.co/datasets/getomni-ai/ocr-benchmark, test", "8 MB"),
+            DataFile(
+                "images/*", "https://huggingface.co/datasets/getomni-ai/ocr-benchmark, test", "0.6 GB", optional=True
+            ),
         ),
         judge="gpt-4o",
         notes=(
@@ -74,7 +77,7 @@ class OmniOCR(JudgedBenchmark):
         return (user_message(_JUDGE.format(schema=json.dumps(item.fields["schema"]), document=response)),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        predicted = _object(judgement)
+        predicted = read_object(judgement)
         if predicted is None:
             return Score.unparsable("the second model gave no JSON")
         value = json_accuracy(item.answer, predicted)
@@ -94,15 +97,6 @@ class OmniOCR(JudgedBenchmark):
 
 def _parsed(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
-
-
-def _object(text: str) -> Any:
-    """The outermost JSON object of a text; None without one."""
-    start, end = text.find("{"), text.rfind("}") + 1
-    try:
-        return json.loads(text[start:end]) if 0 <= start < end else None
-    except (ValueError, RecursionError):
-        return None
 
 
 BENCHMARK = OmniOCR()

@@ -33,15 +33,17 @@ class OmniDocBench(Benchmark):
     about = About(
         name="omnidocbench",
         title="OmniDocBench",
-        paper="github.com/opendatalab/OmniDocBench",
+        paper="https://github.com/opendatalab/OmniDocBench",
         licence="for research only (data set card); the evaluation code is Apache-2.0",
         items=1355,
         repeats=4,
         family="official",
         metric="normalised edit distance over text, formulas, tables and reading order (lower is better)",
         files=(
-            DataFile("OmniDocBench.json", "huggingface.co/datasets/opendatalab/OmniDocBench", "80 MB"),
-            DataFile("images/*.jpg", "huggingface.co/datasets/opendatalab/OmniDocBench", "1.2 GB", optional=True),
+            DataFile("OmniDocBench.json", "https://huggingface.co/datasets/opendatalab/OmniDocBench", "80 MB"),
+            DataFile(
+                "images/*.jpg", "https://huggingface.co/datasets/opendatalab/OmniDocBench", "1.2 GB", optional=True
+            ),
         ),
         notes=(
             "Matching is that of version 1.5, which assigns texts and formulas together; version 1.0 has 981 pages, "

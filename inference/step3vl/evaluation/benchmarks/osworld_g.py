@@ -17,15 +17,17 @@ class OSWorldG(Grounding):
     about = About(
         name="osworld-g",
         title="OSWorld-G",
-        paper="github.com/xlang-ai/OSWorld-G",
+        paper="https://github.com/xlang-ai/OSWorld-G",
         licence="Apache-2.0",
         items=564,
         repeats=4,
         family=FAMILY,
         metric="accuracy over the 510 items with a target: the point lies in the box or polygon",
         files=(
-            DataFile("OSWorld-G.json", "github.com/xlang-ai/OSWorld-G, benchmark", "0.4 MB"),
-            DataFile("images/*.png", "github.com/xlang-ai/OSWorld-G, benchmark/images", "0.3 GB", optional=True),
+            DataFile("OSWorld-G.json", "https://github.com/xlang-ai/OSWorld-G, benchmark", "0.4 MB"),
+            DataFile(
+                "images/*.png", "https://github.com/xlang-ai/OSWorld-G, benchmark/images", "0.3 GB", optional=True
+            ),
         ),
         notes=(
             'A target is refused by `{"point_2d": null}` or by a point with negative coordinates; '

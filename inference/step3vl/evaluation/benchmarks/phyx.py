@@ -16,14 +16,16 @@ class PhyX(Benchmark):
     about = About(
         name="phyx",
         title="PhyX",
-        paper="github.com/NastyMarcus/PhyX",
+        paper="https://github.com/NastyMarcus/PhyX",
         licence="MIT",
         items=1000,
         repeats=4,
         family="final-option",
         metric="accuracy of the letter",
         files=(
-            DataFile("PhyX_mini_MC.tsv", "huggingface.co/datasets/Cloudriver/PhyX, data_tsv_vlmevalkit", "0.2 GB"),
+            DataFile(
+                "PhyX_mini_MC.tsv", "https://huggingface.co/datasets/Cloudriver/PhyX, data_tsv_vlmevalkit", "0.2 GB"
+            ),
         ),
         notes=("Official: where no rule finds a letter, DeepSeek is asked; here the response is unparsable.",),
     )

@@ -16,15 +16,15 @@ class ScreenSpot(ScreenSpotFiles):
     about = About(
         name="screenspot",
         title="ScreenSpot",
-        paper="github.com/njucckevin/SeeClick",
+        paper="https://github.com/njucckevin/SeeClick",
         licence="Apache-2.0",
         items=1272,
         repeats=4,
         family=FAMILY,
         metric="accuracy: the point lies in the box, borders included",
         files=(
-            DataFile("screenspot_*.json", "github.com/njucckevin/SeeClick, ScreenSpot", "0.5 MB"),
-            DataFile("screenspot_imgs/*.png", "github.com/njucckevin/SeeClick, ScreenSpot", "1.1 GB"),
+            DataFile("screenspot_*.json", "https://github.com/njucckevin/SeeClick, ScreenSpot", "0.5 MB"),
+            DataFile("screenspot_imgs/*.png", "https://github.com/njucckevin/SeeClick, ScreenSpot", "1.1 GB"),
         ),
         notes=("The images are needed for scoring as well: the files do not say how large the screens are.",),
     )

@@ -13,7 +13,7 @@ from step3vl.evaluation.grounding import FAMILY, Grounding, grounding_prompt, in
 from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored
 from step3vl.evaluation.records import RecordedRun
 
-_SOURCE = "huggingface.co/datasets/likaixin/ScreenSpot-Pro"
+_SOURCE = "https://huggingface.co/datasets/likaixin/ScreenSpot-Pro"
 
 
 class ScreenSpotPro(Grounding):
@@ -22,7 +22,7 @@ class ScreenSpotPro(Grounding):
     about = About(
         name="screenspot-pro",
         title="ScreenSpot-Pro",
-        paper="github.com/likaixin2000/ScreenSpot-Pro-GUI-Grounding",
+        paper="https://github.com/likaixin2000/ScreenSpot-Pro-GUI-Grounding",
         licence="CC BY 4.0 (data set card)",
         items=1581,
         repeats=4,

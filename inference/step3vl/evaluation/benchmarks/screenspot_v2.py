@@ -15,15 +15,17 @@ class ScreenSpotV2(ScreenSpotFiles):
     about = About(
         name="screenspot-v2",
         title="ScreenSpot-V2",
-        paper="huggingface.co/datasets/OS-Copilot/ScreenSpot-v2",
+        paper="https://huggingface.co/datasets/OS-Copilot/ScreenSpot-v2",
         licence="Apache-2.0; the files of GUI-Actor: MIT",
         items=1272,
         repeats=4,
         family=FAMILY,
         metric="accuracy: the point lies in the box, borders included",
         files=(
-            DataFile("screenspot_*_v2.json", "huggingface.co/datasets/OS-Copilot/ScreenSpot-v2", "0.5 MB"),
-            DataFile("screenspotv2_image/*.png", "huggingface.co/datasets/OS-Copilot/ScreenSpot-v2", "1.1 GB", True),
+            DataFile("screenspot_*_v2.json", "https://huggingface.co/datasets/OS-Copilot/ScreenSpot-v2", "0.5 MB"),
+            DataFile(
+                "screenspotv2_image/*.png", "https://huggingface.co/datasets/OS-Copilot/ScreenSpot-v2", "1.1 GB", True
+            ),
         ),
         notes=(
             "The official files write boxes as x, y, width, height and need the images for their sizes; "

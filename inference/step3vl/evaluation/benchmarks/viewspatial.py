@@ -32,7 +32,7 @@ class ViewSpatial(MultipleChoice):
         files=(
             DataFile("ViewSpatial-Bench.json", "https://github.com/ZJU-REAL/ViewSpatial-Bench, eval", "3 MB"),
             DataFile(
-                "ViewSpatial-Bench/**",
+                "ViewSpatial-Bench/**/*",
                 "https://huggingface.co/datasets/lidingm/ViewSpatial-Bench",
                 "3 GB",
                 optional=True,

@@ -21,15 +21,15 @@ class WeMath(Benchmark):
     about = About(
         name="we-math",
         title="We-Math",
-        paper="github.com/We-Math/We-Math",
+        paper="https://github.com/We-Math/We-Math",
         licence="CC BY-NC 4.0",
         items=1740,
         repeats=4,
         family="final-option",
         metric="score of the 525 problems: complete mastery, and half for inadequate generalization (strict)",
         files=(
-            DataFile("testmini.json", "github.com/We-Math/We-Math, data/testmini.json", "3 MB"),
-            DataFile("images/*/image/*.png", "huggingface.co/datasets/We-Math/We-Math", "41 MB", optional=True),
+            DataFile("testmini.json", "https://github.com/We-Math/We-Math, data/testmini.json", "3 MB"),
+            DataFile("**/image/*.png", "https://github.com/We-Math/We-Math, data", "41 MB", optional=True),
         ),
         notes=(
             "The paper does not say whether its score is the strict or the loose one; both are given.",
@@ -39,9 +39,10 @@ class WeMath(Benchmark):
 
     def items(self, data: Path, images: bool = True) -> Iterator[Item]:
         path = find(data, "testmini.json", self.about)
+        folder = data / "images" if (data / "images").is_dir() else data  # as on Hugging Face, or in the repository
         for record in read_records(path):
             require_fields(record, _FIELDS, path)
-            image = (image_bytes(record["image_path"], data / "images"),) if images else ()
+            image = (image_bytes(record["image_path"], folder),) if images else ()
             yield _item(record, image)
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:

@@ -8,7 +8,7 @@ from step3vl.data.sample import text as text_part
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
-from step3vl.evaluation.judgements import last_json, rated, transcript
+from step3vl.evaluation.judgements import rated, read_verdict, transcript
 from step3vl.evaluation.prompts import user_message
 
 _SOURCE = "https://huggingface.co/datasets/allenai/WildBench"
@@ -60,9 +60,8 @@ class WildBench(JudgedBenchmark):
         return (user_message(text),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        value = last_json(judgement)
         try:
-            rating = float(value["score"])
+            rating = float(read_verdict(judgement, "score")["score"])
         except (TypeError, KeyError, ValueError, OverflowError):
             return Score.unparsable("the judge gave no score")
         return rated(rating if 1 <= rating <= 10 else None)

@@ -12,7 +12,7 @@ from step3vl.evaluation.item import Item, Score
 from step3vl.evaluation.prompts import ask, user_message
 from step3vl.grading import grade_answer
 
-SOURCE = "huggingface.co/datasets/jonathan-roberts1/zerobench"
+SOURCE = "https://huggingface.co/datasets/jonathan-roberts1/zerobench"
 METRIC = "accuracy: exactly the answer"
 NOTES = (
     "The authors' prompt asks for the answer in braces; the paper's has it boxed, and both are read.",

@@ -42,15 +42,22 @@ def read_option(response: str, options: Sequence[str]) -> Reading:
 
 
 def read_yes_no(response: str) -> Reading:
-    """The strict rule for yes or no: the one that the response names; else its first word. The letter is Y or N."""
+    """The strict rule for yes or no: the one that the response names; else its first word. The letter is Y or N.
+
+    A first word that the last one contradicts ("Yes or no?", "No doubt: yes.") is none.
+    """
     index = chosen_option(("Yes", "No"), response)
     if index is not None:
         return Reading("YN"[index], _place(response, ("Yes", "No"), index))
-    match = _LEADING_YES_NO.match(response)
-    return Reading(match[1][0].upper(), "first word") if match else Reading(None, "neither yes nor no, or both")
+    first, last = _LEADING_YES_NO.match(response), _FINAL_YES_NO.search(response[-_FINAL_CHARS:])
+    if first and not (last and last[1].lower() != first[1].lower()):
+        return Reading(first[1][0].upper(), "first word")
+    return Reading(None, "neither yes nor no, or both")
 
 
 _LEADING_YES_NO = re.compile(r"[\s*_`\"'“(]{0,8}(yes|no)\b", re.IGNORECASE)
+_FINAL_YES_NO = re.compile(r"\b(yes|no)[\s*_`\"'”).!?]{0,8}\Z", re.IGNORECASE)
+_FINAL_CHARS = 16
 
 
 def _place(response: str, options: tuple[str, ...], index: int) -> str:

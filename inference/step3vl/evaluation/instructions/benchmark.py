@@ -47,15 +47,16 @@ class InstructionFollowing(Benchmark):
         values: dict[str, float] = {}
         counts: dict[str, int] = {}
         for mode in ("strict", "loose"):
-            prompts = [all(each.score.details[mode]) for each in scored]
-            instructions = [kept for each in scored for kept in each.score.details[mode]]
+            passed_by_item = [_passed(each, mode) for each in scored]
+            prompts = [all(passed) for passed in passed_by_item]
+            instructions = [kept for passed in passed_by_item for kept in passed]
             for unit, passed in (("prompt", prompts), ("instruction", instructions)):
                 values[f"{unit}_{mode}"] = 100 * sum(passed) / len(passed) if passed else 0.0
                 counts[f"{unit}s_{mode}"] = sum(passed)
                 counts[f"{unit}s"] = len(passed)
         kinds: dict[str, list[bool]] = defaultdict(list)
         for each in scored:
-            for name, kept in zip(each.item.fields["instructions"], each.score.details[self.mode], strict=True):
+            for name, kept in zip(each.item.fields["instructions"], _passed(each, self.mode), strict=True):
                 kinds[name.partition(":")[0]].append(kept)
         categories = {kind: 100 * sum(kept) / len(kept) for kind, kept in sorted(kinds.items())}
         return Metrics(f"prompt_{self.mode}", values, counts, categories)
@@ -72,6 +73,11 @@ class InstructionFollowing(Benchmark):
                 start = row["prompt"][:60]
                 raise UserError(f"{path}: the prompt '{start}' is in none of {', '.join(map(str, files))}")
             yield item, Recorded(item.id, row["response"], row.get("follow_all_instructions"))
+
+
+def _passed(each: Scored, mode: str) -> list[bool]:
+    """Which instructions a response follows; none where it is missing or was cut off."""
+    return each.score.details.get(mode) or [False] * len(each.item.fields["instructions"])
 
 
 def _words(prompt: str) -> str:

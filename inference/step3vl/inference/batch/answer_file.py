@@ -25,6 +25,7 @@ class AnswerRow(TypedDict):
     status: FinishedStatus
     answer: NotRequired[str]
     reasoning: NotRequired[str]
+    reasoning_ended: NotRequired[bool]
     finish_reason: NotRequired[str]
     usage: NotRequired[dict[str, Any] | None]
     tool_calls: NotRequired[list[dict[str, Any]]]

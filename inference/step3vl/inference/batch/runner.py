@@ -12,6 +12,7 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
+from step3vl.data.tokens import END_THINK
 from step3vl.inference.batch.answer_file import AnswerFile, AnswerRow
 from step3vl.inference.batch.questions import Question
 from step3vl.inference.client.backend import Backend, BackendError, Usage, collect
@@ -177,6 +178,7 @@ async def _answer(backend: Backend, question: Question, config: BatchConfig) -> 
 def _add_reply(row: AnswerRow, completion: Completion, usage: Usage | None) -> None:
     row["answer"] = completion.answer.strip()
     row["reasoning"] = completion.reasoning
+    row["reasoning_ended"] = END_THINK in completion.text
     row["finish_reason"] = completion.finish_reason
     row["usage"] = asdict(usage) if usage else None
     if completion.tool_calls:

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
 from xxhash import xxh3_64_intdigest
 
-from step3vl.data.dataset import DeadLetter, LedgerStep, dead_letter_part, write_dead_letters
+from step3vl.data.dataset import (
+    DeadLetter,
+    LedgerStep,
+    dead_letter_part,
+    read_dead_letter_file,
+    write_dead_letters,
+)
 from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
 from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
 from step3vl.pipelines.core.staging import Staging
@@ -26,8 +30,7 @@ def read_staged_dead_letters(store: Store, path: str) -> list[DeadLetter]:
         store: Of the root.
         path: Of the fragment, relative to the root and without an ending.
     """
-    table = pq.read_table(pa.BufferReader(store.read_all(f"{path}.{DEAD_LETTERS}")))
-    return [DeadLetter.model_validate(row) for row in table.to_pylist()]
+    return [*read_dead_letter_file(store, f"{path}.{DEAD_LETTERS}")]
 
 
 def dead_letter_files(accounts: Iterable[LedgerStep]) -> int:

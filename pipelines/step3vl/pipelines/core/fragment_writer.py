@@ -52,6 +52,13 @@ SAMPLE_SCHEMA = pa.schema(
 )
 
 
+class StagedDeadLetter(DeadLetter):
+    """A dead letter as a fragment keeps it."""
+
+    origin: str = ""
+    """Key of the fragment's record that the record was made of; empty in fragments of earlier versions."""
+
+
 @dataclass
 class Prepared:
     """The outputs of a record, ready to be written.
@@ -162,12 +169,21 @@ class FragmentWriter:
                 self._rows.add(row)
         self._text_bytes += prepared.text_bytes
 
-    def write_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Write the account of a record that was dropped or failed. Raises StoreError."""
+    def write_dead_letter(self, dead_letter: DeadLetter, origin: str) -> None:
+        """Write the account of a record that was dropped or failed.
+
+        Args:
+            dead_letter: The account.
+            origin: Key of the fragment's record that the record was made of.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        staged = StagedDeadLetter(**{**dead_letter.model_dump(), "origin": origin})
         with self._file_errors():
             if self._dead_letters is None:
-                self._dead_letters = RowWriter(self._open(DEAD_LETTERS), arrow_schema(DeadLetter))
-            self._dead_letters.add(encode_row(model_row(dead_letter)))
+                self._dead_letters = RowWriter(self._open(DEAD_LETTERS), arrow_schema(StagedDeadLetter))
+            self._dead_letters.add(encode_row(model_row(staged)))
 
     def commit(self, result: FragmentResult) -> FragmentResult:
         """Complete the files, and write the commit record.

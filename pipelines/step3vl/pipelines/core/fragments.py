@@ -68,6 +68,13 @@ class FragmentResult(Commit):
     """Of the files."""
     requests: int = 0
     """To the store of the root, local ones too."""
+    round: int = 0
+    """Of retries, in which it was made; see `retry`."""
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a record of it failed."""
+        return any(step.failed for step in self.accounts)
 
 
 def number_fragments(start: int, stop: int) -> Iterator[Fragment]:

@@ -1,6 +1,6 @@
 """A model segment in Beam's own workers, through `RunInference`, for builds without Ray."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -32,7 +32,12 @@ class RunModel(beam.PTransform):
     def expand(self, work: PCollection[str]) -> PCollection[tuple[str, str]]:
         prefix = self._prefix
         of_model = work | beam.Filter(lambda element: element.startswith(prefix))
-        return of_model | RunInference(self._handler) | beam.Map(lambda result: (result.example, result.inference))
+        return of_model | RunInference(self._handler) | beam.FlatMap(_pairs).with_output_types(tuple[str, str])
+
+
+def _pairs(prediction: PredictionResult) -> Iterator[tuple[str, str]]:
+    for result in prediction.inference:
+        yield prediction.example, result
 
 
 @dataclass
@@ -63,8 +68,8 @@ class FragmentModelHandler(ModelHandler[str, PredictionResult, LoadedModel]):
         for element in batch:
             fragment = Work.load(element).fragment
             with self._staging.heartbeats.working(f"{self._segment.name} {fragment.id}"), model.lock:
-                result = model.runner.run(fragment)
-            yield PredictionResult(element, result.model_dump_json())
+                results = model.runner.run_with_retries(fragment)
+            yield PredictionResult(element, [result.model_dump_json() for result in results])
 
     def get_metrics_namespace(self) -> str:
         """The name of the segment, so that dashboards tell models apart."""

@@ -65,9 +65,9 @@ class _Attempts:
 
 
 class _Outcome(Config):
-    """What an actor returns of a fragment: the result, or the error that ends the run."""
+    """What an actor returns of a fragment: the results, or the error that ends the run."""
 
-    result: FragmentResult | None = None
+    results: tuple[FragmentResult, ...] = ()
     error: str = ""
     is_infrastructure: bool = False
 
@@ -93,12 +93,12 @@ class _FragmentActor:
         """What became of a fragment, or the error that ends the run: one raised here would lose its type."""
         (text,) = batch["fragment"]
         try:
-            outcome = _Outcome(result=self._run(Fragment.model_validate_json(text)))
+            outcome = _Outcome(results=self._run(Fragment.model_validate_json(text)))
         except UserError as error:
             outcome = _Outcome(error=str(error), is_infrastructure=isinstance(error, InfrastructureError))
         return {"outcome": [outcome.model_dump_json()]}
 
-    def _run(self, fragment: Fragment) -> FragmentResult:
+    def _run(self, fragment: Fragment) -> tuple[FragmentResult, ...]:
         import ray
 
         if ray.get(self._attempts.begin.remote(fragment.id)) > _ATTEMPTS:
@@ -107,9 +107,9 @@ class _FragmentActor:
                 "give the workers more memory, or give the step a time limit: a record that ends the process of the "
                 f"model is then a failed record; {RESUME}"
             )
-        result = self._runner.run(fragment)
+        results = self._runner.run_with_retries(fragment)
         self._attempts.end.remote(fragment.id)
-        return result
+        return tuple(results)
 
 
 def run_on_ray(
@@ -148,10 +148,11 @@ def run_on_ray(
     ):
         report = Report()
         for outcome in _outcomes(segment, work_list, staging, models):
-            if outcome.result is None:
+            if not outcome.results:
                 raise (InfrastructureError if outcome.is_infrastructure else UserError)(outcome.error)
-            examples = _new_examples(report, outcome.result, segment, staging.open())
-            report += Report(accounts=outcome.result.accounts, examples=examples)
+            for result in outcome.results:
+                examples = _new_examples(report, result, segment, staging.open())
+                report += Report(accounts=result.accounts, examples=examples)
             check_early(report, budget)
         return report.accounts
 

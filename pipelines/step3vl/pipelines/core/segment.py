@@ -32,6 +32,7 @@ class Segment:
         stop: Index after the last one.
         fingerprint: Of all that decides what becomes of a record: seed, entry, assets, and the versions of the steps
             from the first one of the domain to the last one of the segment.
+        retries: How often its failed records were to be tried again, see `retry`. It changes none of the others.
     """
 
     entry: DomainEntry
@@ -39,6 +40,7 @@ class Segment:
     first: int
     stop: int
     fingerprint: str
+    retries: int = 0
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -113,6 +115,6 @@ def digest(*values: object) -> str:
     return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()
 
 
-def next_fragments(segment: Segment, fragment: Fragment, result: FragmentResult) -> Iterator[Fragment]:
+def next_fragments(segment: Segment, result: FragmentResult) -> Iterator[Fragment]:
     """The fragments that the next segment reads of what `segment` committed."""
-    return next_ranges(segment.path(fragment.id), fragment.id, result.rows)
+    return next_ranges(segment.path(result.id), result.id, result.rows)

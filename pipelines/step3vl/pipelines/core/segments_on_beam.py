@@ -103,23 +103,24 @@ class _OnSegments(beam.DoFn):
             if number not in self._runners:
                 self._runners[number] = self._staging.runner(self._segments[number])
             with self._staging.heartbeats.working(f"{self._segments[number].name} {fragment.id}"):
-                yield element, self._result(self._runners[number], fragment).model_dump_json()
+                for result in self._results(self._runners[number], fragment):
+                    yield element, result.model_dump_json()
 
-    def _result(self, runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
+    def _results(self, runner: SegmentRunner, fragment: Fragment) -> list[FragmentResult]:
         raise NotImplementedError
 
 
 class _Run(_OnSegments):
-    def _result(self, runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
-        return runner.run(fragment)
+    def _results(self, runner: SegmentRunner, fragment: Fragment) -> list[FragmentResult]:
+        return runner.run_with_retries(fragment)
 
 
 class _TakeCommitted(_OnSegments):
-    def _result(self, runner: SegmentRunner, fragment: Fragment) -> FragmentResult:
-        result = runner.committed(fragment)
-        if result is None:
+    def _results(self, runner: SegmentRunner, fragment: Fragment) -> list[FragmentResult]:
+        results = runner.committed_with_retries(fragment)
+        if not results:
             raise InfrastructureError(f"what the model made of fragment {fragment.id} was lost")
-        return result
+        return results
 
 
 class _Follow(beam.DoFn):
@@ -136,10 +137,10 @@ class _Follow(beam.DoFn):
         self._so_far = Report()
 
     def process(self, element: tuple[str, str]) -> Iterator[Any]:
-        number, fragment = Work.load(element[0])
+        number = Work.load(element[0]).segment
         result = FragmentResult.model_validate_json(element[1])
         segment = self._chains.segments[number]
-        path = segment.path(fragment.id)
+        path = segment.path(result.id)
         dead_letters = read_staged_dead_letters(self._staging.open(), path) if DEAD_LETTERS in result.files else []
         report = _report(segment, result, dead_letters)
         self._so_far += report
@@ -147,13 +148,13 @@ class _Follow(beam.DoFn):
         _count(result.accounts)
         yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
         if dead_letters:
-            rows = all_rows(path, fragment.id, len(dead_letters))
+            rows = all_rows(path, result.id, len(dead_letters))
             yield TaggedOutput(_LISTS, (self._wave.dead_letters, rows.dump()))
         following = self._chains.following(number)
         if following is None:
-            yield TaggedOutput(_LISTS, (self._wave.samples, all_rows(path, fragment.id, result.rows).dump()))
+            yield TaggedOutput(_LISTS, (self._wave.samples, all_rows(path, result.id, result.rows).dump()))
             return
-        for each in next_fragments(segment, fragment, result):
+        for each in next_fragments(segment, result):
             if following in self._inside:
                 yield Work(following, each).dump()
             else:

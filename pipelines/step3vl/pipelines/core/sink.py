@@ -4,14 +4,14 @@ Only packed ids and places travel through the shuffle, never a text or an image.
 the blocks of its samples, many at a time (`shard_writer`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, PCollection, TaggedOutput
 from apache_beam.transforms.combiners import TupleCombineFn
 
-from step3vl.data.dataset import ShardTarget
+from step3vl.data.dataset import Exclusions, ShardTarget
 from step3vl.data.sample import ImageSpec
 from step3vl.pipelines.core.accounts import Report, check_early, first_examples
 from step3vl.pipelines.core.beam import as_text
@@ -20,7 +20,7 @@ from step3vl.pipelines.core.fragment_writer import DEAD_LETTERS
 from step3vl.pipelines.core.fragments import all_rows
 from step3vl.pipelines.core.shard_writer import SampleTable, Sharding, ShardKey, ShardWriter
 from step3vl.pipelines.core.staging import Staging
-from step3vl.pipelines.core.tokens import StagedTokenizer, TokenCounter
+from step3vl.pipelines.core.tokens import NO_EXCLUSIONS, NO_RETRIES, StagedTokenizer, TokenCounter
 from step3vl.pipelines.core.work_list import Work
 
 _COUNTED = "counted"
@@ -51,11 +51,21 @@ class CountTokens(beam.PTransform):
         spec: Sizes of images and crops, by which image tokens are counted.
         staging: Where the samples are and the counts go.
         budget: The fraction of samples that may fail, as by an image of more crops than the sizes allow.
+        retries: As of `TokenCounter`.
+        exclusions: The samples that must no longer be used.
     """
 
-    def __init__(self, tokenizer: StagedTokenizer, spec: ImageSpec, staging: Staging, budget: float) -> None:
+    def __init__(
+        self,
+        tokenizer: StagedTokenizer,
+        spec: ImageSpec,
+        staging: Staging,
+        budget: float,
+        retries: Mapping[str, int] = NO_RETRIES,
+        exclusions: Exclusions = NO_EXCLUSIONS,
+    ) -> None:
         super().__init__()
-        self._count = _CountFragment(tokenizer, spec, staging, budget)
+        self._count = _CountFragment(tokenizer, spec, staging, budget, retries, exclusions)
 
     def expand(self, work: PCollection[str]) -> Any:  # CountedOutputs; Beam has no hint for several outputs
         outputs = work | beam.ParDo(self._count).with_outputs(_DEAD_LETTERS, _REPORTS, main=_COUNTED)
@@ -63,8 +73,16 @@ class CountTokens(beam.PTransform):
 
 
 class _CountFragment(beam.DoFn):
-    def __init__(self, tokenizer: StagedTokenizer, spec: ImageSpec, staging: Staging, budget: float) -> None:
-        self._arguments = tokenizer, spec, staging
+    def __init__(
+        self,
+        tokenizer: StagedTokenizer,
+        spec: ImageSpec,
+        staging: Staging,
+        budget: float,
+        retries: Mapping[str, int],
+        exclusions: Exclusions,
+    ) -> None:
+        self._arguments = tokenizer, spec, staging, retries, exclusions
         self._staging = staging
         self._budget = budget
 
@@ -77,7 +95,7 @@ class _CountFragment(beam.DoFn):
         fragment = Work.load(element).fragment
         with self._staging.heartbeats.working(f"tokens of {fragment.id}"):
             result = self._counter.run(fragment)
-        path = self._counter.path(fragment)
+        path = self._counter.path(fragment, result.id)
         dead_letters = read_staged_dead_letters(self._staging.open(), path) if DEAD_LETTERS in result.files else []
         report = Report(accounts=result.accounts, examples=first_examples(dead_letters))
         self._so_far += report
@@ -85,7 +103,7 @@ class _CountFragment(beam.DoFn):
         yield f"{path}\t{result.samples}"
         yield TaggedOutput(_REPORTS, report.model_dump_json(exclude_defaults=True))
         if dead_letters:
-            yield TaggedOutput(_DEAD_LETTERS, Work(0, all_rows(path, fragment.id, len(dead_letters))).dump())
+            yield TaggedOutput(_DEAD_LETTERS, Work(0, all_rows(path, result.id, len(dead_letters))).dump())
 
 
 class ShardOutputs(NamedTuple):

@@ -148,6 +148,27 @@ class StepRunner(ABC):
             InfrastructureError: The machine caused an error, also after retries.
         """
 
+    def replay(self, record: Record[Any]) -> list[Any]:
+        """The outputs of a record that is accounted for already; none where it is dropped or now fails.
+
+        Raises:
+            InfrastructureError: The machine caused an error, also after retries.
+        """
+        try:
+            outputs: list[Any] = retry_infrastructure(partial(self._alone, record))
+        except Dropped:
+            return []
+        except Exception as error:
+            DeadLetter.from_error(error, step=self.name, source=record.key)  # raises what the machine caused
+            return []
+        return outputs
+
+    def fail(self, dead_letter: DeadLetter) -> None:
+        """Account for a record that failed before and cannot be tried again."""
+        self._read += 1
+        self._failed[dead_letter.error] += 1
+        self._dead_letter(dead_letter)
+
     def _alone(self, argument: Any) -> Any:
         """Call the function for a single record; again if the process ended, which another process may have caused."""
         try:

@@ -4,8 +4,8 @@ A model on Ray runs between two pipelines. So a build is a number of waves: the 
 model, the next one from there to its second one, and so on. An entry without models is done after the first.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from step3vl.pipelines.core.segment import Segment
@@ -70,6 +70,15 @@ class Chains:
     def following(self, number: int) -> int | None:
         """The segment that reads what this one emits; None after samples."""
         return None if self.segments[number].emits_samples else number + 1
+
+    def with_retries(self, retries: Mapping[str, int]) -> "Chains":
+        """The same segments, of which some are to try their failed records again.
+
+        Args:
+            retries: Rounds of retries, by the folder of a segment; a missing one has none.
+        """
+        segments = (replace(segment, retries=retries.get(segment.folder, 0)) for segment in self.segments)
+        return replace(self, segments=tuple(segments))
 
     def is_on_ray(self, number: int) -> bool:
         """Whether the segment is a model that runs between pipelines."""

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,10 +14,9 @@ from step3vl.data.errors import UserError
 from step3vl.data.storage import StoreConfig, list_files, store_of
 from step3vl.pipelines.core.inputs import absolute_pattern
 from step3vl.pipelines.curation.config import DecontaminateConfig
+from step3vl.pipelines.curation.options import without_options
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_OPTION = re.compile(r"^\s*(?:\(?[A-Ja-j][).:]|[A-J]\s)\s*\S", re.MULTILINE)
-_HEADING = re.compile(r"(?:^|(?<=[.?!:]))\s*(?:answer\s+)?(?:choices|options)\s*:", re.IGNORECASE | re.MULTILINE)
 
 
 class Item(NamedTuple):
@@ -114,17 +112,3 @@ def _texts(value: Any, fields: set[str]) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner, fields)
-
-
-def without_options(text: str) -> str:
-    """A question without its options, which other corpora order and letter otherwise.
-
-    They begin at a heading such as `Choices:`, or where two lines in a row or more are lettered.
-    """
-    heading = _HEADING.search(text)
-    if heading and text[: heading.start()].strip():
-        return text[: heading.start()].rstrip()
-    options = list(_OPTION.finditer(text))
-    if len(options) >= 2 and text[: options[0].start()].strip():
-        return text[: options[0].start()].rstrip()
-    return text

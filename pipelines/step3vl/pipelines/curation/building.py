@@ -6,21 +6,30 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from blake3 import blake3
 
-from step3vl.data.dataset import DROPPED, DeadLetter, Exclusions, LedgerStep, write_dead_letters
+from step3vl.data.dataset import (
+    DROPPED,
+    DeadLetter,
+    Exclusions,
+    LedgerStep,
+    read_dead_letter_file,
+    write_dead_letters,
+)
 from step3vl.data.storage import Store
 from step3vl.pipelines.core.accounts import Report, check_early, first_examples
 from step3vl.pipelines.core.commits import Commit, read_commit
+from step3vl.pipelines.core.retry import retry_id
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.config import CurationConfig
 from step3vl.pipelines.curation.decontaminate import CONTAMINATED, DECONTAMINATE, Decontaminator, load_decontaminator
-from step3vl.pipelines.curation.features import Features, dtype_of
+from step3vl.pipelines.curation.features import Features, FeatureStore, dtype_of
 from step3vl.pipelines.curation.filtering import FILTER, MASKED
 from step3vl.pipelines.curation.inputs import InputShard, open_dataset
 from step3vl.pipelines.curation.reading import READ, ReadSample, ShardReader, features_of
 
-FEATURES_VERSION = 2  # raised with every change of what is compared
+FEATURES_VERSION = 4  # raised with every change of what is compared
 _FOLDER = "features"
 _NOTHING = Exclusions()
 _ENDINGS = ("bin", "images", "dead.parquet", "screened.json")
@@ -67,6 +76,11 @@ class FeatureCommit(Commit):
     keys: int
     """Under which its samples meet, at most."""
 
+    @property
+    def has_failures(self) -> bool:
+        """Whether a sample could not be read."""
+        return any(step.failed for step in self.accounts)
+
 
 def features_path(
     shard: InputShard, config: CurationConfig, benchmarks: str = "", exclusions: Exclusions = _NOTHING
@@ -90,9 +104,23 @@ def features_path(
         "split": shard.split,
         "near": config.near and [config.near.ngram, config.near.slots],
         "images": config.images is not None,
-        "prefer": config.prefer,
+        "prefer": config.scores,
     }
     return f"{_FOLDER}/{blake3(json.dumps(depends, sort_keys=True).encode()).hexdigest(16)}"
+
+
+def retried_path(root: Store, path: str, retries: int) -> str:
+    """Where the features of a shard are after rounds of retries.
+
+    Args:
+        root: Store of the root.
+        path: As `features_path` gives it.
+        retries: Rounds.
+    """
+    for number in range(1, retries + 1):
+        retry = retry_id(path, number)
+        path = retry if root.exists(f"{retry}.json") else path
+    return path
 
 
 def index_path(shard: InputShard, config: CurationConfig) -> str:
@@ -110,6 +138,7 @@ class BuildFeatures(beam.DoFn):
         staging: The root.
         benchmarks: Path of the index of benchmark items; empty where samples are not searched for them.
         exclusions: The samples that must no longer be used.
+        retries: How often samples that failed are to be read again.
     """
 
     def __init__(
@@ -119,9 +148,10 @@ class BuildFeatures(beam.DoFn):
         staging: Staging,
         benchmarks: str,
         exclusions: Exclusions,
+        retries: int = 0,
     ) -> None:
         self._shards, self._config, self._staging = shards, config, staging
-        self._benchmarks, self._exclusions = benchmarks, exclusions
+        self._benchmarks, self._exclusions, self._retries = benchmarks, exclusions, retries
 
     def setup(self) -> None:
         self._staging.heartbeats.start()
@@ -133,17 +163,26 @@ class BuildFeatures(beam.DoFn):
         path = features_path(shard, self._config, self._benchmarks, self._exclusions)
         with self._staging.heartbeats.working(path):
             commit = read_commit(root, path, FeatureCommit) or self._build(shard, root, path)
+            for number in range(1, self._retries + 1):
+                retry = retry_id(path, number)
+                again = read_commit(root, retry, FeatureCommit) if commit.has_failures else None
+                if again is None and commit.has_failures and number == self._retries:
+                    again = self._build(shard, root, retry, path)
+                if again is not None:
+                    path, commit = retry, again
         report = Report(accounts=() if shard.earlier else commit.accounts, examples=commit.examples)
         self._so_far += report
         check_early(self._so_far, self._config.failure_budget)
         keys = LedgerStep(name="keys", read=commit.keys, kept=commit.keys)
         yield report.model_copy(update={"accounts": (*report.accounts, keys)}).model_dump_json(exclude_defaults=True)
 
-    def _build(self, shard: InputShard, root: Store, path: str) -> FeatureCommit:
+    def _build(self, shard: InputShard, root: Store, path: str, before: str = "") -> FeatureCommit:
+        """Read a shard; with the path of features that it has already, only what failed then."""
         dataset = open_dataset(shard.dataset, self._staging.store)
         steps = screening_steps(shard, self._config, self._benchmarks)
         if (
-            not steps
+            not before
+            and not steps
             and not self._exclusions
             and (commit := copy_features(dataset.files, index_path(shard, self._config), root, path))
         ):
@@ -151,20 +190,34 @@ class BuildFeatures(beam.DoFn):
         parts = [Features.load(b"", b"", dtype_of(self._config))]
         dead: list[DeadLetter] = []
         screened: list[ScreenedSample] = []
-        for batch in ShardReader(dataset, shard, self._config, self._exclusions).batches():
+        failed: set[str] | None = None
+        if before:
+            parts = [FeatureStore(root, [before], dtype_of(self._config)).shard(0)]
+            letters = [*read_dead_letter_file(root, f"{before}.dead.parquet")]
+            failed = {letter.source for letter in letters if letter.error != DROPPED}
+            dead = [letter for letter in letters if letter.error == DROPPED]
+            screened = read_screened(root, before)
+        for batch in ShardReader(dataset, shard, self._config, self._exclusions).batches(failed):
             samples = [item for item in batch if isinstance(item, ReadSample)]
             parts.append(features_of(samples, shard, self._config))
             dead += [item for item in batch if isinstance(item, DeadLetter)]
             screened += _filtered(samples)
             if DECONTAMINATE in steps:
                 screened += self._search(samples, parts[-1])
-        return save_features(root, path, Features.concatenate(parts), dead, self._config, steps, screened)
+        features = Features.concatenate(parts)
+        if before:
+            features = features.take(np.argsort(features.samples["offset"]))
+        return save_features(root, path, features, dead, self._config, steps, screened)
 
     def _search(self, samples: Sequence[ReadSample], features: Features) -> Iterator[ScreenedSample]:
         """The live samples that contain benchmark items, which are then no longer live."""
         if self._decontaminator is None:
             self._decontaminator = load_decontaminator(self._staging.open(), self._benchmarks, self._config)
-        hits = self._decontaminator.check([sample.text for sample in samples], [sample.images for sample in samples])
+        hits = self._decontaminator.check(
+            [sample.text for sample in samples],
+            [sample.images for sample in samples],
+            [sample.look for sample in samples],
+        )
         for sample, hit, record in zip(samples, hits, features.samples, strict=True):
             if hit is not None and record["live"]:
                 record["live"] = 0

@@ -81,7 +81,7 @@ class ScatterKeys:
         """All keys of a shard, sorted."""
         features = self._features.shard(number)
         nodes = nodes_of(number, np.arange(len(features.samples)))
-        kept = exact_kept(features.samples, number, self._staging, self._exact)
+        kept = exact_kept(features.samples, number, len(self._config.prefer), self._staging, self._exact)
         indices = np.flatnonzero((kept == nodes) & (features.samples["live"] == 1))
         where, keys = keys_of(features.take(indices), self._config)
         rows = np.empty(len(keys), KEY)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from step3vl.data.config import Config
 from step3vl.data.storage import StoreConfig
 from step3vl.pipelines.curation.filters.rules import FiltersConfig
+from step3vl.pipelines.curation.quotas import Quota
 
 _FREE = {"root", "store", "beam_options"}  # what cannot change the result
 
@@ -52,6 +53,29 @@ class ImagesConfig(Config):
     """Bits of 256 in which the PDQ hashes may differ. 31 is the bound that PDQ's authors recommend."""
     pdq_quality: int = Field(default=50, ge=0, le=100)
     """Images with less structure, such as blank pages and flat icons, are duplicates only by their pixels."""
+    crops: bool = False
+    """Whether samples of equal text are duplicates, too, whose images are crops of one another's, by tiles around key
+    points. The images of such samples are decoded again."""
+
+
+class SemanticConfig(Config):
+    """Embeddings of texts, their clusters, and duplicates within a cluster."""
+
+    folder: str = Field(pattern=r"^/")
+    """A sentence encoder in the format of `transformers`, such as all-MiniLM-L6-v2, at the same absolute path on every
+    machine."""
+    similarity: float | None = Field(default=0.95, gt=0, le=1)
+    """Cosine from which samples of a cluster are duplicates, if their images match, too, and conversations have the
+    same numbers. Null: none is dropped, and quotas can count by cluster."""
+    clusters: int = Field(default=100, ge=1, le=100_000)
+    """A few thousand samples in a cluster are compared in seconds."""
+    similar_items: float = Field(default=0.8, gt=0, le=1)
+    """Cosine from which a sample is listed beside the benchmark item that it is most like, where there is
+    `decontaminate`. None is dropped for it."""
+    tokens: int = Field(default=256, ge=8)
+    """Of the beginning of a text that are looked at."""
+    min_words: int = Field(default=5, ge=0)
+    """Shorter texts say too little to be alike, where `near` counts words."""
 
 
 class DecontaminateConfig(Config):
@@ -70,6 +94,11 @@ class DecontaminateConfig(Config):
     """Fields that hold questions, in any case, however deep in a record."""
     images: bool = True
     """Whether images are compared, too, by the radii of `images`."""
+    crops: bool = False
+    """Whether images are also looked for that are crops of an item's, or the other way round, by their tiles. It takes
+    several times as long as the hashes."""
+    ocr: bool = False
+    """Whether text that PaddleOCR reads in images is searched, too. It takes a second or so for an image."""
 
     def content(self) -> dict[str, Any]:
         """What is looked for, without where it was read."""
@@ -94,9 +123,13 @@ class CurationConfig(Config):
     near: NearConfig | None = NearConfig()
     images: ImagesConfig | None = ImagesConfig()
     """Null: images are compared by their encoded bytes, and not decoded."""
+    semantic: SemanticConfig | None = None
+    """Samples that say the same in other words; opt-in, for it drops hard variants of exercises, too."""
     filters: FiltersConfig | None = None
     """What is wrong with a sample by itself, by pattern of its task or domain."""
     decontaminate: DecontaminateConfig | None = None
+    balance: tuple[Quota, ...] = ()
+    """How much of each group of samples is kept, one rule after the other, after all that is dropped for itself."""
     prefer: tuple[str, ...] = ()
     """Scores by which the best of duplicates is kept, the most important first; then more pixels and longer text."""
     hot_bucket: int = Field(default=16, ge=2)
@@ -115,6 +148,17 @@ class CurationConfig(Config):
     """How remote stores are used."""
     beam_options: tuple[str, ...] = ()
     """Beam's own command-line options."""
+
+    @model_validator(mode="after")
+    def _clusters_are_there(self) -> Self:
+        if self.semantic is None and any(quota.by == "cluster" for quota in self.balance):
+            raise ValueError("a quota by cluster needs the embeddings of `semantic`; give its folder")
+        return self
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores that are kept of each sample: those of `prefer`, and the others that quotas look at."""
+        return tuple(dict.fromkeys([*self.prefer, *(name for quota in self.balance for name in quota.scores)]))
 
     def content(self) -> dict[str, Any]:
         """The configuration as JSON without what cannot change the result."""

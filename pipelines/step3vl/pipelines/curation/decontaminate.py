@@ -19,19 +19,41 @@ from step3vl.data.storage import Store
 from step3vl.pipelines.curation.benchmarks import Item
 from step3vl.pipelines.curation.config import CurationConfig, DecontaminateConfig, ImagesConfig
 from step3vl.pipelines.curation.exchange import distinct, groups
-from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, chunk_keys, distances, hash_image
+from step3vl.pipelines.curation.image_hashes import (
+    IMAGE_DTYPE,
+    ImageHashes,
+    chunk_keys,
+    decode,
+    distances,
+    hash_pixels,
+)
+from step3vl.pipelines.curation.tiles import TILE, TileIndex, Tiles, tiles_of
 from step3vl.pipelines.curation.words import U64, Words, hash_words, normalise
 
 _log = logging.getLogger(__name__)
 
 DECONTAMINATE = "curate.decontaminate"  # the ledger's name of the step
 CONTAMINATED = "benchmark"
-_VERSION = 1  # raised with every change of what is found
-_QUOTE = 120  # characters of an item that the evidence quotes
+_VERSION = 2  # raised with every change of what is found
+NO_HASHES = np.zeros(0, IMAGE_DTYPE)
+BENCHMARK_TILES, SAMPLE_TILES = 128, 96  # of an image
+QUOTE = 120  # characters of an item that the evidence quotes
 _SPARSE = 16  # places of the table for each hash in it
 _ENTRY = np.dtype([("hash", "<u8"), ("item", "<u4")])
 _SHARED = np.dtype([("sample", "<u4"), ("hash", "<u8")])
 _SHORT = np.dtype([("anchor", "<u8"), ("hash", "<u8"), ("length", "<u2"), ("item", "<u4")])
+
+
+class Look(NamedTuple):
+    """What was seen in the images of a sample, besides their hashes.
+
+    Attributes:
+        tiles: Of each image; none where crops are not looked for.
+        text: That a model read in them, normalised.
+    """
+
+    tiles: Sequence[Tiles] = ()
+    text: str = ""
 
 
 class Hit(NamedTuple):
@@ -57,23 +79,27 @@ class BenchmarkIndex(NamedTuple):
 
     Attributes:
         names: Of the items.
-        quotes: How each begins.
+        texts: Of the items, normalised; empty for an image.
         sizes: N-grams of each item that are looked for.
         entries: Records of `_ENTRY`, by hash.
         short: Records of `_SHORT`, by anchor: the first words of an item that has to occur whole.
         images: Records of `IMAGE_DTYPE`.
         image_items: The item of each image.
+        tiles: Of all images, back to back, where crops are looked for.
+        tile_counts: Of each image.
         common: How many n-grams were left out because too many items have them.
         unfindable: How many items have no other n-grams, or too few words.
     """
 
     names: list[str]
-    quotes: list[str]
+    texts: list[str]
     sizes: NDArray[np.int64]
     entries: NDArray[np.void]
     short: NDArray[np.void]
     images: ImageHashes
     image_items: NDArray[np.int64]
+    tiles: Tiles
+    tile_counts: NDArray[np.int64]
     common: int
     unfindable: int
 
@@ -92,10 +118,13 @@ class BenchmarkIndex(NamedTuple):
         texts: list[str] = []
         images: list[ImageHashes] = []
         image_items: list[int] = []
+        tiles: list[Tiles] = []
         for item in items:
             if item.image and config.images:
                 try:
-                    images.append(hash_image(item.image))
+                    decoded = decode(item.image)
+                    images.append(hash_pixels(decoded))
+                    tiles.append(tiles_of(decoded, BENCHMARK_TILES if config.crops else 0))
                 except ImageError as error:
                     raise ImageError(f"{item.name}: {error}") from None
                 image_items.append(len(names))
@@ -108,12 +137,14 @@ class BenchmarkIndex(NamedTuple):
         findable = (sizes > 0) | np.isin(np.arange(len(names)), [*short["item"].tolist(), *image_items])
         return cls(
             names,
-            [text[:_QUOTE] for text in texts],
+            texts,
             sizes,
             entries,
             short,
             np.array(images, IMAGE_DTYPE),
             np.array(image_items, np.int64),
+            np.concatenate([np.zeros(0, TILE), *tiles]),
+            np.array([len(each) for each in tiles], np.int64),
             common,
             int((~findable).sum()),
         )
@@ -123,7 +154,7 @@ class BenchmarkIndex(NamedTuple):
         arrays: dict[str, Any] = {
             name: value for name, value in self._asdict().items() if isinstance(value, np.ndarray)
         }
-        texts = json.dumps([self.names, self.quotes, self.common, self.unfindable]).encode()
+        texts = json.dumps([self.names, self.texts, self.common, self.unfindable]).encode()
         sink = io.BytesIO()
         np.savez(sink, texts=np.frombuffer(texts, np.uint8), **arrays)
         return sink.getvalue()
@@ -132,9 +163,9 @@ class BenchmarkIndex(NamedTuple):
     def load(cls, data: bytes) -> "BenchmarkIndex":
         """The inverse of `dump`."""
         with np.load(io.BytesIO(data)) as arrays:
-            names, quotes, common, unfindable = json.loads(arrays["texts"].tobytes())
+            names, texts, common, unfindable = json.loads(arrays["texts"].tobytes())
             rest = {name: arrays[name] for name in arrays.files if name != "texts"}
-        return cls(names=names, quotes=quotes, common=common, unfindable=unfindable, **rest)
+        return cls(names=names, texts=texts, common=common, unfindable=unfindable, **rest)
 
 
 def _long_entries(words: Words, config: DecontaminateConfig) -> tuple[NDArray[np.void], int]:
@@ -205,14 +236,34 @@ class Decontaminator:
             for key in keys[image].tolist():
                 self._near.setdefault(key, []).append(image)
         self._pixels = {record["pixels"].tobytes(): number for number, record in enumerate(index.images)}
+        self._tiles = TileIndex(index.tiles, index.tile_counts)
 
-    def check(self, texts: Sequence[str], images: Sequence[ImageHashes]) -> list[Hit | None]:
+    def check(
+        self,
+        texts: Sequence[str],
+        images: Sequence[ImageHashes],
+        looks: Sequence[Look] | None = None,
+    ) -> list[Hit | None]:
         """The item that each sample contains most of; None for a clean one.
 
         Args:
             texts: Of samples, normalised.
             images: Of the same samples.
+            looks: What else was seen in their images, where that is looked for.
         """
+        hits = self._check(texts, images)
+        for number, look in enumerate(looks or ()):
+            if hits[number] is None:
+                hits[number] = self._find_crop(look.tiles)
+        read = [number for number, look in enumerate(looks or ()) if hits[number] is None and look.text]
+        if looks and read:
+            for number, hit in zip(
+                read, self._check([looks[n].text for n in read], [NO_HASHES] * len(read)), strict=True
+            ):
+                hits[number] = hit and hit._replace(detail=f"read in an image: {hit.detail}")
+        return hits
+
+    def _check(self, texts: Sequence[str], images: Sequence[ImageHashes]) -> list[Hit | None]:
         words = hash_words(texts, mask_digits=True)
         shared: list[dict[int, int]] = [{} for _ in texts]
         self._find_long(words, shared)
@@ -261,8 +312,8 @@ class Decontaminator:
         index = self._index
         if shared:
             item = min(shared, key=lambda item: (-shared[item] / int(index.sizes[item]), item))
-            return Hit(index.names[item], shared[item] / int(index.sizes[item]), 0, 0, index.quotes[item])
-        return None if whole is None else Hit(index.names[whole], 1.0, 0, 0, index.quotes[whole])
+            return Hit(index.names[item], shared[item] / int(index.sizes[item]), 0, 0, index.texts[item][:QUOTE])
+        return None if whole is None else Hit(index.names[whole], 1.0, 0, 0, index.texts[whole][:QUOTE])
 
     def _find_image(self, images: ImageHashes) -> Hit | None:
         if self._images is None or not len(self._index.images):
@@ -279,6 +330,13 @@ class Decontaminator:
                 if near <= self._images.phash_radius and far <= self._images.pdq_radius:
                     return Hit(self._name(other), 1.0, near, far, "an image that looks alike")
         return None
+
+    def _find_crop(self, images: Sequence[Tiles]) -> Hit | None:
+        matches = [match for match in map(self._tiles.find, images) if match is not None]
+        if not matches:
+            return None
+        image, shared = max(matches, key=lambda pair: (pair[1].tiles, -pair[0]))
+        return Hit(self._name(image), 1.0, 0, 0, f"an image that shares a part: {shared.tiles} tiles lie alike")
 
     def _name(self, image: int) -> str:
         return self._index.names[int(self._index.image_items[image])]

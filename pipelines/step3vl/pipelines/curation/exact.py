@@ -43,27 +43,27 @@ def _firsts(rows: NDArray[np.void]) -> NDArray[np.intp]:
 class ScatterContents:
     """Sends the content of each sample that is not a duplicate within its own shard."""
 
-    def __init__(self, features: FeatureStore, earlier: NDArray[np.bool_], partitions: int) -> None:
-        self._features, self._earlier, self._partitions = features, earlier, partitions
+    def __init__(self, features: FeatureStore, earlier: NDArray[np.bool_], partitions: int, scores: int) -> None:
+        self._features, self._earlier, self._partitions, self._scores = features, earlier, partitions, scores
 
     def __call__(self, number: int) -> Packs:
         samples = self._features.shard(number).samples
-        rows = _rows(samples, number, later=not self._earlier[number])
-        rows = rows[(kept_in_shard(samples, number) == rows["node"]) & (samples["live"] == 1)]
+        rows = _rows(samples, number, self._scores, later=not self._earlier[number])
+        rows = rows[(kept_in_shard(samples, number, self._scores) == rows["node"]) & (samples["live"] == 1)]
         yield from deal(rows, rows["content"][:, 1], self._partitions)
 
 
-def _rows(samples: Records, number: int, *, later: bool) -> NDArray[np.void]:
-    rows = np.empty(len(samples), content_dtype(samples["scores"].shape[1]))
-    rows["content"], rows["scores"] = samples["content"], samples["scores"]
+def _rows(samples: Records, number: int, scores: int, *, later: bool) -> NDArray[np.void]:
+    rows = np.empty(len(samples), content_dtype(scores))
+    rows["content"], rows["scores"] = samples["content"], samples["scores"][:, :scores]
     rows["later"], rows["train"] = later, samples["heldout"] == 0
     rows["node"] = nodes_of(number, np.arange(len(samples)))
     return rows
 
 
-def kept_in_shard(samples: Records, number: int) -> Nodes:
+def kept_in_shard(samples: Records, number: int, scores: int) -> Nodes:
     """Which sample of the shard each live one duplicates: its own node where it is kept, or not live."""
-    rows = _rows(samples, number, later=True)
+    rows = _rows(samples, number, scores, later=True)
     kept = rows["node"].copy()
     live = rows[samples["live"] == 1]
     live = live[_best_first(live)]
@@ -80,16 +80,17 @@ def gather_contents(number: int, rows: NDArray[Any]) -> Gathered:
     yield from split(pairs, shards_of(pairs["node"]))
 
 
-def exact_kept(samples: Records, number: int, staging: Staging, folder: str) -> Nodes:
+def exact_kept(samples: Records, number: int, scores: int, staging: Staging, folder: str) -> Nodes:
     """Which sample of any shard each sample of a shard duplicates exactly; its own node where it is kept.
 
     Args:
         samples: Of the shard.
         number: Of the shard.
+        scores: How many of the scores decide, the first ones.
         staging: The root.
         folder: Of what the partitions decided.
     """
-    kept = kept_in_shard(samples, number)
+    kept = kept_in_shard(samples, number, scores)
     decided = read_part(staging, folder, number, PAIR)
     elsewhere = nodes_of(number, np.arange(len(samples)))
     elsewhere[rows_of(decided["node"])] = decided["kept"]

@@ -1,16 +1,19 @@
 """`corpus explain`: step by step, why a sample was kept or dropped."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
 from step3vl.data.dataset import DROPPED, Dataset, read_dead_letters
+from step3vl.data.dataset.sharding import may_hold
 from step3vl.data.errors import UserError
-from step3vl.pipelines.curation.evidence import evidence_tables
+from step3vl.pipelines.curation.evidence import amount, evidence_of
 from step3vl.pipelines.curation.filtering import MASKED
 
 _CURATION = "curate."  # begins the names of its steps
+_ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST = 100  # matches that are followed
 
 
@@ -59,7 +62,7 @@ def explain(dataset: Dataset, name: str) -> list[Explanation]:
 
 def _explain(dataset: Dataset, name: str) -> tuple[list[Explanation], str]:
     """What became of a sample, and the id of the one that decided it."""
-    rows = list(_evidence(dataset, name))
+    rows = list(evidence_of(dataset.files, name))
     if rows:
         row = rows[0]
         outcome = "masked" if row["reason"] == MASKED else "dropped"
@@ -67,8 +70,12 @@ def _explain(dataset: Dataset, name: str) -> tuple[list[Explanation], str]:
             *_passed(dataset, name, row["step"]),
             Explanation(name, row["step"], outcome, row["reason"], _why(row)),
         ]
+        if row["matched_id"] == name:  # as another dataset has it
+            return [*steps, *_kept(dataset, name)], ""
         return steps, row["matched_id"]
-    if letters := [letter for letter in read_dead_letters(dataset.url, dataset.files.config) if letter.source == name]:
+    if kept := _kept(dataset, name):
+        return kept, ""
+    if letters := list(read_dead_letters(dataset.url, dataset.files.config, source=name)):
         steps = _passed(dataset, name, letters[0].step)
         for letter in letters:
             dropped = letter.error == DROPPED
@@ -76,7 +83,7 @@ def _explain(dataset: Dataset, name: str) -> tuple[list[Explanation], str]:
             outcome, reason = ("dropped", letter.reason) if dropped else ("failed", letter.error)
             steps.append(Explanation(name, letter.step, outcome, reason, detail))
         return steps, ""
-    return _kept(dataset, name), ""
+    return [], ""
 
 
 def _passed(dataset: Dataset, name: str, last: str = "") -> list[Explanation]:
@@ -88,7 +95,8 @@ def _passed(dataset: Dataset, name: str, last: str = "") -> list[Explanation]:
 
 def _kept(dataset: Dataset, name: str) -> list[Explanation]:
     """The steps of a sample that is in the dataset, and where; none where it is not."""
-    for number, shard in enumerate(dataset.manifest.shards):
+    for number in _shards_of(dataset, name):
+        shard = dataset.manifest.shards[number]
         table = dataset.shard_index(number, ["id", "task", "source", "licence", "text_tokens", "image_tokens"])
         table = table.filter(pc.equal(table["id"], name))
         if not len(table):
@@ -105,9 +113,10 @@ def _kept(dataset: Dataset, name: str) -> list[Explanation]:
     return []
 
 
-def _evidence(dataset: Dataset, name: str) -> Iterator[dict[str, Any]]:
-    for table in evidence_tables(dataset.files):
-        yield from table.filter(pc.equal(table["id"], name)).to_pylist()
+def _shards_of(dataset: Dataset, name: str) -> Iterator[int]:
+    """The shards that may have a sample; none where the name is no id."""
+    if _ID.fullmatch(name):
+        yield from (number for number, info in enumerate(dataset.manifest.shards) if may_hold(info.path, name))
 
 
 def _why(row: dict[str, Any]) -> str:
@@ -121,5 +130,5 @@ def _why(row: dict[str, Any]) -> str:
         if row[name] is not None:
             words.append(f"{name} {row[name]:.4g}{unit}")
     if row["value"] is not None:
-        words.append(f"measured {row['value']:.4g}, limit {row['limit']:.4g}")
+        words.append(f"measured {amount(row['value'])}, limit {amount(row['limit'])}")
     return ", ".join(words) + (f": {row['detail']}" if row["detail"] else "")

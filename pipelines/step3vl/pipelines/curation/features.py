@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from step3vl.data.storage import FileSlice, Store
 from step3vl.pipelines.curation.config import CurationConfig
+from step3vl.pipelines.curation.filters.alignment import IMAGE_TEXT
 from step3vl.pipelines.curation.filters.pixels import NSFW
 from step3vl.pipelines.curation.filters.texts import PERPLEXITY
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes
 from step3vl.pipelines.curation.inputs import Nodes, rows_of, shards_of
 
 Records = NDArray[np.void]
-MEASURES = (NSFW, PERPLEXITY)
+MEASURES = (NSFW, PERPLEXITY, IMAGE_TEXT)
 
 
 def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:
@@ -26,7 +27,7 @@ def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:
 
     Args:
         slots: Of a signature; 0 where texts are not compared for similarity.
-        scores: How many scores decide which duplicate is kept.
+        scores: How many scores decide which samples are kept.
     """
     return np.dtype(
         [
@@ -55,7 +56,7 @@ def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:
 
 def dtype_of(config: CurationConfig) -> np.dtype[np.void]:
     """The records of a configuration."""
-    return record_dtype(config.near.slots if config.near else 0, len(config.prefer))
+    return record_dtype(config.near.slots if config.near else 0, len(config.scores))
 
 
 class Features(NamedTuple):

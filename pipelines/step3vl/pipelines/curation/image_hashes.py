@@ -16,9 +16,9 @@ from step3vl.data.sample.images import open_image, upright
 from step3vl.data.sample.parts import require_pixels
 from step3vl.pipelines.curation.words import U64, high_and_low, mix
 
-_SIDE = 32  # pixels of the thumbnail whose DCT is taken
+SIDE = 32  # pixels of the thumbnail whose DCT is taken
 _LOW = 8  # frequencies of each direction that count
-_PDQ_SIDE = 128  # pixels of the thumbnail that PDQ reduces to 64
+_PDQ_SIDE = 64  # pixels of the image whose frequencies PDQ takes
 IMAGE_DTYPE = np.dtype(
     [
         ("pixels", "<u8", 2),  # hash of size and RGB bytes
@@ -60,33 +60,47 @@ def decode(data: bytes) -> PILImage.Image:
 def hash_pixels(rgb: PILImage.Image) -> ImageHashes:
     """The record of a decoded image."""
     record = np.zeros((), IMAGE_DTYPE)
+    grey = rgb.convert("L")
     record["pixels"] = high_and_low(xxh3_128_intdigest(rgb.tobytes(), seed=rgb.width))
-    record["phash"] = phash(rgb)
-    record["pdq"], record["quality"] = _pdq(rgb)
+    record["phash"] = phash(grey)
+    record["pdq"], record["quality"] = _pdq(grey)
     return record
 
 
 def phash(image: PILImage.Image) -> int:
-    """The 64-bit DCT hash of an RGB image: which low frequencies are above the median."""
-    grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), PILImage.Resampling.LANCZOS), np.float64)
-    low = _dct() @ grey @ _dct().T
-    return int.from_bytes(np.packbits(low.ravel() > np.median(low)).tobytes(), "big")
+    """The 64-bit DCT hash of an RGB or grey image: which low frequencies are above the median."""
+    thumbnail = _thumbnail(image.convert("L"), SIDE, PILImage.Resampling.LANCZOS)
+    return dct_hash(np.asarray(thumbnail, np.float64))
+
+
+def dct_hash(grey: NDArray[np.float64]) -> int:
+    """The same of grey levels [32, 32]."""
+    low = (_dct() @ grey @ _dct().T).ravel()
+    middle = np.partition(low, (31, 32))[31:33]
+    return int.from_bytes(np.packbits(low > middle.mean()).tobytes(), "big")
 
 
 @cache
 def _dct() -> NDArray[np.float64]:
     """The first rows of the DCT-II matrix."""
-    frequency, place = np.arange(_LOW)[:, None], np.arange(_SIDE)[None, :]
-    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * _SIDE))
+    frequency, place = np.arange(_LOW)[:, None], np.arange(SIDE)[None, :]
+    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE))
 
 
-def _pdq(image: PILImage.Image) -> tuple[NDArray[np.uint64], int]:
+def _pdq(grey: PILImage.Image) -> tuple[NDArray[np.uint64], int]:
     import pdqhash  # of the extra `pipelines`
 
     # Filtered first: of images that differ in size alone, the library's own reduction differs in up to 32 bits.
-    thumbnail = image.resize((_PDQ_SIDE, _PDQ_SIDE), PILImage.Resampling.BILINEAR)
-    bits, quality = pdqhash.compute(np.asarray(thumbnail))
-    return np.packbits(bits).view(">u8").astype(np.uint64), int(quality)
+    thumbnail = _thumbnail(grey, _PDQ_SIDE, PILImage.Resampling.BILINEAR)
+    # The frequencies and not their signs, which the library gives as a list of 256 Python numbers.
+    values, quality = pdqhash.compute_float(np.broadcast_to(np.asarray(thumbnail)[:, :, None], (*thumbnail.size, 3)))
+    return np.packbits(values > np.partition(values, 127)[127]).view(">u8").astype(np.uint64), int(quality)
+
+
+def _thumbnail(grey: PILImage.Image, side: int, filter: PILImage.Resampling) -> PILImage.Image:
+    """A grey image as a square. It is first reduced to twice the size by means of whole pixels, which is four times as
+    fast as the filter and moves next to no bit of a hash."""
+    return grey.resize((side, side), filter, reducing_gap=2.0)
 
 
 def distances(first: ImageHashes, second: ImageHashes) -> tuple[int, int]:

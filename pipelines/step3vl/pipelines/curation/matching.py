@@ -50,7 +50,7 @@ def match(first: Features, second: Features, config: CurationConfig) -> Match:
         & (first_samples["images"] > 0)
         & np.any(first_samples["content"] != second_samples["content"], axis=1)
     ):
-        is_match[pair], phash[pair], pdq[pair] = _match_images(first, second, int(pair), config)
+        is_match[pair], phash[pair], pdq[pair] = match_images(first, second, int(pair), config)
     return Match(is_match, similarity, phash, pdq)
 
 
@@ -70,8 +70,15 @@ def _match_texts(
     return equal | near, np.where(equal, np.float32(1), np.where(comparable, estimated, np.float32(0)))
 
 
-def _match_images(first: Features, second: Features, pair: int, config: CurationConfig) -> tuple[bool, int, int]:
-    """Whether all images of a pair match, and the largest distances."""
+def match_images(first: Features, second: Features, pair: int, config: CurationConfig) -> tuple[bool, int, int]:
+    """Whether all images of a pair match, and the largest distances.
+
+    Args:
+        first: One of each pair.
+        second: The other of each pair.
+        pair: The number of the pair.
+        config: The bounds.
+    """
     largest = (0, 0)
     for first_image, second_image in zip(first.images_of(pair), second.images_of(pair), strict=True):
         if np.array_equal(first_image["pixels"], second_image["pixels"]):
@@ -85,7 +92,7 @@ def _match_images(first: Features, second: Features, pair: int, config: Curation
     return True, *largest
 
 
-def rank(samples: Records, nodes: Nodes, earlier: NDArray[np.bool_]) -> NDArray[np.intp]:
+def rank(samples: Records, nodes: Nodes, earlier: NDArray[np.bool_], scores: int | None = None) -> NDArray[np.intp]:
     """The order of samples, the one to be kept first.
 
     A sample of an earlier dataset comes before all others, for it is not dropped any more; then what is held out, so
@@ -95,9 +102,11 @@ def rank(samples: Records, nodes: Nodes, earlier: NDArray[np.bool_]) -> NDArray[
         samples: Their records.
         nodes: Theirs.
         earlier: Whether each is of an earlier dataset.
+        scores: How many of the scores count, the first ones; None for all.
     """
+    columns = samples["scores"][:, :scores]
     keys = [nodes, -samples["characters"].astype(np.int64), -samples["area"].astype(np.float64)]
-    keys += [-samples["scores"][:, number] for number in reversed(range(samples["scores"].shape[1]))]
+    keys += [-columns[:, number] for number in reversed(range(columns.shape[1]))]
     return np.lexsort((*keys, samples["heldout"] == 0, ~earlier))
 
 
@@ -182,7 +191,7 @@ class Chooser:
         return best
 
     def _rank(self, features: Features, nodes: Nodes) -> NDArray[np.intp]:
-        return rank(features.samples, nodes, self._earlier[shards_of(nodes)])
+        return rank(features.samples, nodes, self._earlier[shards_of(nodes)], len(self._config.prefer))
 
     def _decide(self, nodes: Nodes, leaders: Nodes) -> tuple[Decision, Nodes]:
         """Decide on some members, given those that are kept already; and all that are kept after them."""

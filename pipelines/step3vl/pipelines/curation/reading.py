@@ -1,25 +1,29 @@
 """Reading a shard once, for the features of its samples."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image as PILImage
 from xxhash import xxh3_64_intdigest, xxh3_128_intdigest
 
-from step3vl.data.dataset import DROPPED, DamagedSample, Dataset, DeadLetter, Exclusions
+from step3vl.data.dataset import DROPPED, FORGOTTEN, DamagedSample, Dataset, DeadLetter, Exclusions
 from step3vl.data.sample.crops import ImageError
 from step3vl.data.storage import ByteRange, split_sample
 from step3vl.pipelines.curation.config import CurationConfig
-from step3vl.pipelines.curation.features import MEASURES, Features, dtype_of
+from step3vl.pipelines.curation.decontaminate import SAMPLE_TILES, Look
+from step3vl.pipelines.curation.features import MEASURES, Features, Records, dtype_of
 from step3vl.pipelines.curation.filtering import Filtered, SampleFilter
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes, decode, hash_encoded, hash_pixels
 from step3vl.pipelines.curation.inputs import InputShard
 from step3vl.pipelines.curation.signatures import signatures_of
+from step3vl.pipelines.curation.tiles import tiles_of
 from step3vl.pipelines.curation.words import hash_words, high_and_low, normalise, numbers
+from step3vl.pipelines.models.ocr import OcrModel
 
 READ = "curate.read"  # the ledger's name of the step
-FORGOTTEN = "forgotten"
 _WINDOW = 16 << 20  # bytes of a shard that are read at once
 _COLUMNS = ["id", "offset", "size", "xxh3", "kind"]
 
@@ -39,6 +43,8 @@ class ReadSample(NamedTuple):
     area: int
     scores: Sequence[float]
     filtered: Filtered = Filtered(None, None, {})
+    look: Look = Look()
+    """What decontamination sees in the images, besides their hashes."""
 
 
 class ShardReader:
@@ -56,18 +62,23 @@ class ShardReader:
         self._exclusions = Exclusions() if shard.earlier else exclusions
         filters = None if shard.earlier else config.filters  # what an earlier dataset has stays in it
         self._filter = SampleFilter(filters, dataset) if filters else None
+        search = None if shard.earlier else config.decontaminate
+        self._looks = search is not None and (search.crops or search.ocr)
 
-    def batches(self) -> Iterator[list[ReadSample | DeadLetter]]:
+    def batches(self, only: Collection[str] | None = None) -> Iterator[list[ReadSample | DeadLetter]]:
         """The samples in order of the shard, a few megabytes at a time.
 
         What cannot be read is a dead letter, and what is excluded, too.
+
+        Args:
+            only: The ids of the samples that are read; None for all.
 
         Raises:
             StoreError: The store does not answer.
         """
         info = self._dataset.manifest.shards[self._shard.number]
         rows = self._dataset.shard_index(self._shard.number, _COLUMNS).to_pylist()
-        rows.sort(key=lambda row: row["offset"])
+        rows = sorted((row for row in rows if only is None or row["id"] in only), key=lambda row: row["offset"])
         for window in _windows(rows):
             start, stop = window[0]["offset"], window[-1]["offset"] + window[-1]["size"]
             data = memoryview(
@@ -89,7 +100,11 @@ class ShardReader:
 
     def _compared(self, row: dict[str, Any], sample: dict[str, Any], images: list[bytes]) -> ReadSample:
         """The sample as it is compared, masked if need be. Raises ImageError."""
-        looked_at = self._config.images is not None or (self._filter is not None and self._filter.needs_images(sample))
+        looked_at = (
+            self._config.images is not None
+            or self._looks
+            or (self._filter is not None and self._filter.needs_images(sample))
+        )
         decoded = [decode(image) for image in images] if looked_at else []
         filtered = self._filter.apply(sample, images, decoded) if self._filter else Filtered(None, None, {})
         if masked := filtered.masked:
@@ -104,20 +119,32 @@ class ShardReader:
             roles,
             np.array([*hashes], IMAGE_DTYPE),
             sum(image["width"] * image["height"] for image in sample.get("images", ())),
-            [sample.get("scores", {}).get(name, -np.inf) for name in self._config.prefer],
+            [sample.get("scores", {}).get(name, -np.inf) for name in self._config.scores],
             filtered,
+            self._look(decoded) if self._looks else Look(),
         )
+
+    def _look(self, images: Sequence[PILImage.Image]) -> Look:
+        """What decontamination looks for in images."""
+        config = self._config.decontaminate
+        assert config is not None
+        lines = [line.text for image in images for line in _ocr().read(image)] if config.ocr else []
+        tiles = [tiles_of(image, SAMPLE_TILES) for image in images] if config.crops else []
+        return Look(tiles, normalise("\n".join(lines)))
+
+
+@cache
+def _ocr() -> OcrModel:
+    return OcrModel()
 
 
 def _windows(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     window: list[dict[str, Any]] = []
-    size = 0
     for row in rows:
-        if window and size + row["size"] > _WINDOW:
+        if window and row["offset"] + row["size"] - window[0]["offset"] > _WINDOW:
             yield window
-            window, size = [], 0
+            window = []
         window.append(row)
-        size += row["size"]
     if window:
         yield window
 
@@ -136,6 +163,23 @@ def text_of(sample: dict[str, Any]) -> tuple[str, str]:
         texts.append(_text(message["content"]))
         texts += [f"{call['name']} {call['arguments']}" for call in message.get("tool_calls", ())]
     return "\n".join(texts), " ".join(message["role"] for message in sample["messages"])
+
+
+def texts_of_rows(dataset: Dataset, shard: int, samples: Records) -> Iterator[str]:
+    """The texts of samples of a shard, as they are compared but for case and spaces, a few megabytes in memory.
+
+    Args:
+        dataset: Of the shard.
+        shard: Its number in the dataset.
+        samples: Records of the samples, in order of the shard.
+
+    Raises:
+        DamagedSample: What could be read before cannot any longer.
+        StoreError: The store does not answer.
+    """
+    for offset, size in zip(samples["offset"].tolist(), samples["size"].tolist(), strict=True):
+        sample, _ = split_sample(dataset.fetch(shard, offset, size))
+        yield text_of(sample)[0]
 
 
 def _text(parts: list[dict[str, Any]]) -> str:

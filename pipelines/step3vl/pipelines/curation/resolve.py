@@ -17,6 +17,8 @@ from step3vl.pipelines.curation.inputs import Nodes, shards_of
 from step3vl.pipelines.curation.matching import Chooser, Decision
 
 NEAR = "curate.near"  # the ledger's name of the step
+CROPPED = "curate.crops"
+SEMANTIC = "curate.semantic"
 COMPONENTS, LARGE, INCOMPLETE, LARGEST = "components", "large_components", "incomplete_components", "largest_component"
 DROP = np.dtype([("node", "<u8"), ("kept", "<u8"), ("similarity", "<f4"), ("phash", "u1"), ("pdq", "<u2")])
 

@@ -26,6 +26,7 @@ _WITHOUT_SPACES = (
 )  # fmt: skip
 _LAST = 0x40000  # behind the last plane that has letters
 _INVISIBLE = dict.fromkeys([0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
+_LOWER = bytes(ord(" ") if chr(code).isspace() else chr(code).lower().encode()[0] for code in range(128)) + bytes(128)
 _NUMBER = re.compile(r"\d+")
 _WITH_SEPARATORS = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -35,9 +36,12 @@ def normalise(text: str) -> str:
 
     NFC and not NFKC, which would make x² and x2 one text.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text).translate(_INVISIBLE)
-    return " ".join(text.casefold().split())
+    if text.isascii():  # the same by bytes, without an object for every word where no white space repeats
+        data = text.encode().translate(_LOWER)
+        if b"  " in data:
+            return b" ".join(data.split()).decode()
+        return data.strip().decode()
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).casefold().split())
 
 
 def numbers(text: str) -> str:

@@ -1,8 +1,8 @@
 """What became of every sample: the shards of those that are kept, and the evidence of those that are not."""
 
-import io
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,21 +29,21 @@ from step3vl.pipelines.core.accounts import Report
 from step3vl.pipelines.core.commits import read_model
 from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.curation.balancing import BALANCE, Balancer, Excess
 from step3vl.pipelines.curation.building import index_path, read_screened, save_features
 from step3vl.pipelines.curation.config import CurationConfig
-from step3vl.pipelines.curation.evidence import EVIDENCE_SCHEMA, evidence_part
+from step3vl.pipelines.curation.evidence import evidence_part, write_evidence
 from step3vl.pipelines.curation.exact import EXACT, exact_kept
 from step3vl.pipelines.curation.exchange import Gathered, Packs, read_part, split
 from step3vl.pipelines.curation.features import MEASURES, FeatureStore
 from step3vl.pipelines.curation.filtering import MASKED, SampleFilter, sample_of
 from step3vl.pipelines.curation.inputs import InputShard, Nodes, nodes_of, open_dataset, rows_of, shards_of
-from step3vl.pipelines.curation.resolve import DROP, NEAR
+from step3vl.pipelines.curation.resolve import CROPPED, DROP, NEAR, SEMANTIC
 
 _log = logging.getLogger(__name__)
 
 SHARDS = "curate.shards"  # the ledger's name of the step
-DUPLICATE = "duplicate"
-NEAR_DUPLICATE = "near_duplicate"
+REASONS = {EXACT: "duplicate", NEAR: "near_duplicate", CROPPED: "crop", SEMANTIC: "semantic_duplicate"}
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 WRITTEN_VERSION = 2  # raised with every change of the bytes of shards
 _WINDOW = 64 << 20  # bytes of samples in memory
@@ -65,14 +65,17 @@ class Decisions(NamedTuple):
     """What became of the samples of a shard; arrays of one entry for each.
 
     Attributes:
-        exact: The node that each one duplicates exactly; its own where there is none.
-        near: The same of near-duplicates, for those that are no exact ones.
-        drops: Records of `DROP`.
+        step: The number of the step in `Outcomes.steps` that dropped each as a duplicate, from 1; 0 where none did.
+        drops: Records of `DROP` of those that were dropped.
     """
 
-    exact: NDArray[np.bool_]
-    near: NDArray[np.bool_]
+    step: NDArray[np.uint8]
     drops: NDArray[np.void]
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Whether each is no duplicate."""
+        return self.step == 0
 
 
 class Outcomes:
@@ -82,25 +85,39 @@ class Outcomes:
         features: Of all shards.
         staging: The root.
         exact: Folder of the exact duplicates.
-        near: Folder of the near-duplicates.
+        others: Folders of the other ones, by the step that decided, in order.
+        scores: How many scores decide which duplicate is kept.
     """
 
-    def __init__(self, features: FeatureStore, staging: Staging, exact: str, near: str) -> None:
-        self.features, self._staging, self._exact, self._near = features, staging, exact, near
+    def __init__(
+        self, features: FeatureStore, staging: Staging, exact: str, others: Mapping[str, str], scores: int
+    ) -> None:
+        self.features, self._staging = features, staging
+        self._exact, self._others, self._scores = exact, dict(others), scores
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps, in order."""
+        return (EXACT, *self._others)
 
     def of(self, number: int) -> Decisions:
         """What became of the samples of a shard."""
         samples = self.features.shard(number).samples
         nodes = nodes_of(number, np.arange(len(samples)))
-        kept = exact_kept(samples, number, self._staging, self._exact)
-        exact = kept != nodes
+        kept = exact_kept(samples, number, self._scores, self._staging, self._exact)
+        step = (kept != nodes).astype(np.uint8)
         drops = np.zeros(len(samples), DROP)
         drops["node"], drops["kept"], drops["similarity"] = nodes, kept, 1
-        decided = read_part(self._staging, self._near, number, DROP)
-        near = np.zeros(len(samples), bool)
-        near[rows_of(decided["node"])] = True
-        drops[near] = decided
-        return Decisions(exact, near, drops[exact | near])
+        for place, folder in enumerate(self._others.values(), 2):
+            decided = read_part(self._staging, folder, number, DROP)
+            rows = rows_of(decided["node"])
+            step[rows], drops[rows] = place, decided
+        return Decisions(step, drops[step > 0])
+
+    def candidates(self, number: int) -> NDArray[np.bool_]:
+        """Which samples of a shard are read and no duplicates."""
+        live: NDArray[np.bool_] = self.features.shard(number).samples["live"] == 1
+        return live & self.of(number).kept
 
 
 class ScatterKept:
@@ -113,6 +130,7 @@ class ScatterKept:
         out: URL of the new dataset.
         staging: The root.
         config: Of the curation.
+        balancer: What quotas drop.
     """
 
     def __init__(
@@ -123,8 +141,9 @@ class ScatterKept:
         out: str,
         staging: Staging,
         config: CurationConfig,
+        balancer: Balancer,
     ) -> None:
-        self._outcomes, self._shards, self._targets = outcomes, shards, targets
+        self._outcomes, self._shards, self._targets, self._balancer = outcomes, shards, targets, balancer
         self._out, self._staging, self._config = out, staging, config
         self._first = sum(shard.earlier for shard in shards)
 
@@ -133,8 +152,9 @@ class ScatterKept:
             return
         decisions = self._outcomes.of(number)
         samples = self._outcomes.features.shard(number).samples
-        self._write_evidence(number, samples, decisions)
-        kept = np.flatnonzero((samples["live"] == 1) & ~decisions.exact & ~decisions.near)
+        excess = self._balancer.excess(number)
+        self._write_evidence(number, samples, decisions, excess)
+        kept = np.flatnonzero((samples["live"] == 1) & decisions.kept & (excess.quota == 0))
         rows = np.empty(len(kept), PLACE)
         for name in _COPIED:
             rows[name] = samples[name][kept]
@@ -143,42 +163,67 @@ class ScatterKept:
         split_number = SPLITS.index(self._shards[number].split)
         yield from split(rows, target.astype(np.int64) + split_number * self._targets)
 
-    def _write_evidence(self, number: int, samples: NDArray[np.void], decisions: Decisions) -> None:
-        drops = decisions.drops
-        dropped = samples[rows_of(drops["node"])]
-        matched = self._outcomes.features.gather(drops["kept"]).samples
+    def _write_evidence(self, number: int, samples: NDArray[np.void], decisions: Decisions, excess: Excess) -> None:
         shard = self._shards[number]
-        exact = decisions.exact[rows_of(drops["node"])]
         path, root = self._outcomes.features.path(number), self._staging.open()
-        screened = read_screened(root, path)
-        none = [None] * len(drops)
-        columns: dict[str, list[Any]] = {
-            "id": _hex(dropped["id"]),
-            "step": [EXACT if is_exact else NEAR for is_exact in exact],
-            "reason": [DUPLICATE if is_exact else NEAR_DUPLICATE for is_exact in exact],
-            "matched_id": _hex(matched["id"]),
-            "value": none,
-            "limit": none,
-            "detail": [""] * len(drops),
-        }
-        for name in ("similarity", "phash", "pdq"):
-            columns[name] = drops[name].tolist()
-        columns = {name: [getattr(sample, name) for sample in screened] + rest for name, rest in columns.items()}
-        columns["dataset"] = [shard.dataset] * len(columns["id"])
-        columns["matched_dataset"] = [""] * len(screened)
-        columns["matched_dataset"] += [self._shards[number].dataset for number in shards_of(drops["kept"])]
-        sink = io.BytesIO()
-        pq.write_table(pa.table(columns, EVIDENCE_SCHEMA), sink)
+        rows = [
+            *({**sample._asdict(), "matched_dataset": ""} for sample in read_screened(root, path)),
+            *self._duplicates(samples, decisions),
+            *self._over_quota(samples, excess),
+        ]
+        for row in rows:
+            row["dataset"] = shard.dataset
         store = Store(self._out, self._staging.store)
         part, parts = number - self._first, len(self._shards) - self._first
-        store.put(evidence_part(part, parts), sink.getvalue())
+        write_evidence(store, evidence_part(part, parts), rows)
         letters = [
-            DeadLetter(step=step, error=DROPPED, reason=reason, source=sample)
-            for step, reason, sample in zip(columns["step"], columns["reason"], columns["id"], strict=True)
-            if reason != MASKED
+            DeadLetter(step=row["step"], error=DROPPED, reason=row["reason"], source=row["id"])
+            for row in rows
+            if row["reason"] != MASKED
         ]
         failed = read_dead_letter_file(root, f"{path}.dead.parquet")
         write_dead_letters(store, dead_letter_part(part, parts), [*failed, *letters])
+
+    def _duplicates(self, samples: NDArray[np.void], decisions: Decisions) -> Iterator[dict[str, Any]]:
+        """The evidence of samples that repeat others."""
+        drops = decisions.drops
+        rows = rows_of(drops["node"])
+        matched = self._outcomes.features.gather(drops["kept"]).samples
+        fields = zip(
+            *(_hex(samples["id"][rows]), _hex(matched["id"]), shards_of(drops["kept"]).tolist()),
+            *(drops[name].tolist() for name in ("similarity", "phash", "pdq")),
+            decisions.step[rows].tolist(),
+            strict=True,
+        )
+        for id, kept, number, similarity, phash, pdq, place in fields:
+            step = self._outcomes.steps[place - 1]
+            yield {
+                "id": id,
+                "step": step,
+                "reason": REASONS[step],
+                "matched_id": kept,
+                "matched_dataset": self._shards[number].dataset,
+                "similarity": similarity,
+                "phash": phash,
+                "pdq": pdq,
+                "detail": "",
+            }
+
+    def _over_quota(self, samples: NDArray[np.void], excess: Excess) -> Iterator[dict[str, Any]]:
+        """The evidence of samples that are beyond what is kept of their group."""
+        places = np.flatnonzero(excess.quota)
+        for id, place in zip(_hex(samples["id"][places]), places.tolist(), strict=True):
+            quota = self._config.balance[int(excess.quota[place]) - 1]
+            yield {
+                "id": id,
+                "step": BALANCE,
+                "reason": quota.reason,
+                "matched_id": "",
+                "matched_dataset": "",
+                "value": float(excess.amount[place]),
+                "limit": float(excess.budget[place]),
+                "detail": f"{quota.unit} of {excess.group[place]}",
+            }
 
 
 def _hex(ids: NDArray[np.uint64]) -> list[str]:
@@ -188,22 +233,28 @@ def _hex(ids: NDArray[np.uint64]) -> list[str]:
 class ReportDecisions:
     """Reports what became of the samples of each shard, by step."""
 
-    def __init__(self, outcomes: Outcomes, shards: tuple[InputShard, ...], near: bool) -> None:
-        self._outcomes, self._shards, self._near = outcomes, shards, near
+    def __init__(
+        self, outcomes: Outcomes, shards: tuple[InputShard, ...], config: CurationConfig, balancer: Balancer
+    ) -> None:
+        self._outcomes, self._shards, self._config, self._balancer = outcomes, shards, config, balancer
 
     def __call__(self, number: int) -> Iterator[str]:
         if self._shards[number].earlier:
             return
         decisions = self._outcomes.of(number)
-        exact, near = int(decisions.exact.sum()), int(decisions.near.sum())
-        read = int(self._outcomes.features.shard(number).samples["live"].sum())
-        steps = [_step(EXACT, read, {DUPLICATE: exact})]
-        if self._near:
-            steps.append(_step(NEAR, read - exact, {NEAR_DUPLICATE: near}))
+        left = int(self._outcomes.features.shard(number).samples["live"].sum())
+        steps = []
+        for place, name in enumerate(self._outcomes.steps, 1):
+            steps.append(_step(name, left, {REASONS[name]: int((decisions.step == place).sum())}))
+            left = steps[-1].kept
+        if self._config.balance:
+            quotas = self._balancer.excess(number).quota
+            dropped = Counter(self._config.balance[place - 1].reason for place in quotas[quotas > 0].tolist())
+            steps.append(_step(BALANCE, left, dropped))
         yield Report(accounts=tuple(steps)).model_dump_json(exclude_defaults=True)
 
 
-def _step(name: str, read: int, dropped: dict[str, int]) -> LedgerStep:
+def _step(name: str, read: int, dropped: Mapping[str, int]) -> LedgerStep:
     dropped = {reason: count for reason, count in dropped.items() if count}
     return LedgerStep(name=name, read=read, kept=read - sum(dropped.values()), dropped=dropped)
 
@@ -217,7 +268,8 @@ class WriteShards:
         targets: Shards of each split.
         out: URL of the new dataset.
         staging: The root, where what was written is remembered.
-        folder: Of these records, relative to the root.
+        folders: Of these records, relative to the root; and of those of the curation whose failed samples were tried
+            again, of which unchanged shards are kept.
         config: Of the curation.
     """
 
@@ -228,11 +280,11 @@ class WriteShards:
         targets: int,
         out: str,
         staging: Staging,
-        folder: str,
+        folders: tuple[str, str],
         config: CurationConfig,
     ) -> None:
         self._features, self._shards, self._targets, self._out = features, shards, targets, out
-        self._staging, self._folder, self._config = staging, folder, config
+        self._staging, self._folders, self._config = staging, folders, config
         self._filters: dict[str, SampleFilter] = {}  # by URL of the dataset
 
     def __call__(self, number: int, rows: NDArray[Any]) -> Gathered:
@@ -242,22 +294,26 @@ class WriteShards:
         name = shard_name(self._config.name, split_name, target, self._targets)
         rows = rows[np.lexsort((rows["node"], rows["id"][:, 1], rows["id"][:, 0]))]
         with self._staging.heartbeats.working(name):
-            self._write(name, split_name, rows, record_path(self._folder, number))
+            self._write(name, split_name, rows, [record_path(folder, number) for folder in self._folders])
         yield Report(accounts=(LedgerStep(name=SHARDS, read=len(rows), kept=len(rows)),))
 
-    def _write(self, name: str, split_name: Split, rows: NDArray[Any], path: str) -> None:
+    def _write(self, name: str, split_name: Split, rows: NDArray[Any], paths: Sequence[str]) -> None:
         root, out = self._staging.open(), Store(self._out, self._staging.store)
         digest = blake3(repr((WRITTEN_VERSION, name)).encode())
         for field in ("id", "size", "xxh3", "masked", "measures"):
             digest.update(np.ascontiguousarray(rows[field]).tobytes())
-        kept = read_model(root, path, KeptShard)
-        if kept is not None and kept.is_intact(out, digest.hexdigest()):
-            return
+        for path in dict.fromkeys(paths):
+            kept = read_model(root, path, KeptShard)
+            if kept is not None and kept.is_intact(out, digest.hexdigest()):
+                if not out.exists(f"{self._index_path(kept.written)}.json"):  # of a dataset that was set aside
+                    self._write_index(out, kept.written, rows["node"])
+                root.put(paths[0], kept.model_dump_json().encode())
+                return
         written = write_shard(self._out, name, split_name, self._samples(rows), self._staging.store)
         self._write_index(out, written, rows["node"])
         offsets = out.hash(written.info.offsets_path)
         record = KeptShard(digest=digest.hexdigest(), written=written, offsets_blake3=offsets)
-        root.put(path, record.model_dump_json().encode())
+        root.put(paths[0], record.model_dump_json().encode())
         _log.info("%s: %d samples", name, len(rows))
 
     def _write_index(self, out: Store, written: WrittenShard, nodes: Nodes) -> None:
@@ -269,10 +325,13 @@ class WriteShards:
         for field in table.column_names:
             features.samples[field] = table.column(field).to_numpy()
         features.samples["masked"], features.samples["measures"] = 0, np.nan  # the samples are written with them
+        save_features(out, self._index_path(written), features, [], self._config)
+
+    def _index_path(self, written: WrittenShard) -> str:
         shard = InputShard(
             dataset=self._out, number=0, split=written.info.split, blake3=written.info.blake3, earlier=False
         )
-        save_features(out, index_path(shard, self._config), features, [], self._config)
+        return index_path(shard, self._config)
 
     def _samples(self, rows: NDArray[Any]) -> Iterator[Sample]:
         ends = np.cumsum(rows["size"]) // _WINDOW

@@ -18,7 +18,7 @@ from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.domains.gui_entry import GuiEntry
+from step3vl.pipelines.domains.gui_entry import EpisodeQuestions, GuiEntry
 from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, STEP_TASKS, Question
 from step3vl.pipelines.domains.gui_trajectories import step_samples, trajectory_sample
 from step3vl.pipelines.gui.experts import Task, perform_task, read_tasks
@@ -133,7 +133,7 @@ def _operate(page: GuiPage, kind: EpisodeKind, entry: GuiEntry, rng: random.Rand
 class AskAboutEpisodes:
     """Worker: an episode becomes samples: questions about its screens and its actions, and its trajectory."""
 
-    def __init__(self, entry: GuiEntry, context: StepContext) -> None:
+    def __init__(self, entry: EpisodeQuestions, context: StepContext) -> None:
         self._entry = entry
 
     def setup(self) -> None:
@@ -152,7 +152,10 @@ class AskAboutEpisodes:
     def _samples(self, key: str, episode: Episode, images: list[Image], rng: random.Random) -> Iterator[Sample]:
         entry = self._entry
         if entry.trajectories and episode.goal and episode.steps:
-            language = rng.choice(entry.languages)
+            languages = [name for name in entry.languages if name in episode.goal]
+            if not languages:
+                raise Dropped("no_goal_in_these_languages")
+            language = rng.choice(languages)
             source = self._source(key, episode, language)
             yield trajectory_sample(episode, images, language, entry.kind, source, rng)
             yield from step_samples(episode, images, language, entry.kind, source, rng)
@@ -219,7 +222,7 @@ DOMAIN = Domain(
     GuiEntry,
     steps=(
         BeamStep("open", version=1, worker=OpenPages, output=StoredPage),
-        BeamStep("record", version=1, worker=RecordEpisodes, output=Episode, spread=True, time_limit=_SECONDS),
+        BeamStep("record", version=2, worker=RecordEpisodes, output=Episode, spread=True, time_limit=_SECONDS),
         BeamStep("build", version=2, worker=AskAboutEpisodes, output=Sample),
     ),
     example={

@@ -1,4 +1,4 @@
-"""The configuration of `gui`."""
+"""The configuration of `gui`, and what it shares with other domains that record episodes."""
 
 from typing import Literal
 
@@ -12,7 +12,31 @@ from step3vl.pipelines.gui.screen import EpisodeKind
 from step3vl.pipelines.render.web.browser import find_chromium
 
 
-class GuiEntry(DomainEntry):
+class EpisodeQuestions(DomainEntry):
+    """What is asked about episodes, for every domain that records some."""
+
+    tasks: dict[ScreenTask, float] = Field(
+        default={
+            "grounding.point": 4.0, "grounding.box": 3.0, "grounding.all": 1.0, "grounding.exists": 1.0,
+            "knowledge.name": 2.0, "knowledge.state": 1.0, "knowledge.value": 1.0, "caption": 1.0, "ocr.text": 1.0,
+            "ocr.place": 1.0, "ocr.region": 1.0, "action.single": 3.0,
+        },
+        min_length=1,
+    )  # fmt: skip
+    """Relative weights of the questions about screens."""
+    questions: int = Field(default=4, ge=0)
+    """About each screen that differs from the others of its episode."""
+    step_tasks: tuple[StepTask, ...] = ("knowledge.effect", "knowledge.happened")
+    """Questions about each action of an exploration or a walk."""
+    trajectories: bool = True
+    """Whether tasks become trajectories and their single steps."""
+    languages: tuple[Language, ...] = ("en", "zh")
+    """Of questions, with equal probability."""
+    jpeg: float = Field(default=0.25, ge=0, le=1)
+    """The fraction of images encoded as JPEG, at qualities of 60 to 95; the others are PNG."""
+
+
+class GuiEntry(EpisodeQuestions):
     """Recordings of pages in Chromium, and questions about them."""
 
     INPUT_FIELDS = frozenset({"sources"})
@@ -33,23 +57,6 @@ class GuiEntry(DomainEntry):
     """Actions that an exploration tries on a state."""
     max_steps: int = Field(default=10, gt=0)
     """Of a task; longer ones are dropped."""
-    tasks: dict[ScreenTask, float] = Field(
-        default={
-            "grounding.point": 4.0, "grounding.box": 3.0, "grounding.all": 1.0, "grounding.exists": 1.0,
-            "knowledge.name": 2.0, "knowledge.state": 1.0, "knowledge.value": 1.0, "caption": 1.0, "ocr.text": 1.0,
-            "ocr.place": 1.0, "ocr.region": 1.0, "action.single": 3.0,
-        },
-        min_length=1,
-    )  # fmt: skip
-    """Relative weights of the questions about screens."""
-    questions: int = Field(default=4, ge=0)
-    """About each screen that differs from the others of its episode."""
-    step_tasks: tuple[StepTask, ...] = ("knowledge.effect", "knowledge.happened")
-    """Questions about each action of an exploration or a walk."""
-    trajectories: bool = True
-    """Whether tasks become trajectories and their single steps."""
-    languages: tuple[Language, ...] = ("en", "zh")
-    """Of questions, with equal probability."""
     page_languages: tuple[Language, ...] = ("en", "zh")
     """Of pages that have several. Chinese is left out for a page that has characters which no font has."""
     viewports: tuple[tuple[int, int], ...] = ((1280, 800), (1024, 768), (800, 600), (768, 1024), (412, 732))
@@ -58,8 +65,6 @@ class GuiEntry(DomainEntry):
     """Pixels of a CSS pixel."""
     dark: float = Field(default=0.3, ge=0, le=1)
     """The share of dark views."""
-    jpeg: float = Field(default=0.25, ge=0, le=1)
-    """The fraction of images encoded as JPEG, at qualities of 60 to 95; the others are PNG."""
     font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
     """Patterns of the fonts that the browser has; a page is set in one of them."""
 

@@ -373,6 +373,8 @@ def describe_action(episode: Episode, step: Step, language: Language) -> str:
         word = role_word(target.role, language)
         label = quote(target.name or target.text)
         name = f"the {word} {label}" if english else f"{word}{label}"
+    elif action.point_2d is not None:
+        name = "this place" if english else "此处"
     match action.action:
         case "click":
             return f"click {name}" if english else f"点击{name}"
@@ -380,6 +382,8 @@ def describe_action(episode: Episode, step: Step, language: Language) -> str:
             return f"double-click {name}" if english else f"双击{name}"
         case "type":
             text = quote(action.text or "")
+            if not name:
+                return f"type {text}" if english else f"输入{text}"
             return f"type {text} into {name}" if english else f"在{name}中输入{text}"
         case "slide":
             return f"drag {name}" if english else f"拖动{name}"
@@ -387,5 +391,7 @@ def describe_action(episode: Episode, step: Step, language: Language) -> str:
             directions = {"up": "向上", "down": "向下", "left": "向左", "right": "向右"}
             direction = action.direction or "down"
             return f"scroll {direction}" if english else f"{directions[direction]}滚动"
+        case "wait":
+            return "wait" if english else "等待"
         case _:
             return f"press {action.text}" if english else f"按 {action.text} 键"

@@ -126,6 +126,8 @@ def _truth(episode: Episode, step: Step) -> ActionTruth:
     if step.start_box is not None and step.end_box is not None:
         start, end = (Box(*box, "pixels", size).milli() for box in (step.start_box, step.end_box))
         return ActionTruth(action=step.action, boxes=(start,), end_boxes=(end,))
+    if step.start_box is not None:  # a part of an element, or a place that is none
+        return ActionTruth(action=step.action, boxes=(Box(*step.start_box, "pixels", size).milli(),))
     target = target_of(episode, step)
     boxes = (episode.screens[step.before].box_of(target).milli(),) if target is not None else ()
     return ActionTruth(action=step.action, boxes=boxes)

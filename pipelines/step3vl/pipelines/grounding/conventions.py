@@ -13,12 +13,16 @@ from step3vl.data.sample import Box, Point, Size
 Order = Literal["xyxy", "xywh", "cxcywh", "xxyy", "yxyx", "yxhw"]
 """`xyxy` is left, top, right, bottom; `xxyy` left, right, top, bottom (OpenImages); `yxyx` and `yxhw` begin with the
 top (AITW); `cxcywh` begins with the centre (YOLO)."""
-Unit = Literal["pixels", "unit", "percent", "milli"]
-"""Of an image's sides: pixels, 0..1, 0..100 (PixMo), 0..1000."""
+Unit = Literal["pixels", "unit", "percent", "milli", "of_999"]
+"""Of an image's sides: pixels, 0..1, 0..100 (PixMo), 0..1000, 0..999 (UGround)."""
 Polygon = tuple[float, ...]
 """x and y of each corner in turn, as COCO writes them."""
 
-_EXTENT: dict[str, float] = {"unit": 1.0, "percent": 100.0, "milli": 1000.0}
+_EXTENT: dict[str, float] = {"unit": 1.0, "percent": 100.0, "milli": 1000.0, "of_999": 999.0}
+MIN_SIDE = 3.0
+"""Pixels of the shorter side of a box; less cannot be told from a slip of the mouse."""
+_MIN_INSIDE = 0.5  # of a box that lies in the image; its parts outside are cut off
+_SAME_SHAPE = 0.01  # by which the proportions of the annotated and of the actual image may differ
 
 
 class GeometryError(ValueError):
@@ -105,6 +109,35 @@ def point_in_pixels(x: float, y: float, unit: Unit, size: Size) -> Point:
         raise GeometryError("not_finite")
     x_scale, y_scale = _scales(unit, size)
     return Point(x * x_scale, y * y_scale, "pixels", size)
+
+
+def inside(box: Box, size: Size) -> Box:
+    """The part of a box in pixels that lies in its image.
+
+    Raises:
+        GeometryError: `outside` for a box that lies outside of it, `mostly_outside` for one that does by more than
+            half, `too_small` for one with a side of less than three pixels.
+    """
+    x1, y1, x2, y2 = max(box.x1, 0.0), max(box.y1, 0.0), min(box.x2, size[0]), min(box.y2, size[1])
+    if x2 <= x1 or y2 <= y1:
+        raise GeometryError("outside")
+    cut = Box(x1, y1, x2, y2, "pixels", size)
+    if cut.area < _MIN_INSIDE * box.area:
+        raise GeometryError("mostly_outside")
+    if min(x2 - x1, y2 - y1) < MIN_SIDE:
+        raise GeometryError("too_small")
+    return cut
+
+
+def check_size(annotated: Size, actual: Size) -> None:
+    """Raises ValueError for an image that is not just the annotated one in another resolution."""
+    if min(annotated) <= 0:
+        raise ValueError(f"the annotated size {annotated[0]} x {annotated[1]} is none")
+    ratio = (actual[0] / annotated[0]) / (actual[1] / annotated[1])
+    if abs(ratio - 1) > _SAME_SHAPE and abs(actual[0] - actual[1] * annotated[0] / annotated[1]) > 1.5:
+        raise ValueError(
+            f"the image has {actual[0]} x {actual[1]} pixels, its annotations are for {annotated[0]} x {annotated[1]}"
+        )
 
 
 def polygon_in_pixels(values: Sequence[float], unit: Unit, size: Size) -> Polygon:

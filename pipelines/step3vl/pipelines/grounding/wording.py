@@ -11,6 +11,7 @@ from step3vl.grading import grade_answer
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose
 from step3vl.pipelines.grounding.answer_phrasings import HINTS, SENTENCES
+from step3vl.pipelines.grounding.map_phrasings import MAP_BODIES
 from step3vl.pipelines.grounding.phrasings import BODIES
 from step3vl.pipelines.grounding.records import GroundedImage
 
@@ -72,7 +73,7 @@ def boxes_as_list(boxes: Sequence[Box], labels: Sequence[str]) -> str:
 
 def word(task: GroundingTask, draft: Draft, language: Language, rng: random.Random) -> Asked:
     """Put a question into words, and its answer into a form. Raises ValueError where the grader refuses the answer."""
-    question = rng.choice(BODIES[draft.kind][language]).format(**draft.values)
+    question = rng.choice((BODIES | MAP_BODIES)[draft.kind][language]).format(**draft.values)
     question = question[:1].upper() + question[1:]
     form = rng.choice(draft.forms)
     hints = []

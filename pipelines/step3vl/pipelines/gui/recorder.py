@@ -58,6 +58,7 @@ _KEYS = {
     "escape": "Escape", "esc": "Escape", "tab": "Tab", "space": "Space", "backspace": "Backspace", "delete": "Delete",
     "up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight", "home": "Home", "end": "End",
 }  # fmt: skip
+_HAS_PARTS = "['date', 'time', 'month', 'week', 'datetime-local'].includes(document.activeElement?.type)"
 _SCROLLS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 
 
@@ -113,6 +114,11 @@ class GuiPage:
         """The value of a JavaScript expression in the page, for what only the page knows."""
         return self._page.evaluate(expression, argument)
 
+    def pass_time(self, milliseconds: int) -> None:
+        """Let the page's time pass."""
+        self._page.clock.run_for(milliseconds)
+        self._page.evaluate(_TWO_FRAMES)
+
     def observe(self) -> Screen:
         """The screen as it is.
 
@@ -152,7 +158,10 @@ class GuiPage:
                 if action.point_2d:
                     mouse.click(x, y)
                     keyboard.press("Control+A")
-                keyboard.insert_text(action.text or "")
+                if self._page.evaluate(_HAS_PARTS):
+                    keyboard.type(action.text or "")
+                else:
+                    keyboard.insert_text(action.text or "")
             case "hot_key" if (action.text or "").lower() == "back":
                 self._page.go_back()
             case "hot_key":

@@ -178,7 +178,8 @@ class Step(Config):
     target: int | None = None
     """The number of the element that it is performed on, of `Screen.elements`' `index`."""
     start_box: Pixels | None = None
-    """For a slide: the handle, in pixels."""
+    """Where it begins, in pixels: the handle of a slide, or where a click counts that is not meant for all of an
+    element."""
     end_box: Pixels | None = None
     """For a slide: where it may end with the same effect, in pixels."""
     after: int

@@ -59,10 +59,11 @@ class FileSite:
         path = self._files.get(unquote(parts.path).removeprefix("/"))
         if f"{parts.scheme}://{parts.netloc}/" != ORIGIN or path is None:
             return None
-        return Reply(path.read_bytes(), _content_type(path.name))
+        return Reply(path.read_bytes(), content_type(path.name))
 
 
-def _content_type(name: str) -> str:
+def content_type(name: str) -> str:
+    """The media type of a file by its name, the same on every machine."""
     return _TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
 
 

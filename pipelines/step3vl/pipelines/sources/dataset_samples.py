@@ -18,7 +18,8 @@ from step3vl.pipelines.core.domain import Files, FileSource
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped
 
-_SHARDS = "shards"  # the folder of a dataset's shards
+SHARDS = "shards"  # the folder of a dataset's shards
+SHARD_FILES = "*.tar"
 _LICENCE = "that of each sample"
 _COLUMNS = ["id", "source", "task", "offset", "size", "xxh3", "image_offsets", "image_sizes"]
 
@@ -42,7 +43,7 @@ def shard_files(datasets: Sequence[str]) -> Files:
     Args:
         datasets: Folders or URLs, each with its `dataset.json`.
     """
-    patterns = tuple(f"{dataset.rstrip('/')}/{_SHARDS}/*.tar" for dataset in datasets)
+    patterns = tuple(f"{dataset.rstrip('/')}/{SHARDS}/{SHARD_FILES}" for dataset in datasets)
     return Files([FileSource(files=patterns, licence=_LICENCE)])
 
 
@@ -67,9 +68,9 @@ class ShardReader:
             UserError: It is in no committed dataset, or `dataset.json` does not name it.
             StoreError: The store does not answer.
         """
-        folder, _, name = shard.url.rpartition(f"/{_SHARDS}/")
+        folder, _, name = shard.url.rpartition(f"/{SHARDS}/")
         dataset, numbers = self._open(folder)
-        number = numbers.get(f"{_SHARDS}/{name}")
+        number = numbers.get(f"{SHARDS}/{name}")
         if number is None:
             raise UserError(f"{shard.url} is not named in the dataset.json beside it; remove the file")
         if self._split is not None and dataset.manifest.shards[number].split != self._split:

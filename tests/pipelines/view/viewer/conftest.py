@@ -5,8 +5,6 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fastapi import FastAPI
 from PIL import Image as PILImage
@@ -41,6 +39,7 @@ from step3vl.data.sample import (
 )
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.storage import DEFAULT_STORE, Store
+from step3vl.pipelines.curation.evidence import evidence_part, write_evidence
 from step3vl.pipelines.view.viewer import create_app
 
 HOSTILE = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
@@ -129,8 +128,11 @@ def add_drops(root: Path, matched: str) -> None:
         "id": DUPLICATE_ID, "dataset": "raw", "step": "curate.near", "reason": "near_duplicate", "matched_id": matched,
         "matched_dataset": "raw", "similarity": 0.87, "phash": 2, "pdq": 12, "detail": "",
     }  # fmt: skip
-    (root / "evidence").mkdir()
-    pq.write_table(pa.Table.from_pylist([row]), root / "evidence" / "00000-of-00001.parquet")
+    filtered = {
+        "id": "e" * 32, "dataset": "raw", "step": "curate.filter", "reason": "too_long", "matched_id": "",
+        "matched_dataset": "", "value": 120_000.0, "limit": 100_000.0, "detail": "",
+    }  # fmt: skip
+    write_evidence(Store(str(root), DEFAULT_STORE), evidence_part(0, 1), [row, filtered])
 
 
 @pytest.fixture(scope="session")

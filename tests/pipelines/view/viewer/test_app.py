@@ -131,6 +131,12 @@ def test_evidence_names_the_match(client, samples):
     assert "similarity 0.87" in page and "phash 2" in page
     assert DUPLICATE_ID in get(client, f"/evidence?matched_id={samples['boxes'].id}")
     assert DUPLICATE_ID not in get(client, f"/evidence?matched_id={'1' * 32}")
+    assert ">measured" not in page
+
+
+def test_evidence_of_a_filter_has_what_was_measured_and_its_limit(client):
+    page = get(client, "/evidence?reason=too_long")
+    assert "measured 120,000" in page and "limit 100,000" in page
 
 
 def test_contents_appear_when_they_are_counted(client, app, links):

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, PrivateAttr, RootModel, model_validator
 
 from step3vl.data.config import Config
+from step3vl.pipelines.curation.filters.alignment import AnswerabilityFilter, ImageTextFilter, VisualDependencyFilter
 from step3vl.pipelines.curation.filters.licences import LicenceFilter
 from step3vl.pipelines.curation.filters.markup import AnswerFilter, FormattingFilter
 from step3vl.pipelines.curation.filters.masking import PersonalDataConfig
@@ -33,12 +34,15 @@ class FilterSet(Config):
     c4: C4Filter | None = None
     repetition: RepetitionFilter | None = None
     language: LanguageFilter | None = None
+    answerability: AnswerabilityFilter | None = None
     image_size: SizeFilter | None = None
     blank: BlankFilter | None = None
     blur: BlurFilter | None = None
     qr: QrFilter | None = None
     nsfw: NsfwFilter | None = None
     perplexity: PerplexityFilter | None = None
+    image_text: ImageTextFilter | None = None
+    visual_dependency: VisualDependencyFilter | None = None
     personal_data: PersonalDataConfig | None = None
     """Masked in samples that pass all others."""
 

@@ -9,7 +9,7 @@ from step3vl.data.optional import require
 from step3vl.pipelines.curation.filters.view import Filter, Finding, SampleView
 from step3vl.pipelines.models.language import identify
 from step3vl.pipelines.models.perplexity import PerplexityConfig, PerplexityModel
-from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, text_fault
+from step3vl.pipelines.sources.text.text_quality import DAMAGED, LONG_WORD, QualityLimits, normalise, text_fault
 
 PERPLEXITY = "perplexity"  # the name of the score
 _NO_LANGUAGE = "zxx"
@@ -35,11 +35,16 @@ class TextFilter(Filter):
         )
         if not reason:
             return None
-        names = {"symbols": "alphanumeric", "repetitive": "repetition"}
-        name = names.get(reason, "")
-        bounds = {"too_short": self.characters[0], "too_long": self.characters[1], "digits": self.digits}
-        limit = getattr(self, name) if name else bounds.get(reason, 0.0)
-        return Finding(reason, measured.get(name, float(len(text))), limit)
+        name, limit = {
+            "too_short": ("characters", self.characters[0]),
+            "too_long": ("characters", self.characters[1]),
+            "damaged_text": ("damaged", DAMAGED),
+            "symbols": ("alphanumeric", self.alphanumeric),
+            "digits": ("digits", self.digits),
+            "encoded_data": ("longest_word", LONG_WORD),
+            "repetitive": ("repetition", self.repetition),
+        }[reason]
+        return Finding(reason, measured[name], limit)
 
 
 class LanguageFilter(Filter):

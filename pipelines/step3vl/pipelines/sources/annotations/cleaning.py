@@ -14,6 +14,8 @@ from step3vl.pipelines.grounding.conventions import (
     GeometryError,
     Polygon,
     box_of_polygons,
+    check_size,
+    inside,
     point_in_pixels,
     polygon_area,
     polygon_in_pixels,
@@ -24,12 +26,8 @@ from step3vl.pipelines.sources.annotations.raw import RawImage, RawObject
 
 UNREADABLE = "unreadable"
 """Why a text is ignored: the others are complete as far as texts can be told by what they say."""
-MIN_SIDE = 3.0
-"""Pixels of the shorter side of a box; less cannot be told from a slip of the mouse."""
-_MIN_INSIDE = 0.5  # of a box that lies in the image; its parts outside are cut off
 _SAME = 0.9  # overlap of two boxes of one label, from which they are one object annotated twice
 _AGREE = 0.6  # overlap of a box with that of the object's own polygons
-_SAME_SHAPE = 0.01  # by which the proportions of the annotated and of the actual image may differ
 _REFUSED = 0.5  # of an image's boxes that are no boxes or outside of it: its convention is another one
 _REFUSED_FROM = 4  # boxes
 _POINT_REACH = 0.01  # of the image's longer side, within which a point counts, where nothing else is known
@@ -73,7 +71,7 @@ def clean(raw: RawImage, image: Image, subject: Subject, licence: str, origin: s
             when a file is read by another convention than it was written in.
     """
     size = raw.size or (image.width, image.height)
-    _check_size(size, (image.width, image.height))
+    check_size(size, (image.width, image.height))
     dropped: Counter[str] = Counter()
     objects: list[GroundedObject] = []
     known = _KnownBoxes(len(raw.objects))
@@ -124,17 +122,6 @@ def _labels(labels: Sequence[str], without: set[str | None]) -> tuple[str, ...]:
     return tuple(sorted(label for label in cleaned if label is not None))
 
 
-def _check_size(annotated: Size, actual: Size) -> None:
-    """Raises ValueError for an image that is not just the annotated one in another resolution."""
-    if min(annotated) <= 0:
-        raise ValueError(f"the annotated size {annotated[0]} x {annotated[1]} is none")
-    ratio = (actual[0] / annotated[0]) / (actual[1] / annotated[1])
-    if abs(ratio - 1) > _SAME_SHAPE and abs(actual[0] - actual[1] * annotated[0] / annotated[1]) > 1.5:
-        raise ValueError(
-            f"the image has {actual[0]} x {actual[1]} pixels, its annotations are for {annotated[0]} x {annotated[1]}"
-        )
-
-
 def _object(item: RawObject, label: str, raw: RawImage, annotated: Size, size: Size) -> GroundedObject:
     """An object in pixels of the image as it is.
 
@@ -160,7 +147,7 @@ def _object(item: RawObject, label: str, raw: RawImage, annotated: Size, size: S
     elif polygons:
         box = box_of_polygons(polygons, size)
     if box is not None:
-        box = _inside(box, size)
+        box = inside(box, size)
     if polygons and box is not None:
         mask, origin = mask_of_polygons(polygons, size)
         traced = box_of_mask(mask, size, origin)
@@ -191,19 +178,6 @@ def _object(item: RawObject, label: str, raw: RawImage, annotated: Size, size: S
 def _resized(polygon: Polygon, annotated: Size, size: Size) -> Polygon:
     across, down = size[0] / annotated[0], size[1] / annotated[1]
     return tuple(value * (down if index % 2 else across) for index, value in enumerate(polygon))
-
-
-def _inside(box: Box, size: Size) -> Box:
-    """The part of a box that lies in the image. Raises _LeftOut where that is too little of it, or too small."""
-    x1, y1, x2, y2 = max(box.x1, 0.0), max(box.y1, 0.0), min(box.x2, size[0]), min(box.y2, size[1])
-    if x2 <= x1 or y2 <= y1:
-        raise _LeftOut("outside")
-    cut = Box(x1, y1, x2, y2, "pixels", size)
-    if cut.area < _MIN_INSIDE * box.area:
-        raise _LeftOut("mostly_outside")
-    if min(x2 - x1, y2 - y1) < MIN_SIDE:
-        raise _LeftOut("too_small")
-    return cut
 
 
 def _around(point: Point, raw: RawImage, annotated: Size, size: Size) -> MilliBox:

@@ -14,8 +14,8 @@ from step3vl.pipelines.sources.web.page_text import repetition
 
 _BROKEN_LINES = re.compile(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufffe\uffff\ue000-\uf8ff]")
-_LONG_WORD = 120  # characters without a space, in a script that has spaces: encoded data, not words
-_DAMAGED = 0.001  # of the characters that may be the one for what could not be decoded
+LONG_WORD = 120  # characters without a space, in a script that has spaces: encoded data, not words
+DAMAGED = 0.001  # of the characters that may be the one for what could not be decoded
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def normalise(text: str) -> str:
 
 
 def text_fault(text: str, limits: QualityLimits) -> tuple[str, dict[str, float]]:
-    """Why a text is not wanted, empty for a good one, and what was measured.
+    """Why a text is not wanted, empty for a good one, and what was measured; of an unwanted one also what decided.
 
     Args:
         text: Normalised.
@@ -52,11 +52,11 @@ def text_fault(text: str, limits: QualityLimits) -> tuple[str, dict[str, float]]
     size = text_length(text)
     solid = [c for c in text if not c.isspace()]
     if size < limits.characters[0] or not solid:
-        return "too_short", {}
+        return "too_short", {"characters": size}
     if size > limits.characters[1]:
-        return "too_long", {}
-    if text.count("\ufffd") > _DAMAGED * len(text):
-        return "damaged_text", {}
+        return "too_long", {"characters": size}
+    if (damaged := text.count("\ufffd") / len(text)) > DAMAGED:
+        return "damaged_text", {"damaged": damaged}
     alphanumeric = sum(c.isalnum() for c in solid) / len(solid)
     digits = sum(c.isdigit() for c in solid) / len(solid)
     repeated = repetition([TextNode(text, "paragraph")])
@@ -64,9 +64,10 @@ def text_fault(text: str, limits: QualityLimits) -> tuple[str, dict[str, float]]
     if alphanumeric < limits.alphanumeric:
         return "symbols", scores
     if digits > limits.digits:
-        return "digits", scores
-    if any(len(word) > _LONG_WORD and word.isascii() for word in text.split()):
-        return "encoded_data", scores
+        return "digits", {**scores, "digits": digits}
+    longest = max((len(word) for word in text.split() if word.isascii()), default=0)
+    if longest > LONG_WORD:
+        return "encoded_data", {**scores, "longest_word": longest}
     if repeated > limits.repetition:
         return "repetitive", scores
     return "", scores

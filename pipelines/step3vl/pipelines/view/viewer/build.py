@@ -1,6 +1,5 @@
 """A committed build as the viewer reads it: its index by place and by id, its samples' JSON, its images by bytes."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -11,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import MANIFEST, DamagedSample, Dataset, shard_of
+from step3vl.data.dataset import MANIFEST, DamagedSample, Dataset
 from step3vl.data.dataset.index import SCHEMA, open_index
+from step3vl.data.dataset.sharding import may_hold
 from step3vl.data.errors import UserError
 from step3vl.data.inspect.sampling import Located, read_rows
 from step3vl.data.storage.slices import ByteRange
@@ -23,7 +23,6 @@ _COLUMNS = [
     *("image_offsets", "image_sizes", "image_widths", "image_heights", "text_tokens", "image_tokens"),
 ]
 _ID = SCHEMA.get_field_index("id")
-_NUMBERED = re.compile(r"-(\d+)-of-(\d+)\.tar$")
 
 
 class Filter(Config):
@@ -192,7 +191,7 @@ class Build:
     def find(self, sample_id: str) -> Row | None:
         """The index row of a sample; None where the dataset has no such sample."""
         for number in range(len(self.shards)):
-            if not _may_hold(self.shards[number].path, sample_id):
+            if not may_hold(self.shards[number].path, sample_id):
                 continue
             with self._open(number) as file:
                 row = _row_of(file, sample_id)
@@ -224,12 +223,6 @@ class Build:
         return self.dataset.files.read(
             ByteRange(info.path, offset, offset + size, file_size=info.size, version=info.blake3)
         )
-
-
-def _may_hold(path: str, sample_id: str) -> bool:
-    """Whether a sample can be in a shard, which follows from its id (docs/dataset-format.md)."""
-    match = _NUMBERED.search(path)
-    return match is None or shard_of(sample_id, int(match[2])) == int(match[1])
 
 
 def _row_of(file: pq.ParquetFile, sample_id: str) -> int | None:

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 
+from step3vl.pipelines.curation.evidence import amount
 from step3vl.pipelines.view.page import html_environment
 
 
@@ -39,6 +40,7 @@ def _environment() -> Environment:
     environment.globals["address"] = address
     environment.filters |= {
         "count": lambda number: f"{number:,}",
+        "amount": amount,
         "score": lambda value: f"{value:.3g}",
         "json": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
     }

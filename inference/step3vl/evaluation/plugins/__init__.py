@@ -1,0 +1,1 @@
+"""Our engine and PaCoRe as models of other harnesses: lmms-eval and VLMEvalKit."""
