@@ -52,6 +52,7 @@ browser: ## install Chromium, which renders pages of code, where it is missing (
 
 sources: setup browser ## bring the local sources of workflows/small/corpus.yaml (2 GB of Debian packages) into sources/
 	@$(MAKE) --no-print-directory apt PACKAGES="$$(grep -v '^\#' workflows/small/packages.txt | tr '\n' ' ')"
+	$(BIN)/pip download --quiet --no-deps --dest sources/packages miniwob==1.1.0
 	$(BIN)/python workflows/small/sources.py
 
 apt:

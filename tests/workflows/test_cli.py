@@ -93,10 +93,10 @@ def test_dry_run_prints_the_plan_and_the_configurations_and_does_nothing(tmp_pat
         f"output: {tmp_path}/out\nstages:\n- name: scores\n  run: evaluate\n  with:\n"
         "    dataset: ${root}/corpus\n    tasks: [count]\n    models: [{name: sft, path: '${root}/sft/export'}]\n"
     )
-    done = step3vl("run", str(path), "--dry-run", "scores.prompts=7", "scores.models.0.name=mine")
+    done = step3vl("run", str(path), "--dry-run", "scores.limit=7", "scores.models.0.name=mine")
     assert done.returncode == 0, done.stderr
     assert f"dataset: {tmp_path}/out/corpus" in done.stdout
-    assert "prompts: 7" in done.stdout
+    assert "limit: 7" in done.stdout
     assert "name: mine" in done.stdout
     assert "│ scores │ run    │ not done yet" in done.stderr
     assert not (tmp_path / "out").exists()

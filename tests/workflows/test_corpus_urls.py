@@ -181,7 +181,7 @@ COMMANDS: list[tuple[tuple[object, ...], int, str]] = [
     (("split", "{far}/forgetful", "{far}/rest", "--heldout", 0.5, "--shards", 1), 0, "{far}/rest: written"),
     (("plan", "{far}/build.yaml", "--out", "{far}/built"), 0, "far in {far}/built"),
     (("curate", "{http}", "{far}/rest", "--config", "{far}/curate.yaml", "--out", "{far}/curated"), 0, "Ledger"),
-    (("ledger", "{far}/curated", "--by", "task"), 0, "grounding.point"),
+    (("ledger", "{far}/curated", "--by", "task"), 0, "counting"),
     (("concepts", "{http}/pairs.parquet", "--list", "{far}/concepts.txt", "--out", "{far}/n.tsv"), 0, "2 concepts"),
 ]
 ELSEWHERE = {

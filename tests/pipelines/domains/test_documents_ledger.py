@@ -7,9 +7,10 @@ import pypdfium2
 import pytest
 from PIL import Image as PILImage
 
-from step3vl.data.dataset import DeadLetter, LedgerStep
+from step3vl.data.dataset import LedgerStep
 from step3vl.data.storage import Store
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.fragment_writer import StagedDeadLetter
 from step3vl.pipelines.core.fragments import Fragment, plan_fragments
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.rows import load_model, read_rows
@@ -51,10 +52,10 @@ class Run:
         (result,) = self.results
         return result.accounts[-1]
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self) -> Iterator[StagedDeadLetter]:
         for fragment in self._fragments:
             path = f"{self._segment.folder}/{fragment.id}.dead.parquet"
-            yield from (load_model(DeadLetter, row) for row in read_rows(self._store, path))
+            yield from (load_model(StagedDeadLetter, row) for row in read_rows(self._store, path))
 
     def pages(self) -> Iterator[tuple[str, Page]]:
         for fragment in self._fragments:

@@ -1,7 +1,7 @@
 """A dataset as tables, for the terminal and for pages."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -197,11 +197,12 @@ def cell(value: object) -> str:
 
 
 def print_sections(sections: Iterable[TableSection], console: Console) -> None:
-    """Print tables to a terminal."""
+    """Print tables to a terminal; in a narrow one, the names in the first column stay whole, and others are folded."""
     for title, columns, rows in sections:
         table = Table(title=escape(title), title_justify="left")
-        for column in columns:
-            table.add_column(column, justify="right" if column in RIGHT_ALIGNED else "left")
+        for number, column in enumerate(columns):
+            justify: Literal["left", "right"] = "right" if column in RIGHT_ALIGNED else "left"
+            table.add_column(column, justify=justify, no_wrap=number == 0, overflow="fold")
         for row in rows:
             table.add_row(*(escape(cell(value)) for value in row))
         console.print(table)

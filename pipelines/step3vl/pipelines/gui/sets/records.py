@@ -1,5 +1,6 @@
 """What a set says, with the convention of its coordinates, before an image is opened."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -22,6 +23,7 @@ PlaceOrder = Literal["xyxy", "xywh", "cxcywh", "xxyy", "yxyx", "yxhw", "xy", "yx
 """The order of a box, of a point (`xy`, or `yx` as in AITW), or x and y of each corner of a polygon."""
 Phrase = Literal["instruction", "name", "function"]
 """How a target is told: by what is to be done, by its name, or by what it is for."""
+_ROUNDING = 1e-6  # pixels by which the conversion of a point at the edge may carry it out of the image
 
 
 class Place(Config):
@@ -67,9 +69,10 @@ class Place(Config):
             raise GeometryError("not_two_numbers")
         x, y = self.values if self.order == "xy" else self.values[::-1]
         point = point_in_pixels(x, y, self.unit, self._size(image)).resized(image)
-        if not (0 <= point.x <= image[0] and 0 <= point.y <= image[1]):
+        inner = Point(min(max(point.x, 0.0), image[0]), min(max(point.y, 0.0), image[1]), "pixels", image)
+        if math.dist((point.x, point.y), (inner.x, inner.y)) > _ROUNDING:
             raise GeometryError("outside")
-        return point
+        return inner
 
     def _size(self, image: Size) -> Size:
         if self.size is None:
