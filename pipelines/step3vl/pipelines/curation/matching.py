@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from step3vl.pipelines.curation.config import CurationConfig
+from step3vl.pipelines.curation.config import CurationConfig, ImagesConfig
 from step3vl.pipelines.curation.features import Features, FeatureStore, Records
-from step3vl.pipelines.curation.image_hashes import distances
+from step3vl.pipelines.curation.image_hashes import ImageHashes, distances
 from step3vl.pipelines.curation.inputs import Nodes, shards_of
 from step3vl.pipelines.curation.signatures import similarities
 
@@ -70,6 +70,22 @@ def _match_texts(
     return equal | near, np.where(equal, np.float32(1), np.where(comparable, estimated, np.float32(0)))
 
 
+def image_distances(first: ImageHashes, second: ImageHashes, bounds: ImagesConfig | None) -> tuple[int, int] | None:
+    """By how many bits the DCT and the PDQ hashes of two images that match differ; None where they do not match.
+
+    Args:
+        first: The hashes of one image.
+        second: Those of the other.
+        bounds: None compares the pixels alone.
+    """
+    if np.array_equal(first["pixels"], second["pixels"]):
+        return 0, 0
+    if bounds is None or min(first["quality"], second["quality"]) < bounds.pdq_quality:
+        return None
+    near, far = distances(first, second)
+    return (near, far) if near <= bounds.phash_radius and far <= bounds.pdq_radius else None
+
+
 def match_images(first: Features, second: Features, pair: int, config: CurationConfig) -> tuple[bool, int, int]:
     """Whether all images of a pair match, and the largest distances.
 
@@ -81,14 +97,10 @@ def match_images(first: Features, second: Features, pair: int, config: CurationC
     """
     largest = (0, 0)
     for first_image, second_image in zip(first.images_of(pair), second.images_of(pair), strict=True):
-        if np.array_equal(first_image["pixels"], second_image["pixels"]):
-            continue
-        if config.images is None or min(first_image["quality"], second_image["quality"]) < config.images.pdq_quality:
+        apart = image_distances(first_image, second_image, config.images)
+        if apart is None:
             return False, 0, 0
-        near, far = distances(first_image, second_image)
-        if near > config.images.phash_radius or far > config.images.pdq_radius:
-            return False, 0, 0
-        largest = max(largest[0], near), max(largest[1], far)
+        largest = max(largest[0], apart[0]), max(largest[1], apart[1])
     return True, *largest
 
 

@@ -22,7 +22,8 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, 
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.curation.config import ImagesConfig
-from step3vl.pipelines.curation.image_hashes import ImageHashes, distances, hash_image
+from step3vl.pipelines.curation.image_hashes import hash_image
+from step3vl.pipelines.curation.matching import image_distances
 from step3vl.pipelines.domains.grounding_annotated import image_url
 from step3vl.pipelines.domains.gui_annotated_samples import (
     instruction_sample,
@@ -30,14 +31,12 @@ from step3vl.pipelines.domains.gui_annotated_samples import (
     target_sample,
     trajectory_sample,
 )
-from step3vl.pipelines.grounding.conventions import BoxFormat, GeometryError, Order, Unit
+from step3vl.pipelines.grounding.conventions import MISREAD, BoxFormat, GeometryError, Order, Unit, require_convention
 from step3vl.pipelines.gui.sets.format import SetFile
 from step3vl.pipelines.gui.sets.formats import FORMATS, load_format
 from step3vl.pipelines.gui.sets.records import RawEpisode, RawScreen, RawStep, RawTarget, ScreenImage
 
 _READ_SECONDS = 7200.0  # for a file to be read once
-_REFUSED = 0.5  # of a screen's boxes that are none or outside of it: its convention is another one
-_REFUSED_FROM = 4  # boxes
 
 
 def _known(name: str) -> str:
@@ -238,18 +237,10 @@ class OpenScreens:
             return None
 
     def _is_excluded(self, image: Image) -> bool:
-        return bool(self._excluded) and self._looks_like_one(hash_image(image.read()))
-
-    def _looks_like_one(self, hashes: ImageHashes) -> bool:
-        bounds = self._bounds
-        for other in self._excluded:
-            near, far = distances(hashes, other)
-            detailed = min(int(hashes["quality"]), int(other["quality"])) >= bounds.pdq_quality
-            if detailed and near <= bounds.phash_radius and far <= bounds.pdq_radius:
-                return True
-            if bool((hashes["pixels"] == other["pixels"]).all()):
-                return True
-        return False
+        if not self._excluded:
+            return False
+        hashes = hash_image(image.read())
+        return any(image_distances(hashes, other, self._bounds) is not None for other in self._excluded)
 
 
 class MakeSamples:
@@ -303,12 +294,9 @@ def _require_convention(targets: Sequence[RawTarget], size: Size) -> None:
         try:
             place.box(size)
         except GeometryError as error:
-            refused += error.reason in ("no_area", "outside", "mostly_outside")
-    if len(places) >= _REFUSED_FROM and refused > _REFUSED * len(places):
-        raise ValueError(
-            f"{refused} of {len(places)} boxes are none or lie outside of the screen of {size[0]} x {size[1]}: are "
-            f"they {places[0].order} in {places[0].unit}?"
-        )
+            refused += error.reason in MISREAD
+    if places:
+        require_convention(refused, len(places), "screen", size, places[0].order, places[0].unit)
 
 
 DOMAIN = Domain(

@@ -17,9 +17,9 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, Gener
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.grounding.map_questions import MapQuestions, MapTask, ask_about_map, unique_names
+from step3vl.pipelines.grounding.map_questions import TASKS, MapQuestions, MapTask, unique_names
 from step3vl.pipelines.grounding.records import GroundedImage
-from step3vl.pipelines.grounding.wording import to_sample
+from step3vl.pipelines.grounding.wording import ask_in_turn, to_sample
 from step3vl.pipelines.render.scenes.map import choose_view
 from step3vl.pipelines.render.scenes.region_map import STYLES, Style, render_regions
 from step3vl.pipelines.render.style import FontFace
@@ -106,7 +106,8 @@ class AskAboutMaps:
         )
         elsewhere = self._names_elsewhere(region_map, language, rng)
         questions = MapQuestions(region_map, placed, names, elsewhere, language, rng)
-        asked = ask_about_map(questions, entry.tasks, entry.questions, rng)
+        weights = entry.tasks or dict.fromkeys(TASKS, 1.0)
+        asked = ask_in_turn(weights, entry.questions, lambda task: (language, TASKS[task](questions)), rng)
         if not asked:
             raise Dropped("nothing_to_ask")
         traits = {"style": style, "map": region_map.name}

@@ -22,6 +22,10 @@ _EXTENT: dict[str, float] = {"unit": 1.0, "percent": 100.0, "milli": 1000.0, "of
 MIN_SIDE = 3.0
 """Pixels of the shorter side of a box; less cannot be told from a slip of the mouse."""
 _MIN_INSIDE = 0.5  # of a box that lies in the image; its parts outside are cut off
+MISREAD = ("no_area", "outside", "mostly_outside")
+"""Why a box is refused that is read by another convention than it was written by."""
+_REFUSED = 0.5  # of an image's boxes that are refused so: its convention is another one
+_REFUSED_FROM = 4  # boxes
 _SAME_SHAPE = 0.01  # by which the proportions of the annotated and of the actual image may differ
 
 
@@ -35,6 +39,24 @@ class GeometryError(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def require_convention(refused: int, total: int, what: str, size: Size, order: str, unit: str) -> None:
+    """Raise ValueError where most boxes of an image are none, as they are when another convention is meant.
+
+    Args:
+        refused: Boxes that are refused for what `MISREAD` lists.
+        total: All boxes of the image.
+        what: Of the image, in the message.
+        size: Of the image.
+        order: Of the convention.
+        unit: Of the convention.
+    """
+    if total >= _REFUSED_FROM and refused > _REFUSED * total:
+        raise ValueError(
+            f"{refused} of {total} boxes are none or lie outside of the {what} of {size[0]} x {size[1]}: are they "
+            f"{order} in {unit}?"
+        )
 
 
 class BoxFormat(NamedTuple):

@@ -13,7 +13,7 @@ from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.grounding.answer_phrasings import NONE
 from step3vl.pipelines.grounding.masks import spots_of_mask
 from step3vl.pipelines.grounding.names import colour_name
-from step3vl.pipelines.grounding.wording import COORDINATES, Asked, Draft, word
+from step3vl.pipelines.grounding.wording import COORDINATES, Draft
 from step3vl.pipelines.render.scenes.region_map import PlacedRegion
 from step3vl.pipelines.sources.region_maps import Owners, RegionMap, contacts
 
@@ -25,36 +25,6 @@ _SMALLEST = 12  # thousandths of the image's side: less cannot be pointed at
 _TOUCH = 6  # pixels of border or more that neighbours share; with fewer, but some, nobody can count them
 _APART = 120  # thousandths of the image's side between two regions that are compared
 _TRIES = 6  # regions, or pairs of them, that are tried for a question
-_MISSES = 3  # questions that were not to be had or repeat another one, after which a task is left alone
-
-
-def ask_about_map(
-    questions: "MapQuestions", weights: Mapping[MapTask, float], number: int, rng: random.Random
-) -> list[Asked]:
-    """Questions about a map, each about something else.
-
-    Args:
-        questions: Of the map.
-        weights: Relative weights of the tasks; all are as likely when empty.
-        number: How many, at most.
-        rng: Chooses.
-    """
-    remaining: dict[MapTask, float] = dict(weights or dict.fromkeys(TASKS, 1.0))
-    asked: list[Asked] = []
-    seen: set[tuple[object, ...]] = set()
-    misses: Counter[MapTask] = Counter()
-    while remaining and len(asked) < number:
-        task = rng.choices(list(remaining), list(remaining.values()))[0]
-        draft = TASKS[task](questions)
-        content = () if draft is None else (draft.kind, *sorted(draft.values.items()))
-        if draft is None or content in seen:
-            misses[task] += 1
-            if misses[task] == _MISSES:
-                del remaining[task]
-            continue
-        seen.add(content)
-        asked.append(word(task, draft, questions.language, rng))
-    return asked
 
 
 class MapQuestions:

@@ -6,7 +6,6 @@ and its answer is graded by its own truth. What any of these leaves open is not 
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -37,9 +36,9 @@ from step3vl.pipelines.grounding.wording import (
     Asked,
     Draft,
     GroundingTask,
+    ask_in_turn,
     boxes_as_list,
     format_points,
-    word,
 )
 
 Weights = dict[GroundingTask, float]
@@ -49,7 +48,6 @@ _MAX_BOXES = 30  # in an answer
 _MAX_POINTS = 100
 _SMALLEST = 10  # thousandths of the image: less cannot be boxed from an image that is scaled down
 _TRIES = 6  # targets that are tried for a question
-_MISSES = 3  # questions that were not to be had or repeat another one, after which a task is left alone
 _ANCHORS = 8  # objects that others are told by
 
 
@@ -65,24 +63,13 @@ def ask_about(
         number: How many, at most.
         rng: Chooses.
     """
-    remaining: dict[GroundingTask, float] = dict(weights or dict.fromkeys(TASKS, 1.0))
     again = rounded(image)
-    asked: list[Asked] = []
-    seen: set[tuple[object, ...]] = set()
-    misses: Counter[GroundingTask] = Counter()
-    while remaining and len(asked) < number:
-        task = rng.choices(list(remaining), list(remaining.values()))[0]
+
+    def make(task: GroundingTask) -> tuple[Language, Draft | None]:
         language = rng.choice(languages)
-        draft = TASKS[task](Questions(image, again, language, rng))
-        content = () if draft is None else (draft.kind, *sorted(draft.values.items()))
-        if draft is None or content in seen:
-            misses[task] += 1
-            if misses[task] == _MISSES:
-                del remaining[task]
-            continue
-        seen.add(content)
-        asked.append(word(task, draft, language, rng))
-    return asked
+        return language, TASKS[task](Questions(image, again, language, rng))
+
+    return ask_in_turn(weights or dict.fromkeys(TASKS, 1.0), number, make, rng)
 
 
 class Questions:

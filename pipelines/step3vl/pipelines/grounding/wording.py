@@ -2,9 +2,10 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from step3vl.data.sample import Box, Kind, Point, Sample, Source, Truth, format_boxes
 from step3vl.grading import grade_answer
@@ -20,9 +21,11 @@ GroundingTask = Literal[
     "grounding.description", "grounding.detection", "grounding.relation", "grounding.steps",
     "counting.objects", "counting.points",
 ]  # fmt: skip
+TaskT = TypeVar("TaskT", bound=GroundingTask)
 Form = Literal["json", "fenced", "sentence", "number", "yes_no", "choice", "name", "words"]
 COORDINATES: tuple[Form, ...] = ("json", "json", "json", "fenced", "sentence")
 """Forms of an answer that carries coordinates, the commonest most often."""
+_MISSES = 3  # questions that were not to be had or repeat another one, after which a task is left alone
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,38 @@ def word(task: GroundingTask, draft: Draft, language: Language, rng: random.Rand
     if grade_answer(draft.truth, answer).verdict != "correct":
         raise ValueError(f"the grader does not accept the answer {answer!r} to {question!r}")
     return Asked(task, draft.kind, language, form, question, answer, draft.truth)
+
+
+def ask_in_turn(
+    weights: Mapping[TaskT, float],
+    number: int,
+    make: Callable[[TaskT], tuple[Language, Draft | None]],
+    rng: random.Random,
+) -> list[Asked]:
+    """Questions about an image, each about something else.
+
+    Args:
+        weights: Relative weights of the tasks.
+        number: How many questions, at most.
+        make: The draft of a question of a task and its language; None where the image has none.
+        rng: Chooses.
+    """
+    remaining = dict(weights)
+    asked: list[Asked] = []
+    seen: set[tuple[object, ...]] = set()
+    misses: Counter[TaskT] = Counter()
+    while remaining and len(asked) < number:
+        task = rng.choices(list(remaining), list(remaining.values()))[0]
+        language, draft = make(task)
+        content = () if draft is None else (draft.kind, *sorted(draft.values.items()))
+        if draft is None or content in seen:
+            misses[task] += 1
+            if misses[task] == _MISSES:
+                del remaining[task]
+            continue
+        seen.add(content)
+        asked.append(word(task, draft, language, rng))
+    return asked
 
 
 def to_sample(

@@ -7,8 +7,27 @@ from step3vl.pipelines.gui.screen import Screen
 from step3vl.pipelines.gui.view import Language
 
 
-class TaskPage:
-    """A task of a page with `window.app`, see `experts`; an environment of `step3vl.data.environment`.
+class PageEnvironment:
+    """What environments in a browser have in common, see `step3vl.data.environment`.
+
+    Args:
+        page: In the browser.
+    """
+
+    goal: str = ""
+
+    def __init__(self, page: GuiPage) -> None:
+        self.page = page
+
+    def observe(self) -> Screen:
+        return self.page.observe()
+
+    def act(self, action: Action) -> None:
+        self.page.act(action)
+
+
+class TaskPage(PageEnvironment):
+    """A task of a page with `window.app`, see `experts`.
 
     Args:
         page: The page, at its beginning.
@@ -25,21 +44,12 @@ class TaskPage:
             raise ValueError(f"the page has {len(tasks)} tasks, and none of number {number}")
         if tasks[number].answer:
             raise ValueError(f"task {number} asks for an answer, which the page cannot see")
-        self._page, self._number, self._goal = page, number, tasks[number].goal[language]
-
-    @property
-    def goal(self) -> str:
-        return self._goal
+        super().__init__(page)
+        self._number, self.goal = number, tasks[number].goal[language]
 
     def reset(self) -> Screen:
-        self._page.reset()
+        self.page.reset()
         return self.observe()
 
-    def observe(self) -> Screen:
-        return self._page.observe()
-
-    def act(self, action: Action) -> None:
-        self._page.act(action)
-
     def reward(self) -> float | None:
-        return 1.0 if self._page.evaluate("number => window.app.done(number)", self._number) else None
+        return 1.0 if self.page.evaluate("number => window.app.done(number)", self._number) else None

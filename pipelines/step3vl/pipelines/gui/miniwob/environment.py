@@ -5,7 +5,7 @@ The time for a task is raised beyond any episode. What the pages show beside a t
 hidden, as is what covers them when an episode has ended.
 """
 
-from step3vl.data.sample import Action
+from step3vl.pipelines.gui.environment import PageEnvironment
 from step3vl.pipelines.gui.recorder import GuiPage
 from step3vl.pipelines.gui.screen import Screen
 from step3vl.pipelines.gui.view import View
@@ -25,7 +25,7 @@ _START = """([seed, time]) => {
 _FOCUS = 200  # milliseconds of the page's time until a focus ring is there
 
 
-class MiniWobPage:
+class MiniWobPage(PageEnvironment):
     """A task, in one of its instances.
 
     Args:
@@ -34,41 +34,25 @@ class MiniWobPage:
     """
 
     def __init__(self, page: GuiPage, seed: int) -> None:
-        self._page, self._seed = page, seed
-        self._goal = ""
-
-    @property
-    def page(self) -> GuiPage:
-        """The page in the browser."""
-        return self._page
-
-    @property
-    def goal(self) -> str:
-        return self._goal
+        super().__init__(page)
+        self._seed = seed
 
     def reset(self) -> Screen:
-        self._page.reset()
+        self.page.reset()
         return self.start()
 
     def start(self) -> Screen:
         """Begin on a page that has just been loaded."""
-        self._page.evaluate(_START, [str(self._seed), _SECONDS * 1000])
-        self._page.pass_time(_FOCUS)
-        if not self._page.evaluate("WOB_TASK_READY"):
+        self.page.evaluate(_START, [str(self._seed), _SECONDS * 1000])
+        self.page.pass_time(_FOCUS)
+        if not self.page.evaluate("WOB_TASK_READY"):
             raise ValueError("the task is not ready")
-        self._goal = self._page.evaluate("core.getUtterance()")
-        if isinstance(self._goal, dict):  # of tasks that give fields beside the text
-            self._goal = self._goal["utterance"]
+        goal = self.page.evaluate("core.getUtterance()")
+        self.goal = goal["utterance"] if isinstance(goal, dict) else goal  # some give fields beside the text
         return self.observe()
 
-    def observe(self) -> Screen:
-        return self._page.observe()
-
-    def act(self, action: Action) -> None:
-        self._page.act(action)
-
     def reward(self) -> float | None:
-        done, reward = self._page.evaluate("[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]")
+        done, reward = self.page.evaluate("[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]")
         return float(reward) if done else None
 
 

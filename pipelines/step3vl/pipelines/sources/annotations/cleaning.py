@@ -11,6 +11,7 @@ from step3vl.data.sample import Box, Image, Point, Size
 from step3vl.data.sample.truth import MilliBox
 from step3vl.grading.boxes import iou
 from step3vl.pipelines.grounding.conventions import (
+    MISREAD,
     GeometryError,
     Polygon,
     box_of_polygons,
@@ -19,6 +20,7 @@ from step3vl.pipelines.grounding.conventions import (
     point_in_pixels,
     polygon_area,
     polygon_in_pixels,
+    require_convention,
 )
 from step3vl.pipelines.grounding.masks import box_of_mask, mask_of_polygons, point_in_mask, spots_of_mask
 from step3vl.pipelines.grounding.records import GroundedImage, GroundedObject, IgnoredRegion, Subject
@@ -28,11 +30,8 @@ UNREADABLE = "unreadable"
 """Why a text is ignored: the others are complete as far as texts can be told by what they say."""
 _SAME = 0.9  # overlap of two boxes of one label, from which they are one object annotated twice
 _AGREE = 0.6  # overlap of a box with that of the object's own polygons
-_REFUSED = 0.5  # of an image's boxes that are no boxes or outside of it: its convention is another one
-_REFUSED_FROM = 4  # boxes
 _POINT_REACH = 0.01  # of the image's longer side, within which a point counts, where nothing else is known
 _LONGEST = 60  # characters of a label
-_GEOMETRIC = ("no_area", "outside", "mostly_outside")
 _RESIDUAL = re.compile(r"(other|misc|miscellaneous|unknown|background|object|thing|stuff)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(the|an|a)\s+", re.IGNORECASE)
 _BRACKETS = re.compile(r"\s*[(\[].*?[)\]]")
@@ -97,12 +96,8 @@ def clean(raw: RawImage, image: Image, subject: Subject, licence: str, origin: s
             dropped[str(reason)] += 1
             if item.ignored != UNREADABLE:
                 incomplete.add(label)
-    refused = sum(dropped[reason] for reason in _GEOMETRIC)
-    if len(raw.objects) >= _REFUSED_FROM and refused > _REFUSED * len(raw.objects):
-        raise ValueError(
-            f"{refused} of {len(raw.objects)} boxes are none or lie outside of the image of {size[0]} x {size[1]}: "
-            f"are they {raw.order} in {raw.unit}?"
-        )
+    refused = sum(dropped[reason] for reason in MISREAD)
+    require_convention(refused, len(raw.objects), "image", size, raw.order, raw.unit)
     present = {item.label for item in objects} | incomplete
     return GroundedImage(
         image=image,
