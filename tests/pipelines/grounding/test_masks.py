@@ -1,5 +1,6 @@
 """Masks: exact boxes, a point on the object, and rectangles that never leave it."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,3 +56,14 @@ def test_polygons_are_rendered_in_their_window_and_clipped_to_the_image() -> Non
     assert not outside.any()
     with pytest.raises(ValueError, match="empty"):
         spots_of_mask(outside, SIZE)
+
+
+def test_rounding_errors_of_distances_choose_no_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.ones((40, 90), bool)  # the points along its middle are equally far from the border
+    transform, noise = cv2.distanceTransform, np.random.default_rng(0)
+    expected = point_in_mask(mask, (90, 40))
+    for _ in range(5):
+        monkeypatch.setattr(
+            cv2, "distanceTransform", lambda *a: transform(*a) * (1 + noise.uniform(-1e-6, 1e-6, (42, 92)))
+        )
+        assert point_in_mask(mask, (90, 40)) == expected

@@ -48,7 +48,8 @@ def point_in_mask(mask: Mask, size: Size, origin: tuple[int, int] = (0, 0)) -> P
     """
     padded = np.pad(mask.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    # Squared, distances are whole numbers: rounding errors, which differ from run to run, choose among no equals.
+    row, column = np.unravel_index(int(np.rint(distance**2).argmax()), distance.shape)
     return Point(origin[0] + float(column) + 0.5, origin[1] + float(row) + 0.5, "pixels", size)
 
 
