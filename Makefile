@@ -24,6 +24,8 @@ RECORDS ?= $(STEP3VL_EVAL_RECORDS)
 DATA ?= benchmarks
 # Of `make eval-peers`: VLMEvalKit, which is on no package index, as an archive or a folder.
 VLMEVALKIT ?= https://github.com/open-compass/VLMEvalKit/archive/e8e78f05f3080fe28154f2130321f17951c3be94.tar.gz
+# Likewise LiveBench.
+LIVEBENCH ?= https://github.com/LiveBench/LiveBench/archive/b0fb577be60ea5ba6e3e677a84af127c893af0ef.tar.gz
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
@@ -73,7 +75,7 @@ test-fast: setup ## run the tests that take less than a few seconds each (under 
 test-shuffled: setup ## run the fast tests in a random order: none may depend on another
 	$(PYTEST) -m "not slow and not faults and not installs" --random-order
 
-test-faults: setup ## kill a build at 20 random moments on each of three engines, where `make test` does at 4 in all
+test-faults: setup ## kill a build at 20 random moments on each of three engines, where `make test` does at one
 	$(BIN)/pytest -q -m "faults or not faults" tests/pipelines/test_corpus_killed.py tests/pipelines/cluster/test_gate.py
 
 test-flink: setup ## build a small corpus on an embedded Flink and compare bytes: make test-flink FLINK_JOB_SERVER_JAR=PATH (or maven)
@@ -89,7 +91,7 @@ eval-records: setup ## score outputs that benchmarks' authors recorded, beside t
 eval-offline: setup ## run the benchmarks whose official files are in DATA end to end with a tiny model, and count their items: make eval-offline DATA=DIR
 	$(BIN)/python tests/evaluation/offline.py '$(DATA)'
 
-eval-peers: setup $(EVAL_PEERS)/.installed ## ask VLMEvalKit, lmms-eval, lm-eval and math-verify for their verdicts, and run our model in the first two
+eval-peers: setup $(EVAL_PEERS)/.installed ## ask VLMEvalKit, lmms-eval, lm-eval and other scorers for their verdicts, and run our model in the first two
 	LOGURU_LEVEL=WARNING $(EVAL_PEERS)/bin/python tests/peers/crosschecks/record.py $(if $(RECORDS),--recorded '$(RECORDS)')
 	$(BIN)/pytest -q tests/peers/test_eval_harnesses.py
 
@@ -98,13 +100,14 @@ $(EVAL_PEERS)/.installed: tests/peers/eval-peers.txt
 	echo '*' > $(EVAL_PEERS)/.gitignore
 	site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
 		echo "import site; site.addsitedir('$$(site $(CURDIR)/$(VENV))')" > "$$(site $(EVAL_PEERS))/ours.pth"; \
-		echo "$(CURDIR)/$(EVAL_PEERS)/VLMEvalKit" > "$$(site $(EVAL_PEERS))/vlmevalkit.pth"
+		for peer in VLMEvalKit LiveBench; do echo "$(CURDIR)/$(EVAL_PEERS)/$$peer" > "$$(site $(EVAL_PEERS))/$$peer.pth"; done
 	$(EVAL_PEERS)/bin/pip install --quiet --no-deps --requirement tests/peers/eval-peers.txt
+	$(EVAL_PEERS)/bin/pip install --quiet --no-deps --upgrade --target $(EVAL_PEERS)/torchvision 'torchvision==0.28.0'  # for VLMEvalKit alone
 	$(EVAL_PEERS)/bin/pip install --quiet --no-deps --editable .  # the entry point of our model
-	rm -rf $(EVAL_PEERS)/VLMEvalKit && mkdir $(EVAL_PEERS)/VLMEvalKit
-	if test -d '$(VLMEVALKIT)'; then cp -r '$(VLMEVALKIT)'/. $(EVAL_PEERS)/VLMEvalKit; \
-		else curl -fsSL '$(VLMEVALKIT)' | tar xz --strip-components 1 -C $(EVAL_PEERS)/VLMEvalKit; fi \
-		|| echo "make: SKIPPED: no VLMEvalKit; name a folder or an archive: make eval-peers VLMEVALKIT=PATH" >&2
+	bring() { rm -rf $(EVAL_PEERS)/$$1 && mkdir $(EVAL_PEERS)/$$1; \
+			if test -d "$$2"; then cp -r "$$2"/. $(EVAL_PEERS)/$$1; else curl -fsSL "$$2" | tar xz --strip-components 1 -C $(EVAL_PEERS)/$$1; fi \
+			|| echo "make: SKIPPED: no $$1; name a folder or an archive: make eval-peers $$3=PATH" >&2; }; \
+		bring VLMEvalKit '$(VLMEVALKIT)' VLMEVALKIT; bring LiveBench '$(LIVEBENCH)' LIVEBENCH
 	touch $@
 
 test-installs: setup ## install the base and the client into empty environments and use them (no torch there)

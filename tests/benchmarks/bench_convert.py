@@ -3,12 +3,16 @@
 Ours validates each record, accounts for its fields, decodes images, counts tokens, hashes, sorts, removes duplicates
 and writes shards with their indexes, all in one process; the loading of the tokenizer, half a second, is counted. The
 loop parses a line and gives it to `webdataset.ShardWriter`, and checks nothing.
+
+As a program it converts other numbers of text chats, for the start counts less among many: `bench_convert.py 200000`.
 """
 
 import io
 import json
 import random
 import shutil
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +27,18 @@ PHOTOS = 1000
 WORDS = Path(__file__).parents[2] / "docs" / "how-to" / "convert-data.md"
 
 
-def chats(path: Path) -> float:
+def chats(path: Path, count: int = CHATS) -> float:
     """Write chats of one to three turns. Returns their megabytes."""
     rng = random.Random(0)
     words = WORDS.read_text(encoding="utf-8").replace("<", "").split()
 
     def say(least: int, most: int) -> str:
-        count = rng.randint(least, most)
-        start = rng.randrange(len(words) - count)
-        return " ".join(words[start : start + count])
+        length = rng.randint(least, most)
+        start = rng.randrange(len(words) - length)
+        return " ".join(words[start : start + length])
 
     with path.open("w", encoding="utf-8") as file:
-        for number in range(CHATS):
+        for number in range(count):
             turns = []
             for _ in range(rng.choice((1, 1, 2, 3))):
                 turns += [{"from": "human", "value": say(5, 40)}, {"from": "gpt", "value": say(20, 120)}]
@@ -100,3 +104,16 @@ def rows(rounds: int) -> list[Row]:
         text = compared("text chats to a dataset", root / "chats.jsonl", "sharegpt", size, rounds)
         size = photos(root)
         return [text, compared("questions about JPEGs", root / "photos.jsonl", "llava", size, rounds)]
+
+
+def main(numbers: list[int]) -> None:
+    for number in numbers:
+        with folder() as root:
+            chats(root / "chats.jsonl", number)
+            start = time.process_time()
+            kept = ours(root / "chats.jsonl", "sharegpt", root / "ours")
+            print(f"{number:,} text chats: {kept / (time.process_time() - start):,.0f} records/cpu-s")
+
+
+if __name__ == "__main__":
+    main([int(number) for number in sys.argv[1:]])

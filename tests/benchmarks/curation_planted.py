@@ -40,7 +40,7 @@ from step3vl.pipelines.curation.config import DecontaminateConfig
 ROOT = Path(__file__).parents[2]
 ITEMS = ROOT / "tests" / "pipelines" / "curation" / "items.jsonl"
 STEP3VL = Path(sys.executable).with_name("step3vl")
-START = 4.0  # CPU seconds that the command takes before it reads the first sample
+START = 4.0  # CPU seconds that the command takes before it reads the first sample, where that was not measured
 A_SAMPLE = 0.0025  # CPU seconds of a sample, for the kills of a run that was not measured
 MIN_ITEM_WORDS = 16  # of an item that is planted: longer than an n-gram, so that edited ones can be found, too
 NOT_COMPARED = (
@@ -125,7 +125,7 @@ def files_under(folder: Path) -> Iterator[Path]:
 
 
 def kill_at_moments(
-    command: Sequence[str | Path], cwd: Path, out: Path, seconds: float, kills: int, seed: int
+    command: Sequence[str | Path], cwd: Path, out: Path, seconds: float, start: float, kills: int, seed: int
 ) -> list[str]:
     """Start a curation so often, and kill all of its processes each time.
 
@@ -134,6 +134,7 @@ def kill_at_moments(
         cwd: Where it runs.
         out: The dataset that it writes.
         seconds: Of CPU that the kills are spread over: what a run takes that nothing disturbs, or about that.
+        start: Of CPU that every start takes before it works on anything.
         kills: How often. Each start is killed after a random number of CPU seconds: seconds of the clock would say
             little on a loaded machine.
         seed: Of the moments.
@@ -144,7 +145,7 @@ def kill_at_moments(
     rng = random.Random(f"{seed} kills")
     moments = []
     for _ in range(kills):
-        limit = rng.uniform(0, 2 * (seconds / kills + START))
+        limit = rng.uniform(0, 2 * (seconds / kills + start))
         process = subprocess.Popen(
             list(map(str, command)), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV,
             start_new_session=True,
@@ -242,16 +243,22 @@ def main() -> None:
     peaks = {"convert": converted.peak}
     moments: list[str] = []
     killed = "killed" if arguments.compare else "curated"
+
+    def measure(what: str, name: str) -> None:
+        result = require(run(curate_into(name), out), what)
+        costs[what], peaks[what] = result.seconds, result.peak
+
     if arguments.compare:
-        whole = require(run(curate_into("curated"), out), "corpus curate")
-        costs["curate"], peaks["curate"] = whole.seconds, whole.peak
+        measure("curate", "curated")
+        measure("again", "curated")
     if arguments.kills:
-        seconds = costs.get("curate", arguments.samples * A_SAMPLE)
-        moments = kill_at_moments(curate_into(killed), out, out / killed, seconds, arguments.kills, arguments.seed)
-    last = require(run(curate_into(killed), out), "corpus curate after the last kill")
-    costs["the rest after the last kill"], peaks["the rest after the last kill"] = last.seconds, last.peak
-    again = require(run(curate_into("curated"), out), "corpus curate of a finished dataset")
-    costs["again"], peaks["again"] = again.seconds, again.peak
+        seconds, begin = costs.get("curate", arguments.samples * A_SAMPLE), costs.get("again", START)
+        moments = kill_at_moments(
+            curate_into(killed), out, out / killed, seconds, begin, arguments.kills, arguments.seed
+        )
+    measure("the rest after the last kill", killed)
+    if not arguments.compare:
+        measure("again", "curated")
     ledgers = {by: run([STEP3VL, "corpus", "ledger", "curated", *option], out) for by, option in LEDGERS.items()}
     if arguments.compare:
         require_equal(digest(out / "curated"), digest(out / "killed"))

@@ -127,7 +127,7 @@ def encode(image: PILImage.Image, format: str = "PNG", **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def benchmark_items(texts: list[str], patterns: tuple[str, ...]) -> None:
+def benchmark_items(texts: list[str], patterns: tuple[str, ...], others: tuple[str, ...]) -> None:
     config = DecontaminateConfig(benchmarks=patterns)
     items = [item for item in read_items(config, str(Path.cwd()), DEFAULT_STORE) if item.text]
     index = BenchmarkIndex.of(items, config)
@@ -147,11 +147,21 @@ def benchmark_items(texts: list[str], patterns: tuple[str, ...]) -> None:
     for way, edit in ways.items():
         count = sum(hits for hits in _search(search, items, texts, edit))
         print(f"| {way} | {count:,} of {len(names):,} | {count / len(names):.3f} |")
-    clean = search.check([normalise(text) for text in texts], [NO_IMAGES] * len(texts))
-    wrong = [hit for hit in clean if hit is not None]
-    print(f"\nFound in the {len(texts):,} documents without a planted item: {len(wrong)}")
-    for hit in wrong[:5]:
-        print(f"- {hit.item}, {hit.similarity:.0%} of it: {hit.detail[:80]}")
+    _look("documents without a planted item", texts, search)
+    if others:
+        config = DecontaminateConfig(benchmarks=others)
+        questions = dict.fromkeys(item.text for item in read_items(config, str(Path.cwd()), DEFAULT_STORE))
+        _look("questions of other benchmarks, some of which are the same", [*filter(None, questions)], search)
+
+
+def _look(name: str, texts: list[str], search: Decontaminator) -> None:
+    """Search texts in which nothing was planted."""
+    hits = search.check([normalise(text) for text in texts], [NO_IMAGES] * len(texts))
+    wrong = [(text, hit) for text, hit in zip(texts, hits, strict=True) if hit is not None]
+    edited = [(text, hit) for text, hit in wrong if hit.detail.startswith("edited: ")]
+    print(f"\nFound in {len(texts):,} {name}: {len(wrong)}, of which {len(edited)} as edited items")
+    for text, hit in edited[:5]:
+        print(f"- {text[:80]!r}: {hit.similarity:.0%} of {hit.item}, {hit.detail[:80]!r}")
 
 
 def _search(search: Decontaminator, items: list[Item], texts: list[str], edit: Callable[[str], str]) -> Iterator[bool]:
@@ -262,6 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", default=["data/step3vl/data/assets/text/*.txt"], help="text files")
     parser.add_argument("--benchmarks", nargs="*", default=[], help="files of benchmark items")
+    parser.add_argument("--others", nargs="*", default=[], help="files of other benchmarks, looked at for false finds")
     parser.add_argument("--documents", type=int, default=1000, help="at most so many (1000)")
     arguments = parser.parse_args()
     texts = documents(arguments.texts, arguments.documents)
@@ -270,7 +281,7 @@ def main() -> None:
     near_images()
     filters(texts)
     if arguments.benchmarks:
-        benchmark_items(texts, tuple(arguments.benchmarks))
+        benchmark_items(texts, tuple(arguments.benchmarks), tuple(arguments.others))
 
 
 if __name__ == "__main__":

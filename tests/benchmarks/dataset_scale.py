@@ -3,9 +3,9 @@
 Each command runs in a process of its own, on samples of a short text, so that everything but their bytes shows.
 
     .venv/bin/python tests/benchmarks/dataset_scale.py --listed 1000 200000           # opening; there are no shards
-    .venv/bin/python tests/benchmarks/dataset_scale.py --shards 1000 --workers 1 2    # verify, split, diff and merge
-    .venv/bin/python tests/benchmarks/dataset_scale.py --rows 10000 100000            # the same, in shards of 10,000
-    .venv/bin/python tests/benchmarks/dataset_scale.py --indexed 10000 1000000        # diff, summary: indexes alone
+    .venv/bin/python tests/benchmarks/dataset_scale.py --shards 1000 --workers 1 2    # commands on tiny shards
+    .venv/bin/python tests/benchmarks/dataset_scale.py --rows 10000 1000000           # the same, in shards of 10,000
+    .venv/bin/python tests/benchmarks/dataset_scale.py --indexed 10000 1000000        # of indexes alone
     .venv/bin/python tests/benchmarks/dataset_scale.py --sorted 100000 4000000        # scratch files of a diff alone
 """
 
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,8 @@ from step3vl.data.sample import ImageSpec, Sample, Source, TokenCount, conversat
 
 FEW, MANY = 4, 10_000  # samples of a shard
 TASK = "synthetic.number"
+CLI = ["-m", "step3vl.workflows.cli", "corpus"]
+FINDINGS = {"verify", "diff"}
 OPEN = "from step3vl.data.dataset import Dataset; dataset = Dataset.open({!r})"
 SUMMARY = f"{OPEN}; from step3vl.data.inspect import summarise; summarise(dataset)"
 SORT = """
@@ -44,6 +46,21 @@ with Partitions.for_rows(ROW, {0}) as parts:
         rows["low"] = random.integers(0, 2**63, len(rows))
         parts.add(rows, rows["low"])
     assert sum(map(len, parts)) == {0}
+"""
+# What a process and its children take at most. The usage that `wait4` gives begins with the memory of this process.
+PROBE = """
+import atexit, re, resource, runpy, sys
+from pathlib import Path
+_, file, how, what, *rest = sys.argv
+def write():
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    Path(file).write_text(str(max(peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)))
+atexit.register(write)
+sys.argv = [what, *rest]
+if how == "-m":
+    runpy.run_module(what, run_name="__main__", alter_sys=True)
+else:
+    exec(what)
 """
 SNIPPETS = {
     "import alone": "import step3vl.data.dataset",
@@ -136,18 +153,23 @@ def make(root: Path, shards: Iterable[WrittenShard]) -> str:
     return str(root)
 
 
-def measure(arguments: list[str], expected: tuple[int, ...] = (0,)) -> list[str]:
-    """Run Python. Returns wall seconds, CPU seconds of all its processes, and the MB of the largest of them."""
+def measure(arguments: list[str]) -> list[str]:
+    """Run Python; commands that find differences or problems exit with 1.
+
+    Returns:
+        Wall seconds, CPU seconds of all its processes, and the MB of the largest of them.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    start = time.monotonic()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, *arguments], env=environment, **quiet)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in expected:
-        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
-    seconds = time.monotonic() - start
-    return [f"{seconds:.1f}", f"{usage.ru_utime + usage.ru_stime:.1f}", f"{usage.ru_maxrss / 1024:.0f}"]
+    with NamedTemporaryFile() as peak:
+        start = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-c", PROBE, peak.name, *arguments], env=environment, **quiet)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in ((0, 1) if FINDINGS.intersection(arguments) else (0,)):
+            raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
+        seconds = time.monotonic() - start
+        return [f"{seconds:.1f}", f"{usage.ru_utime + usage.ru_stime:.1f}", f"{int(peak.read()) / 1024:.0f}"]
 
 
 def main() -> None:
@@ -183,13 +205,17 @@ def main() -> None:
         for rows in arguments.indexed:
             roots = [Path(folder, f"indexed-{rows}-{seed}") for seed in (1, 2)]
             urls = [make(root, indexed_shards(root, rows, seed)) for seed, root in enumerate(roots, start=1)]
-            cli = ["-m", "step3vl.workflows.cli", "corpus", "diff", *urls, "--workers"]
+            diff = [*CLI, "diff", *urls, "--workers"]
             measured = {
-                **{f"diff, {workers} workers": [*cli, str(workers)] for workers in arguments.workers},
+                **{f"diff, {workers} workers": [*diff, str(workers)] for workers in arguments.workers},
                 "summary": ["-c", SUMMARY.format(urls[0])],
+                "simulate": [*CLI, "simulate", urls[0]],
+                "export-index": [*CLI, "export-index", urls[0], "energon"],
             }
             for title, words in measured.items():
-                table.add_row(title, f"{max(rows // MANY, 1):,}", f"{rows:,}", *measure(words, (0, 1)))
+                figures = measure(words)
+                table.add_row(title, f"{max(rows // MANY, 1):,}", f"{rows:,}", *figures)
+                print(title, f"{rows:,}", *figures, flush=True)
             for root in roots:
                 shutil.rmtree(root)
     Console(width=110).print(table)
@@ -197,17 +223,21 @@ def main() -> None:
 
 def work(url: str, shards: int, workers: int) -> Iterator[tuple[str, list[str]]]:
     """Measure the commands on a dataset; what they write is removed."""
-    cli, flags = ["-m", "step3vl.workflows.cli", "corpus"], ["--workers", str(workers)]
+    flags = ["--workers", str(workers)]
     halves, both = f"{url}-split-{workers}", f"{url}-both-{workers}"
+    messages, chats = f"{url}-messages-{workers}", f"{url}-chats-{workers}"
     commands = (
         ("verify", [url, *flags]),
         ("split", [url, halves, "--heldout", "0.5", "--shards", str(shards), *flags]),
         ("diff", [url, halves, *flags]),
         ("merge", [url, halves, both, "--shards", str(shards), *flags]),
+        ("convert", [url, messages, "--to", "openai", *flags]),
+        ("convert", [f"{messages}/data.jsonl", chats, "--from", "openai", "--shards", str(shards), *flags]),
     )
     for name, words in commands:
-        yield f"{name}, {workers} worker{'s' if workers > 1 else ''}", measure([*cli, name, *words], (0, 1))
-    for folder in (halves, both):
+        title = f"{name} {words[words.index('openai') - 1].strip('-')} openai" if "openai" in words else name
+        yield f"{title}, {workers} worker{'s' if workers > 1 else ''}", measure([*CLI, name, *words])
+    for folder in (halves, both, messages, chats):
         shutil.rmtree(folder)
 
 

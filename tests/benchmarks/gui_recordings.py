@@ -2,7 +2,8 @@
 
     python tests/benchmarks/gui_recordings.py [EPISODES-OF-AN-APP [KIND ...]]
 
-By default the kinds are those of the domain; `75 task walk` gives 300 trajectories, less those that are dropped.
+By default the kinds are those of the domain; `75 task walk` gives 300 trajectories, less those that are dropped. A run
+that is interrupted prints the figures of what it has done.
 
 Every trajectory is replayed in a page of its own; the screen at its end must be the same to the byte. Every control
 that is said to be reached by a click on its point is clicked, with a listener that says which element the event came
@@ -12,6 +13,8 @@ to.
 import random
 import sys
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from step3vl.pipelines.gui.screen import Episode, Screen
 
 ROOT = Path(__file__).parents[2]
 CLICKS = 12  # of a screen
+_PROGRESS = 10  # episodes
 LISTEN = """() => { window.hits = []; const stop = event => { if (event.type === 'click')
   hits.push(event.composedPath()[0]); event.preventDefault(); event.stopImmediatePropagation(); };
   for (const kind of ['click', 'mousedown', 'mouseup', 'pointerdown']) addEventListener(kind, stop, true); }"""
@@ -51,39 +55,60 @@ def main(episodes: int, kinds: list[str]) -> None:
     (pattern,) = entry.sources[0].files
     files = list_pattern(pattern, "CC0-1.0", entry="bench", base=context.base, store=context.store)
     pages = [page for file in files for page in OpenPages(entry, context).process(Record(file.key, file), rng_for(0))]
-    worker, dropped = RecordEpisodes(entry, context), Counter[str]()
-    recorded: list[tuple[Record[StoredPage], Episode]] = []
-    asking = AskAboutEpisodes(entry, context)
-    samples = Counter[str]()
-    with cpu_time() as used:  # with the browser's
-        worker.setup()
-        for page in pages:
-            try:
-                recorded += [(page, record.value) for record in worker.process(page, rng_for(page.key))]
-            except Dropped as error:
-                dropped[error.reason] += 1
-        for page, episode in recorded:
-            samples.update(sample.task for sample in asking.process(Record(page.key, episode), rng_for(page.key)))
-        seconds = used()
+    pages.sort(key=lambda page: page.value.episode)  # so that a run that is interrupted has seen every app
+    worker, asking = RecordEpisodes(entry, context), AskAboutEpisodes(entry, context)
+    worker.setup()
+    tally = _Tally()
+    with suppress(KeyboardInterrupt):
+        for number, page in enumerate(pages, 1):
+            _measure(worker, asking, page, tally)
+            if number % _PROGRESS == 0:
+                print(f"{number} of {len(pages)} episodes, {tally.seconds:.0f} CPU-seconds", file=sys.stderr)
     worker.recorder.close()
-    elements = sum(len(screen.elements) for _, episode in recorded for screen in episode.screens)
-    print(f"{len(recorded)} episodes, dropped {dict(dropped)}; {sum(samples.values())} samples: {dict(samples)}")
-    print(f"{sum(samples.values()) / seconds:.1f} samples and {elements / seconds:.0f} elements a CPU-second")
-    _check(worker, recorded, rng_for("clicks"))
-
-
-def _check(worker: RecordEpisodes, recorded: list[tuple[Record[StoredPage], Episode]], rng: random.Random) -> None:
-    same, clicks = Counter[bool](), Counter[bool]()
-    for page, episode in recorded:
-        path = [step.action for step in episode.steps] if episode.kind != "explore" else []
-        site, view = worker.open(page.value, rng_for(page.key))
-        again, hits = worker.recorder.run(site, view, partial(_replay, path, rng))
-        if path:
-            same[again == episode.screens[-1]] += 1
-        clicks.update(hits)
-    worker.recorder.close()
+    print(f"{tally.episodes} episodes, dropped {dict(tally.dropped)}")
+    print(f"{tally.samples.total()} samples: {dict(tally.samples)}")
+    rates = tally.samples.total() / tally.seconds, tally.elements / tally.seconds
+    print(f"{rates[0]:.1f} samples and {rates[1]:.0f} elements a CPU-second")
+    same, clicks = tally.same, tally.clicks
     print(f"replayed: {same[True]} of {same.total()} trajectories end on the same screen, byte for byte")
     print(f"clicked: {clicks[True]} of {clicks.total()} points reach their element")
+
+
+@dataclass
+class _Tally:
+    """What was counted so far."""
+
+    episodes: int = 0
+    elements: int = 0
+    seconds: float = 0.0
+    """Of the processors, to record and to ask, with the browser's."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    samples: Counter[str] = field(default_factory=Counter)
+    same: Counter[bool] = field(default_factory=Counter)
+    clicks: Counter[bool] = field(default_factory=Counter)
+
+
+def _measure(worker: RecordEpisodes, asking: AskAboutEpisodes, page: Record[StoredPage], tally: _Tally) -> None:
+    """Record an episode and ask about it, then replay it in a page of its own and click there."""
+    with cpu_time() as used:
+        try:
+            (record,) = worker.process(page, rng_for(page.key))
+            samples = Counter(s.task for s in asking.process(Record(page.key, record.value), rng_for(page.key)))
+        except Dropped as error:
+            tally.dropped[error.reason] += 1
+            return
+        finally:
+            tally.seconds += used()
+    episode: Episode = record.value
+    path = [step.action for step in episode.steps] if episode.kind != "explore" else []
+    site, view = worker.open(page.value, rng_for(page.key))
+    again, hits = worker.recorder.run(site, view, partial(_replay, path, rng_for("clicks", page.key)))
+    tally.episodes += 1
+    tally.elements += sum(len(screen.elements) for screen in episode.screens)
+    tally.samples.update(samples)
+    tally.clicks.update(hits)
+    if path:
+        tally.same[again == episode.screens[-1]] += 1
 
 
 def _replay(path: list[Action], rng: random.Random, page: GuiPage) -> tuple[Screen, list[bool]]:

@@ -5,9 +5,11 @@
     python tests/benchmarks/loader_scale.py first-batch            # of a dataset of 100,000 shards on that server
 
 `amplification` walks the plan of an epoch of made rows and notes what every node fetches with a cache of blocks, which
-each keeps as long as its limit allows. `latency` alternates a local folder and the server, with and without a cache,
-and prints batches a second after the first one, all of the machine's other work included. `first-batch` has a server
-that gives the same shard under 100,000 names.
+each keeps as long as its limit allows. `latency` alternates a local folder and the server, with and without a cache.
+It prints samples a second of wall time, all of the machine's other work included, and CPU-milliseconds a sample of the
+loading processes, which say what the server costs on any machine. With `--pause 0.025` each sample also waits so long,
+as if it were decoded by cores that this machine does not have, so that the rates hardly depend on them. `first-batch`
+has a server that gives the same shard under 100,000 names.
 """
 
 import argparse
@@ -15,23 +17,29 @@ import multiprocessing
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import fixtures
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from step3vl.data.dataset import DeadLetter
 from step3vl.data.dataset.manifest import Manifest, format_of, write_manifest
 from step3vl.data.dataset.shards import ShardTable
-from step3vl.data.plan import IndexRows, Mixture, MixtureSource, Plan, PlanPhase, deal, homes
+from step3vl.data.plan import IndexRows, Mixture, MixtureSource, PackItem, Plan, PlanPhase, deal, homes
 from step3vl.data.sample import Sample, TokenCount
 from step3vl.data.storage import Store, StoreConfig
+from step3vl.training.batch import PackedBatch, PreparedSample
+from step3vl.training.loader import PackLoader
 
 BLOCK = 4 << 20
 CACHE = 16 << 30
@@ -185,12 +193,11 @@ class Server:
         self._process.join()
 
 
-def loader_of(url: str, store: StoreConfig, tokenizer: Any, **options: Any) -> Any:
+def loader_of(url: str, store: StoreConfig, tokenizer: Any, **options: Any) -> "PausingLoader":
     from step3vl.model import Step3VLImageProcessor
-    from step3vl.training.loader import PackLoader
 
     settings = {"sequence_length": 1024, "seed": 0, "micro_batch": 1, "rank": 0, "world": 1, **options}
-    return PackLoader(
+    return PausingLoader(
         [PlanPhase(Mixture(sources=(MixtureSource(dataset=url),)))],
         tokenizer=tokenizer,
         image_processor=Step3VLImageProcessor(**fixtures.SPEC.model_dump()),
@@ -199,7 +206,26 @@ def loader_of(url: str, store: StoreConfig, tokenizer: Any, **options: Any) -> A
     )
 
 
-def print_latency(latency: float, workers: int, images: int, rounds: int) -> None:
+class PausingLoader(PackLoader):
+    """A loader whose decoding also takes a pause, as it would take a core that this machine does not have."""
+
+    pause = 0.0
+
+    def prepare(self, item: PackItem, read: "Future[bytes] | None" = None) -> PreparedSample | DeadLetter:
+        time.sleep(self.pause)
+        return super().prepare(item, read)
+
+
+class Reading(NamedTuple):
+    """What loading took: samples, wall seconds, and CPU seconds of the processes that load."""
+
+    samples: int
+    seconds: float
+    cpu_seconds: float
+
+
+def print_latency(latency: float, workers: int, images: int, rounds: int, pause: float) -> None:
+    """Alternate a folder and the server, each read by workers that were started once; an epoch at most."""
     from step3vl.data.tokens import count_tokens
 
     tokenizer = fixtures.small_tokenizer()
@@ -215,26 +241,49 @@ def print_latency(latency: float, workers: int, images: int, rounds: int) -> Non
             f"server, {1000 * latency:.0f} ms": (url, StoreConfig()),
             "the same, with a cache": (url, StoreConfig(cache=cache)),
         }
-        rates: dict[str, list[float]] = {name: [] for name in contenders}
-        batches = images // 6  # of about three images; a source that is exhausted begins again
+        loading: dict[str, tuple[Iterator[PackedBatch], list[psutil.Process]]] = {}
+        ahead = max(2 * workers, 1)  # batches that are ready when it is a contender's turn
+        for name, (place, store) in contenders.items():
+            before = set(psutil.Process().children())
+            loader = loader_of(place, store, tokenizer, workers=workers)
+            loader.pause = pause
+            source = loader.batches()
+            for _ in range(ahead):  # until every worker has started
+                next(source)
+            loading[name] = source, [psutil.Process(), *set(psutil.Process().children()) - before]
+        batches = images // 3 // rounds - 2 * ahead  # of about three images
+        if batches < 1:
+            raise SystemExit(f"{images} images are too few for {rounds} rounds of {workers} workers: raise --images")
+        readings: dict[str, list[Reading]] = {name: [] for name in contenders}
         for number in range(rounds):
             order = list(contenders)
             for name in order[number % 3 :] + order[: number % 3]:
-                place, store = contenders[name]
-                if store.cache is not None:
-                    store = store.model_copy(update={"cache": cache / str(number)})
-                source = loader_of(place, store, tokenizer, workers=workers).batches()
-                for _ in range(max(2 * workers, 1)):  # until every worker has started
+                source, processes = loading[name]
+                for _ in range(ahead):
                     next(source)
-                start, read = time.perf_counter(), 0
-                for batch in islice(source, batches):
-                    read += sum(map(len, batch.items))
-                rates[name].append(read / (time.perf_counter() - start))
-                del source
-        local = median(rates["local"])
-        for name, values in rates.items():
-            print(f"{name}: {median(values):.1f} samples/s, {median(values) / local:.2f} of local ({workers} workers)")
+                readings[name].append(timed(source, processes, batches))
+        rates = {name: median(part.samples / part.seconds for part in parts) for name, parts in readings.items()}
+        costs = {name: median(part.cpu_seconds / part.samples for part in parts) for name, parts in readings.items()}
+        decoded = f", each sample also takes a pause of {1000 * pause:.0f} ms" if pause else ""
+        print(f"{workers} workers, {images:,} images of {len(photos[0].read()) / 1e3:.0f} kB{decoded}")
+        for name, rate in rates.items():
+            print(
+                f"{name}: {rate:.1f} samples/s, {rate / rates['local']:.2f} of local; {1000 * costs[name]:.2f} CPU-ms "
+                f"a sample, {costs[name] / costs['local']:.2f} of local"
+            )
         print(f"requests alone, in one process: {requests_alone(url, tokenizer, images):.0f} samples/s")
+
+
+def timed(source: "Iterator[PackedBatch]", processes: list[psutil.Process], batches: int) -> Reading:
+    """Load so many batches."""
+    start, cpu = time.perf_counter(), cpu_seconds(processes)
+    read = sum(len(items) for batch in islice(source, batches) for items in batch.items)
+    return Reading(read, time.perf_counter() - start, cpu_seconds(processes) - cpu)
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """User and system time of processes so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def requests_alone(url: str, tokenizer: Any, count: int) -> float:
@@ -296,14 +345,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000_000, help="rows of the simulated epoch")
     parser.add_argument("--latency", type=float, default=0.03, help="seconds of each request")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--images", type=int, default=800)
+    parser.add_argument("--images", type=int, default=1600)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that each sample waits in its worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=100_000)
     arguments = parser.parse_args()
     if arguments.what == "amplification":
         print_amplification(arguments.nodes, arguments.samples)
     elif arguments.what == "latency":
-        print_latency(arguments.latency, arguments.workers, arguments.images, arguments.rounds)
+        print_latency(arguments.latency, arguments.workers, arguments.images, arguments.rounds, arguments.pause)
     else:
         print_first_batch(arguments.shards, arguments.latency, 64)
 

@@ -15,25 +15,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-from step3vl.data.sample import ImageSpec
-from step3vl.data.tokens import TokenIds, train_bpe
+from tiny_model import write_tiny_model
+
 from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark
 from step3vl.evaluation.comparison import compare
-from step3vl.evaluation.files import data_folder, missing_files
+from step3vl.evaluation.files import missing_files
 from step3vl.evaluation.judge import Judge, JudgeConfig
 from step3vl.evaluation.model_identity import folder_fingerprint
 from step3vl.evaluation.page import render_comparison
-from step3vl.evaluation.registry import benchmark_names, load_benchmark
+from step3vl.evaluation.registry import benchmark_names, data_folder, load_benchmark
 from step3vl.evaluation.results import ITEMS, Result
 from step3vl.evaluation.runner import EvalConfig, read_images, run_benchmark
 from step3vl.evaluation.scoring import Response, load_items, read_responses, score_responses
 from step3vl.inference import Engine, EngineBackend
 from step3vl.inference.client import Sampling, run_sync
-from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, load_model, save_checkpoint, tiny_config
+from step3vl.model import load_model
 
-SPEC = ImageSpec(image_size=56, crop_size=28, patch_size=7, max_side=112)
+QUESTION = "What is the answer to the question? Choose the option that is right: A, B, C or D."
+"""What the tiny model's tokenizer is trained on."""
 REPLY = "The area is 3 times 4.\n\nThe answer is \\boxed{B}"
 """What is scored as the response to every item, for the time that scoring takes."""
 
@@ -71,23 +72,6 @@ class OfflineRow:
         )
 
 
-def write_model(folder: Path) -> None:
-    """Write a model with random weights."""
-    torch.manual_seed(0)
-    tokenizer = train_bpe(["What is the answer to the question? Choose the option that is right: A, B, C or D."], 400)
-    config = tiny_config(
-        tokenizer.get_vocab_size(),
-        SPEC,
-        image_token_id=TokenIds.of(tokenizer).image_patch,
-        hidden_size=32,
-        layers=1,
-        vision_width=32,
-        vision_layers=1,
-        max_position_embeddings=16384,
-    )
-    save_checkpoint(Step3VLForConditionalGeneration(config), Step3VLProcessor.build(tokenizer, SPEC), folder)
-
-
 def complete_benchmarks(data: Path) -> list[Benchmark]:
     """The benchmarks whose official files and images are all there."""
     benchmarks = [load_benchmark(name) for name in benchmark_names() if (data / name).is_dir()]
@@ -104,7 +88,7 @@ def run_offline(benchmarks: Sequence[Benchmark], data: Path, out: Path, items: i
         items: About how many items of each are answered.
     """
     if not (out / "model").is_dir():
-        write_model(out / "model")
+        write_tiny_model(out / "model", QUESTION)
     backend = EngineBackend(Engine(*load_model(str(out / "model"))), "tiny")
     identity = {"name": "tiny", "fingerprint": folder_fingerprint(out / "model")}
     sampling = Sampling(temperature=1.0, max_new_tokens=16)

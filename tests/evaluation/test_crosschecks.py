@@ -10,6 +10,9 @@ from collections import defaultdict
 import pytest
 from crosschecks.aggregates import AGGREGATES
 from crosschecks.cases import CASES, TRAPS, VERDICTS, Case, agrees, digest
+from crosschecks.coverage import ALONE, SHARED, comparisons
+
+from step3vl.evaluation.registry import benchmark_names
 
 RECORDED = json.loads(VERDICTS.read_text(encoding="utf-8"))
 KNOWN: dict[str, dict[str, list[str]]] = json.loads(TRAPS.read_text(encoding="utf-8"))
@@ -59,3 +62,12 @@ def test_every_trap_has_one_reason_and_belongs_to_a_reply() -> None:
         named = [form for each in reasons.values() for form in each]
         assert set(named) <= forms[name], name
         assert len(set(named)) == len(named), f"{name}: two reasons for one form"
+
+
+def test_every_benchmark_is_compared_or_says_why_not() -> None:
+    names = benchmark_names()
+    compared = {name for name in names if comparisons(name)}
+    assert compared | ALONE.keys() == set(names)
+    assert not compared & ALONE.keys(), "compared after all; remove it from ALONE"
+    assert {each for shared in SHARED.values() for each in shared} <= {case.name for case in CASES} | AGGREGATES.keys()
+    assert SHARED.keys() <= set(names)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from step3vl.data.errors import UserError
 from step3vl.evaluation.files import (
-    data_folder,
     find,
     find_all,
     image_bytes,
@@ -26,6 +25,7 @@ from step3vl.evaluation.files import (
     read_records,
     require_fields,
 )
+from step3vl.evaluation.registry import data_folder
 
 ROWS = [{"id": "1", "question": 'A "quoted"\nquestion, é 中'}, {"id": "2", "question": ""}]
 
@@ -120,7 +120,9 @@ def test_patterns_name_the_parts_of_a_file_in_order(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_benchmark_is_the_one_of_its_name(toy, toy_data: Path) -> None:
     assert data_folder(toy_data, "toy-sums") == toy_data / "toy-sums"
-    assert data_folder(toy_data, "other") == toy_data
+    assert data_folder(toy_data / "toy-sums", "toy-sums") == toy_data / "toy-sums"
+    assert data_folder(toy_data, "stare") == toy_data / "stare"  # whose pattern is **/*.parquet
+    assert data_folder(toy_data / "nothing", "toy-sums") == toy_data / "nothing" / "toy-sums"
     assert missing_files(toy_data / "toy-sums", toy.about) == []
     (toy_data / "toy-sums" / "images" / "four.png").unlink()
     assert [file.optional for file in missing_files(toy_data / "toy-sums", toy.about)] == [True]

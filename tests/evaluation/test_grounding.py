@@ -78,3 +78,5 @@ def test_refusals_are_a_number_of_their_own() -> None:
     assert metrics.counts["unparsable"] == 1
     assert OSWORLD_G.score(missing, '{"point_2d": [-1, -1]}').verdict == "correct"
     assert OSWORLD_G.score(missing, '{"point_2d": [5, 5]}').verdict == "wrong"
+    assert OSWORLD_G.score(target, '{"point_2d": null}').verdict == "wrong"
+    assert OSWORLD_G.score(missing, "no idea").verdict == "unparsable"

@@ -1,19 +1,34 @@
 """Judged benchmarks: what no rule decides is graded once, kept, counted and priced."""
 
 import asyncio
+import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from step3vl.data.errors import UserError
 from step3vl.evaluation.item import Score
 from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses
+from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.runner import EvalConfig, run_benchmark
 from step3vl.evaluation.scoring import Response, load_items, score_responses
 from step3vl.inference.client import BackendError
 
 ESSAYS = {"sea": "It is blue and deep.", "sun": "It", "sky": "It is blue and high."}
+
+
+@pytest.fixture
+def grey_png() -> Callable[[int], bytes]:
+    def encoded(grey: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("L", (8, 8), grey).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return encoded
 
 
 def grade(request, sampling) -> str:
@@ -47,6 +62,26 @@ def test_the_same_response_is_judged_once(essays, tmp_path: Path, ScriptedBacken
     second, record = judged(essays, Judge(backend, JudgeConfig()), tmp_path / "j.jsonl", ESSAYS)
     assert first == second
     assert len(backend.requests) == record["requests"] == 2
+
+
+def test_another_image_for_the_judge_is_another_judgement(
+    essays, tmp_path: Path, ScriptedBackend, monkeypatch, grey_png
+) -> None:
+    toy, items = type(essays), type(essays).items
+    monkeypatch.setattr(toy, "judge_messages", lambda self, item, text: (user_message(f"Grade this: {text}", 1),))
+    images = [grey_png(1)]
+    monkeypatch.setattr(
+        toy,
+        "items",
+        lambda self, *rest, **named: (replace(item, images=images) for item in items(self, *rest, **named)),
+    )
+    backend = ScriptedBackend(lambda request, sampling: "Grade: [[8]]")
+    for expected in (2, 2):
+        judged(essays, Judge(backend, JudgeConfig()), tmp_path / "j.jsonl", ESSAYS)
+        assert len(backend.requests) == expected
+    images[0] = grey_png(2)
+    judged(essays, Judge(backend, JudgeConfig()), tmp_path / "j.jsonl", ESSAYS)
+    assert len(backend.requests) == 4
 
 
 def test_a_judge_may_be_asked_several_times_of_a_response(

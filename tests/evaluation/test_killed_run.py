@@ -58,6 +58,6 @@ def test_a_killed_run_resumes_to_the_same_table(
     resumed = asyncio.run(run_benchmark(toy, data, backend, folder, CONFIG, MODEL))
     undisturbed = asyncio.run(run_benchmark(toy, data, ScriptedBackend(solve), whole, CONFIG, MODEL))
     assert RESPONSES - answered <= len(backend.requests) <= RESPONSES - answered + CONCURRENCY
-    assert resumed.metrics == undisturbed.metrics
+    assert {**resumed.metrics, "mean_seconds": 0} == {**undisturbed.metrics, "mean_seconds": 0}
     assert 0 < resumed.metrics["value"] < 100
     assert without_times(folder) == without_times(whole)

@@ -13,6 +13,7 @@ from step3vl.evaluation.paper import (
     paper_title,
     paper_value,
 )
+from step3vl.evaluation.registry import load_benchmark
 from step3vl.evaluation.runner import PAPER_SAMPLING
 
 
@@ -83,3 +84,12 @@ def test_a_run_is_marked_where_it_differs(toy) -> None:
     few = {"settings": {"pacore": {"rounds": [4]}}, "repeats": 1}
     assert departures(toy.about, few, metrics) == ["PaCoRe with 4 rollouts, not 16"]
     assert departures(replace(toy.about, title="GSM8K"), run, {**metrics, "items": 5}) == ["5 of 6 items"]
+
+
+def test_a_judge_that_failed_is_a_mark() -> None:
+    about = load_benchmark("imo-answerbench").about
+    judge = {"model": about.judge, "requests": 5, "failed": 2}
+    metrics = {"items": 400, "items_of_release": 400, "missing": 0}
+    marks = departures(about, {"judge": judge}, metrics)
+    assert "2 of 5 requests to the judge failed, whose responses count as wrong; the same command asks again" in marks
+    assert not any("judge" in mark for mark in departures(about, {"judge": {**judge, "failed": 0}}, metrics))

@@ -70,7 +70,11 @@ def test_truncated_and_failed_responses_are_not_read(toy, toy_data: Path) -> Non
         ([{"id": "z-0", "response": "1"}], "'z-0' is no item of toy-sums"),
         ([{"id": "a-0", "response": "1"}] * 2, "answered twice as repeat 0"),
         ([{"id": "a-0", "response": None}], "r.jsonl:1: not"),
-        ([{"id": "a-0", "response": "1", "repeat": "x"}], "r.jsonl:1: not"),
+        ([{"id": "a-0", "response": "1", "repeat": "x"}], "r.jsonl:1: not.*: repeat is"),
+        ([{"id": "a-0", "response": "1", "repeat": -1}], "r.jsonl:1: not.*: repeat is"),
+        ([{"id": "a-0", "response": "1", "repeat": 1e999}], "r.jsonl:1: not.*: repeat is"),
+        ([{"id": "a-0", "response": "1", "truncated": "false"}], "r.jsonl:1: not.*: truncated is"),
+        ([{"id": "a-0", "response": "1", "tokens": "many"}], "r.jsonl:1: not.*: tokens is"),
     ],
 )
 def test_responses_that_fit_no_item_are_refused(toy, toy_data: Path, tmp_path: Path, rows: list, message: str) -> None:

@@ -32,6 +32,8 @@ from step3vl.data.sample import (
     Truth,
 )
 from step3vl.grading import Grade, grade_answer, grade_reply
+from step3vl.grading.expression import unmarked_expression
+from step3vl.grading.math import MAX_EXPRESSION
 from step3vl.grading.verdicts import VERDICTS
 
 CPU_SECONDS = 0.05
@@ -64,7 +66,8 @@ MATH = MathTruth(expression=r"\frac{1}{2}")
 FRAGMENTS = [
     *"0123456789.,-+/^*_=%$()[]{}<>|\\\"'`#: \n\t", "  ", "1,000", "1 000", "1e3", "10^3", "10³", "１２", "½",
     "12万", "千克", "1/2", "1 1/2", r"\frac{3}{4}", r"\frac", r"\boxed{", r"\boxed{7}", "}", r"\text{",
-    r"\times", "answer is ", "Answer: ", "**Answer:**", "答案是", "选", "选项", "A", "B", "(B)", "B.", "A or B",
+    r"\times", r"\sqrt{3}", r"\left(", r"\{", "(1, 2]", " and ",
+    "answer is ", "Answer: ", "**Answer:**", "答案是", "选", "选项", "A", "B", "(B)", "B.", "A or B",
     "a ", "dog", "a cat", "top-left", "top left", "红色", "not ", "because ", "cm^2", "<answer>", "</answer>",
     "<|begin_of_box|>", "<|end_of_box|>", "<think>", "</think>", '{"point_2d": [', '{"bbox_2d": [1, 2, 3, 4]}',
     '{"point_2d": [150, 150]}', '{"action":', '{"answer": ', '{"action": "click", "point_2d": [512.4, 1]}',
@@ -108,6 +111,9 @@ ADVERSARIAL = {
     "groups of digits": "123 " * 16_000,
     "fractions": "1 1/2 " * 10_000,
     "LaTeX fractions": r"\frac{1}{2}" * 5900,
+    "LaTeX texts": r"\text{" * 10_000,
+    "open brackets of LaTeX": r"\left(x, " * 8000,
+    "conjunctions": "1 and a or " * 6000,
     "½": "½" * LONG,
     "superscripts": "²" * LONG,
     "12万": "12万" * 21_000,
@@ -142,7 +148,7 @@ def check(grade: Grade) -> None:
 
 
 def slowest_call(text: str) -> tuple[float, str]:
-    """Grade a text by every kind; the CPU seconds of the slowest and its name."""
+    """Grade a text by every kind, and read it for an expression; the CPU seconds of the slowest and its name."""
     slowest = 0.0, ""
     for name, truth in TRUTHS.items():
         began = time.thread_time()
@@ -150,7 +156,9 @@ def slowest_call(text: str) -> tuple[float, str]:
         slowest = max(slowest, (time.thread_time() - began, name))
         check(grade)
     grade_reply(TRUTHS["number"], text, "stop")
-    return slowest
+    began = time.thread_time()
+    unmarked_expression(text[-MAX_EXPRESSION:])
+    return max(slowest, (time.thread_time() - began, "unmarked expression"))
 
 
 def main() -> None:

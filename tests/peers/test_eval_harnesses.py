@@ -18,14 +18,11 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
 from PIL import Image, ImageDraw
+from tiny_model import write_tiny_model
 
-from step3vl.data.sample import ImageSpec
-from step3vl.data.tokens import TokenIds, train_bpe
 from step3vl.inference.client import Delta, DeltaStream, Request, Sampling, Usage
 from step3vl.inference.server import create_app
-from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint, tiny_config
 
 PYTHON = Path(os.environ.get("STEP3VL_EVAL_PEERS", Path(__file__).parents[2] / ".venv-eval-peers")) / "bin/python"
 VLMEVALKIT = PYTHON.parents[1] / "VLMEvalKit" / "vlmeval"
@@ -81,18 +78,8 @@ def questions(tmp_path: Path) -> Path:
 def model(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A model with random weights."""
 
-    def make(folder: Path) -> None:
-        spec = ImageSpec(image_size=56, crop_size=42, patch_size=7, max_side=224)
-        tokenizer = train_bpe(["What is written here?", "sea hill road"] * 3, 400)
-        torch.manual_seed(0)
-        config = tiny_config(
-            tokenizer.get_vocab_size(), spec, image_token_id=TokenIds.of(tokenizer).image_patch, hidden_size=64,
-            layers=2, vision_width=32, vision_layers=2, vision_heads=2,
-        )  # fmt: skip
-        processor = Step3VLProcessor.build(tokenizer, spec)
-        save_checkpoint(Step3VLForConditionalGeneration(config), processor, folder / "model", remote_code=False)
-
-    return made_once("harness-model", make) / "model"
+    question = "What is written here? sea hill road"
+    return made_once("harness-model", lambda folder: write_tiny_model(folder / "model", question)) / "model"
 
 
 class ReadsSea:
@@ -142,11 +129,11 @@ def run_lmms_eval(folder: Path, model: object, **settings: object) -> tuple[floa
 
 
 def run_vlmevalkit(folder: Path, model: object, **settings: object) -> int:
-    """VLMEvalKit's own inference and metric: how many of the answers are right."""
+    """VLMEvalKit's own run.py, whole: how many of the answers are right."""
     if not VLMEVALKIT.exists():
         pytest.skip("NOT PROVEN: no VLMEvalKit; run `make eval-peers VLMEVALKIT=PATH`")
     run("run_vlmevalkit.py", folder, model, *(f"{name}={value}" for name, value in settings.items()))
-    return int(json.loads((folder / "scores.json").read_text())["Final Score"])
+    return int(json.loads((folder / "out/step3vl/step3vl_OCRBench_score.json").read_text())["Final Score"])
 
 
 def test_lmms_eval_runs_the_engine(questions: Path, model: Path) -> None:

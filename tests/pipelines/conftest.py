@@ -12,6 +12,7 @@ from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.steps import Dropped, Record, Worker, rng_for
+from step3vl.pipelines.gui.desktop.session import find_desktop
 from step3vl.pipelines.render.web.browser import find_chromium
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,12 @@ MICRO_COUNT = 4  # records of a domain that generates
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("chromium"):
-        try:
-            find_chromium()
-        except MissingProgramError as error:
-            pytest.skip(str(error))
+    for marker, find in (("chromium", find_chromium), ("desktop", find_desktop)):
+        if item.get_closest_marker(marker):
+            try:
+                find()
+            except MissingProgramError as error:
+                pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

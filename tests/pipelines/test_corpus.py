@@ -219,6 +219,15 @@ def test_an_entry_all_of_whose_records_fail_ends_the_build_with_its_first_error(
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
+def test_an_entry_without_samples_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("too short")
+    text = {"domain": "text", "name": "prose", "sources": [{"files": [str(tmp_path / "a.txt")], "licence": "CC0-1.0"}]}
+    build_corpus(config(domains=[CONFIG["domains"][3], text]), tmp_path / "out")
+    assert [record.message for record in caplog.records if "no sample" in record.message] == [
+        "prose emitted no sample; the ledger says what became of its records"
+    ]
+
+
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "mine").write_text("precious")

@@ -30,20 +30,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-# Every moment is random, seeded by its number; some with every `make test`, all with `make test-faults`.
-# Even ones are at a local folder, odd ones at the faulty store.
+# Every moment is random, seeded by its number: one with every `make test`, all with `make test-faults`. Even ones are
+# at a local folder, odd ones at the faulty store. `make test` also kills workers at a faulty store
+# (`cluster/test_gate.py`) and on Ray (`core/test_ray.py`).
 MOMENTS = 20
-ALWAYS = {"here": (0, 1), "processes": (0,), "ray": (1,)}
-CASES = [
-    pytest.param(engine, moment, marks=() if moment in always else pytest.mark.faults)
-    for engine, always in ALWAYS.items()
-    for moment in range(MOMENTS)
-]
+ALWAYS = ("processes", 0)
 ENGINES: dict[str, dict[str, Any]] = {
     "here": {},
     "processes": {"beam_options": ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]},
     "ray": {"models": {"engine": "ray", "workers": 2}},
 }
+CASES = [
+    pytest.param(engine, moment, marks=() if (engine, moment) == ALWAYS else pytest.mark.faults)
+    for engine in ENGINES
+    for moment in range(MOMENTS)
+]
 WORKERS = {"here": "fork_server", "processes": "sdk_worker_main", "ray": "ray::MapWorker"}
 """What the command lines of processes have that work for a driver; `fork_server` runs steps with a time limit."""
 TASKS = {"counting.icons": 1, "grounding.point": 1, "grounding.box": 1}

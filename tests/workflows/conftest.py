@@ -86,22 +86,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model with random weights."""
-    import torch
+    from tiny_model import write_tiny_model
 
-    from step3vl.data.tokens import TokenIds, train_bpe
-    from step3vl.model import Step3VLForConditionalGeneration, Step3VLProcessor, save_checkpoint, tiny_config
-
-    torch.manual_seed(0)
-    tokenizer = train_bpe(["How many squares are there? Point to the square."], 320)
-    config = tiny_config(
-        tokenizer.get_vocab_size(),
-        SPEC,
-        image_token_id=TokenIds.of(tokenizer).image_patch,
-        hidden_size=32,
-        layers=1,
-        vision_width=32,
-        vision_layers=1,
-    )
-    out = tmp_path_factory.mktemp("model")
-    save_checkpoint(Step3VLForConditionalGeneration(config), Step3VLProcessor.build(tokenizer, SPEC), out)
-    return out
+    question = "How many squares are there? Point to the square."
+    return write_tiny_model(tmp_path_factory.mktemp("model"), question, vocabulary=320)

@@ -10,26 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import run_command as run
 from PIL import Image
 
 from step3vl.data.dataset import Dataset
 
 pytestmark = pytest.mark.slow
-
-
-def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command and see that it ends with `code`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "step3vl.workflows.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
-        timeout=120,
-        check=False,
-        cwd=cwd,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 def image(number: int) -> bytes:
@@ -151,8 +137,7 @@ def test_data_commands_run_with_the_base_install(folder: Path, tmp_path: Path) -
         "math_verify",
         "step3vl.pipelines",
     ]
-    code = f"import sys; sys.modules.update(dict.fromkeys({extras!r}))\nfrom step3vl.workflows.cli import main; main()"
-    for arguments in (
+    commands = [
         ("convert", folder / "one.json", tmp_path / "one", "--from", "llava"),
         ("convert", tmp_path / "one", tmp_path / "rows", "--from", "dataset", "--to", "huggingface"),
         ("merge", tmp_path / "one", folder / "two", tmp_path / "both"),
@@ -161,17 +146,27 @@ def test_data_commands_run_with_the_base_install(folder: Path, tmp_path: Path) -
         ("verify", tmp_path / "parted"),
         ("diff", tmp_path / "both", tmp_path / "both"),
         ("schema",),
-    ):
-        command = [sys.executable, "-c", code, "corpus", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
+    ]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({extras!r}))
+from step3vl.workflows.cli import main
+for command in {[("corpus", *map(str, command)) for command in commands]!r}:
+    sys.argv[1:] = command
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (command, end.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
     "name", ["convert", "inspect", "verify", "verify-labels", "doctor", "diff", "merge", "split", "schema"]
 )
 def test_every_command_has_help(name: str) -> None:
-    assert f"Usage: python -m step3vl.workflows.cli corpus {name}" in run("corpus", name, "--help").stdout
+    assert f"Usage: step3vl corpus {name}" in run("corpus", name, "--help").stdout
 
 
 def test_a_dataset_is_counted_again_and_keeps_its_split(folder: Path, tmp_path: Path) -> None:

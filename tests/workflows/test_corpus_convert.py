@@ -67,6 +67,8 @@ def test_the_result_says_what_was_not_used_and_what_is_trained(
 def test_too_many_failed_records_are_an_error(chats: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 of 2 records"):
         convert(chats, tmp_path / "out", max_failed=parse_share("1%"))
+    with pytest.raises(UserError, match="1 of 2 records"):
+        convert(chats, None, dry_run=True, max_failed=parse_share("1%"))
     with pytest.raises(UserError, match="give OUT"):
         convert(chats, None)
 

@@ -160,6 +160,7 @@ def far(corpus: Path, endpoint: str, http: str) -> str:
 
 
 SET = "{far}/set"
+ONE_REPLY = ("--samples", 1, "--solved", 0, "--max-new-tokens", 2, "--task", "counting", "--port", 8797)
 ONE_RANK = ("--ranks", 1, "--length", 64, "--batches", 3)
 # What is typed, the exit code, and words of the output. A command with a configuration has the store in it.
 COMMANDS: list[tuple[tuple[object, ...], int, str]] = [
@@ -182,8 +183,10 @@ COMMANDS: list[tuple[tuple[object, ...], int, str]] = [
     (("plan", "{far}/build.yaml", "--out", "{far}/built"), 0, "far in {far}/built"),
     (("curate", "{http}", "{far}/rest", "--config", "{far}/curate.yaml", "--out", "{far}/curated"), 0, "Ledger"),
     (("ledger", "{far}/curated", "--by", "task"), 0, "counting"),
+    (("rollouts", "{http}", "{model}", "--out", "{far}/measured", *ONE_REPLY), 0, "Ledger"),
     (("concepts", "{http}/pairs.parquet", "--list", "{far}/concepts.txt", "--out", "{far}/n.tsv"), 0, "2 concepts"),
 ]
+OPTIONS: dict[str, tuple[str, ...]] = {"plan": (), "curate": (), "rollouts": ("--set", "store.endpoint=")}
 ELSEWHERE = {
     *("verify", "diff", "merge", "split"),  # above
     *("build", "cost", "clean", "retry"),  # tests of builds and curations
@@ -195,19 +198,21 @@ ELSEWHERE = {
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_other_command_takes_urls(
-    corpus: Path, http: str, far: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, model: Path, http: str, far: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One after another, because some read what others wrote."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)  # of configurations, which are read before their own store
-    names = {"http": http, "far": far, "id": min(ids(Dataset.open(corpus)))}
+    names = {"http": http, "far": far, "id": min(ids(Dataset.open(corpus))), "model": model}
     for arguments, code, words in COMMANDS:
         typed = [str(argument).format_map(names) for argument in arguments]
-        in_config = arguments[0] in ("plan", "curate")
-        output = run(*typed, *(() if in_config else ("--store", f"endpoint={endpoint}")), code=code)
+        option = OPTIONS.get(str(arguments[0]), ("--store", "endpoint="))
+        output = run(*typed, *option[:-1], *(f"{each}{endpoint}" for each in option[-1:]), code=code)
         assert words.format_map(names) in output, typed
     files = fsspec.filesystem("s3", endpoint_url=endpoint, skip_instance_cache=True)
     assert b"red fox\t1" in files.cat(f"{far}/n.tsv")
     assert b"<svg" in files.cat(f"{far}/run.html")
+    measured = Dataset.open(f"{far}/measured", StoreConfig(endpoint=endpoint)).samples()
+    assert {sample.task for sample in measured if "pass_rate" in sample.scores} == {"counting"}
     assert names["id"] not in ids(Dataset.open(f"{far}/rest", StoreConfig(endpoint=endpoint)))
 
 

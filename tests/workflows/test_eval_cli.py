@@ -108,6 +108,20 @@ def test_a_judged_benchmark_asks_for_a_judge(tmp_path: Path) -> None:
     assert "1 responses need a judge, for the authors gpt-4o-2024-08-06; give --judge URL" in str(done.exception)
 
 
+def test_fields_that_are_not_of_the_layout_are_named(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"id": "a-0", "response": "1", "prompt": "0 + 1", "model": "m"}\n')
+    done = step3vl("score", path, *SETTINGS, "--data", data)
+    assert str(done.exception).endswith("as lines of {id, response}, leave out model, prompt")
+
+
+def test_no_number_of_a_table_is_cut_off(data: Path, tmp_path: Path) -> None:
+    outputs = responses(tmp_path / "mine.jsonl", ["1", "2", "1", "3", "no", "2"])
+    arguments = ["eval", "score", str(outputs), *SETTINGS, "--data", str(data)]
+    narrow = CliRunner(env={"COLUMNS": "40"}).invoke(app, arguments).output
+    assert "unpars. trunc. failed" in narrow and "…" not in narrow
+
+
 def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("score", tmp_path / "x.jsonl", "--bench", "toy-sum"), "did you mean: toy-sums"),

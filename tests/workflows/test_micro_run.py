@@ -276,7 +276,7 @@ def test_a_truncated_shard_is_reported(complete_run: CompleteRun, tmp_path: Path
     changes = (f"root={tmp_path}", "engine.processes=1")
     message = mistake(tmp_path, "train", "pretrain", str(MICRO / "pretrain.yaml"), *changes)
     assert re.search(r"could not be read, the last of them .*micro-train-0000\d-of-00002\.tar at byte \d+", message)
-    assert "fix the dataset" in message
+    assert "raise data.max_unreadable (0.001)" in message
     verified = invoke("corpus", "verify", str(tmp_path / "corpus"))
     assert verified.exit_code == 1
     assert "micro-train-00000-of-00002.tar" in verified.output

@@ -7,14 +7,18 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
-class Config(BaseModel):
-    """A frozen configuration, defined in the module of the code that it configures.
+class FrozenModel(BaseModel):
+    """Values that do not change, typed and strict about unknown keys: what configurations and samples are made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class Config(FrozenModel):
+    """A configuration, defined in the module of the code that it configures.
 
     A field that was renamed is listed in `RENAMED`; a configuration that still uses the old name is refused with the
     new one named.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Old field name -> new name, dotted where the field moved into a nested model."""

@@ -54,6 +54,9 @@ def ray_session(
             # "local" asks for a new cluster even where `ray start` left one running on this machine.
             options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
             options |= {"object_store_memory": object_store_bytes}
+            # Ray gives its workers the least priority. The processes that started them wait for them, and beside
+            # other work on the machine they would hardly run.
+            os.environ.setdefault("RAY_worker_niceness", "0")
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises a bare Exception when a node does not start in time

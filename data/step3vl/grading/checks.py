@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from step3vl.data.sample import AbsentCheck, CellCheck, ChecksTruth, OrderCheck, PresentCheck
 from step3vl.data.sample.checks import PageCheck
+from step3vl.grading.extraction import MAX_CHARS
 from step3vl.grading.text import stream_safe
 from step3vl.grading.verdicts import UNPARSABLE, Grade
 
 _MAX_PLACES = 20_000  # of all tables of an answer
 _MAX_SPAN = 50
+_MAX_COMPOSED = 2 * MAX_CHARS  # NFKC turns some characters into eighteen; of a text of any language few
 _TAG = re.compile(r"<[^<>]{0,200}>")
 _TABLE = re.compile(r"<(/?)(table|tr|td|th)\b([^<>]{0,200})>", re.IGNORECASE)
 _SPAN = re.compile(r'(rowspan|colspan)\s{0,3}=\s{0,3}["\']?(\d{1,3})', re.IGNORECASE)
@@ -27,7 +29,7 @@ class _Answer(NamedTuple):
 
 def squash(text: str) -> str:
     """What two texts are compared by: letters and digits alone, in compatibility form and lower case."""
-    folded = unicodedata.normalize("NFKC", text if text.isascii() else stream_safe(text)).casefold()
+    folded = unicodedata.normalize("NFKC", text if text.isascii() else stream_safe(text))[:_MAX_COMPOSED].casefold()
     return "".join(character for character in folded if character.isalnum())
 
 

@@ -1,7 +1,8 @@
 r"""Expressions, compared by math-verify in worker processes.
 
 Any answer that math-verify finds equal is correct: `\frac{1}{2}`, `0.5` and `1/2` are the same. What the answer marks
-as final (`\boxed{…}`) counts first, else the library looks for an expression itself.
+as final (`\boxed{…}`) counts first, then an expression without a mark that `step3vl.grading.expression` reads, and
+else the library looks for one itself.
 
 A comparison takes math-verify milliseconds. Equal texts and plain numbers, which are most answers, are decided without
 it, as it decides them; and what was compared is remembered, since the responses to a question repeat each other.
@@ -16,6 +17,7 @@ from typing import Any
 
 from step3vl.data.optional import require
 from step3vl.data.sample import MathTruth
+from step3vl.grading.expression import SEVERAL, unmarked_expression
 from step3vl.grading.extraction import marked_answer
 from step3vl.grading.pool import WorkerError, WorkerPool
 from step3vl.grading.verdicts import ERROR, TIMEOUT, UNPARSABLE, Grade, Verdict, exact
@@ -39,7 +41,14 @@ def grade_math(truth: MathTruth, answer: str) -> Grade:
     if importlib.util.find_spec("math_verify") is None:
         require("math_verify", "grading")
     marked = marked_answer(answer)
-    text = answer[-MAX_EXPRESSION:] if marked is None else rf"\boxed{{{marked[-MAX_EXPRESSION:]}}}"
+    if marked is None:
+        marked = unmarked_expression(answer[-MAX_EXPRESSION:])
+        if marked == SEVERAL:
+            return UNPARSABLE
+    if marked is None:
+        text = answer[-MAX_EXPRESSION:]
+    else:
+        text = rf"\boxed{{{marked[-MAX_EXPRESSION:].replace('~', ' ')}}}"  # ~ is a space, which math-verify ignores
     if not text.strip():
         return UNPARSABLE
     if marked is not None and (same := decide_plainly(truth.expression, marked)) is not None:

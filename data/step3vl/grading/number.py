@@ -3,7 +3,8 @@ r"""Numbers as people and models write them.
 Read are `1,000`, `1 000`, `1{,}000`, full-width digits, `1e3`, `1.5 × 10^3`, `10³`, `3/4`, `1 1/2`, `½` and
 `\frac{3}{4}`, signs of percent and currency, and the multipliers thousand, million, billion, trillion, 百, 千, 万 and
 亿 (`12万` is 120,000). The exponent of a unit and the index of a variable are no numbers of their own: `12 cm^2` is
-12. Number words, decimal commas and abbreviated multipliers (`5k`) are not read.
+12. Number words, decimal commas and abbreviated multipliers (`5k`) are not read, and of an expression with a root or π
+no number that stands in it: `2\pi` is not 2.
 """
 
 import math
@@ -25,7 +26,8 @@ _LOWERED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 
 _LATEX_SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|\\[,;:! ])(?=\d{3})")
 _LATEX_SIGN = re.compile(r"\\(?:times|cdot|(?=[%$]))")
-_LATEX_FRACTION = re.compile(r"(\d?)\s?\\[dt]?frac\s?(?:\{([^{}]*)\}\s?\{([^{}]*)\}|(\d)\s?(\d))")
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mbox|operatorname)\{([^{}\\]*)\}")
+_LATEX_FRACTION = re.compile(r"(\d?)\s?\\[cdt]?frac\s?(?:\{([^{}]*)\}\s?\{([^{}]*)\}|(\d)\s?(\d))")
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d++)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?+|(?<!\d)\.\d++)"
@@ -40,6 +42,10 @@ _NUMBER = re.compile(
     r"|\s(?P<scale>thousand|million|billion|trillion)\b)?",
     re.IGNORECASE,
 )
+_SPACED_SIGN = re.compile(r"=[ \t]?([-+])[ \t]{1,4}(?=[.\d])")
+_APPROXIMATELY = re.compile(r"≈|\\approx(?![a-z])")
+_EXPRESSION = re.compile(r"(?<![A-Za-z])(?:pi|sqrt)(?![A-Za-z])|\\(?:log|ln|sin|cos|tan)(?![a-z])|[π√]")
+"""What a number is a part of that is not the value."""
 _CLAUSE_END = re.compile(r"[;(（，；。\n]|[,.]\s|\b(?:because|since|as|when|where|if|for)\b", re.IGNORECASE)
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 _WINDOW = 2**12
@@ -64,16 +70,29 @@ def read_number(answer: str) -> Reading | None:
     in `H2O`, count where there is nothing else.
     """
     marked = marked_answer(answer)
-    if marked is not None and (readings := _readings(marked.rpartition("=")[2][-_WINDOW:])):
-        return readings[-1]
+    if marked is not None:
+        side = _last_side(marked)
+        if _EXPRESSION.search(side):
+            return None
+        if readings := _readings(side):
+            return readings[-1]
     phrased = phrased_answer(answer)
     if phrased is not None:
         phrased = phrased[:_PHRASE_WINDOW]
-        clause = _CLAUSE_END.split(phrased, maxsplit=1)[0]
-        if readings := _readings(clause.rpartition("=")[2]) or _readings(phrased):
+        side = _last_side(_CLAUSE_END.split(phrased, maxsplit=1)[0])
+        if _EXPRESSION.search(side):
+            return None
+        if readings := _readings(side) or _readings(phrased):
             return readings[0]
     readings = _readings(answer[-_WINDOW:])
     return readings[-1] if readings else None
+
+
+def _last_side(text: str) -> str:
+    """The last side of an equation, with its sign; the approximation of an expression; of all else, all of it."""
+    side = text.rpartition("=")[2]
+    exact, *approximations = _APPROXIMATELY.split(side)
+    return f"={approximations[-1] if approximations and _EXPRESSION.search(exact) else side}"[-_WINDOW:]
 
 
 def last_number(text: str) -> float | None:
@@ -110,10 +129,10 @@ def _plain(text: str) -> str:
     if not text.isascii():
         text = _RAISED.sub(lambda match: f"^{match[0].translate(_LOWERED)}", text).translate(_PLAIN)
     if "\\" in text or "{" in text:
-        text = _LATEX_SEPARATOR.sub(",", text)
+        text = _LATEX_TEXT.sub(r"\1", _LATEX_SEPARATOR.sub(",", text))
         text = _LATEX_SIGN.sub(lambda match: "*" if len(match[0]) > 1 else "", text)
         text = _LATEX_FRACTION.sub(_fraction_text, text)
-    return text
+    return _SPACED_SIGN.sub(r"= \1", text)
 
 
 def _fraction_text(match: re.Match[str]) -> str:

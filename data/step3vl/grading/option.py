@@ -1,11 +1,13 @@
 """One of several options, named by its label, by its text, or by either.
 
 Options come in three kinds: texts (`red`), labels (`A`), and labels with texts (`A. a dog`, `(B) a cat`); labels are
-A, B, C and so on. An answer that names no option, or more than one, is unparsable: nothing is guessed.
+A, B, C and so on. An answer that names no option, or more than one, is unparsable: nothing is guessed. So is a copy of
+the options, and a label does not count that is only named to be rejected ("B is wrong").
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from step3vl.data.sample import OptionTruth
@@ -22,15 +24,32 @@ _OPTION = re.compile(r"\s*[(（]?([A-Z])(?:[.)、:：．）]+\s*|\s*$)(.*)", re.
 _AT_START = re.compile(rf"{_OPENING}(?:(?:option|choice)\s|选项)?{_LABEL}", re.IGNORECASE)
 _AT_LINE_START = re.compile(r"^[ \t*_`>#-]{0,8}[(（\[]?([A-Za-z])[*_`]{0,2}[.)）\]:：、．]", re.MULTILINE)
 _CHOSEN = re.compile(
-    rf"(?:\b(?:(?:option|choice)(?:\s(?:is|would\sbe|should\sbe))?|choose|select|pick)\b|[选選](?!项|項)[择擇]?)"
+    r"(?:(?<!\bnot\s)(?<!\bthan\s)(?<!n['’]t\s)"
+    r"\b(?:(?:option|choice)(?:\s(?:is|would\sbe|should\sbe))?|choose|select|pick)\b|(?<!不)[选選](?!项|項)[择擇]?)"
     rf"\s?[:：]?{_LABEL}",
     re.IGNORECASE,
 )
 _ENCLOSED = re.compile(r"[(（\[【*`\"“「{]([A-Z])[)）\]】*`\"”」}]")
-_ALONE = re.compile(rf"(?<!{_WORD})(?<!['’-])(?<!\bnot\s)([A-Z]){_CLOSING}")
+_ALONE = re.compile(
+    rf"(?<!{_WORD})(?<!['’-])(?<!\b[Nn]ot\s)(?<!\bthan\s)(?<!\bexclude\s)(?<!\beliminate\s)([A-Z]){_CLOSING}"
+)
 # A label that is a word as well: "A dog", "I see"; "A is correct" and "A because" name the option.
-_WORD_FOLLOWS = re.compile(r"\s+(?!(?:is|was|and|or|because|since|as|for|due|seems?|looks?|based)\b)[a-z]")
-_ANOTHER_FOLLOWS = re.compile(r"[^\w\n]{0,4}(?:\s(?:and|or)\s|[,/&+、和或与及])[^\w\n]{0,4}[A-Z](?!\w)")
+_A_WORD = r"\s+(?!(?:is|was|and|or|because|since|as|for|due|seems?|looks?|based)\b)[a-z]"
+_WORD_FOLLOWS = re.compile(_A_WORD)
+_CAPITAL = rf"(?:[B-HJ-Z]|[AI](?!{_A_WORD}))(?![\w'’-])"
+_ANOTHER_FOLLOWS = re.compile(
+    r"[^\w\n]{0,4}(?:(?:text\{\s?)?\b(?i:and|or)\b(?:[^\w\n]{1,4}(?:also|maybe|perhaps|possibly))?|[,/&+;；|>、和或与及])"
+    rf"[^\w\n]{{0,4}}{_CAPITAL}"
+)
+_STANDS_NEXT = re.compile(rf"[ \t]+{_CAPITAL}|[)）\]]\s?[(（\[]{_CAPITAL}")
+# The words of an option may follow its label, too: "(C) cannot be determined" names C.
+_REJECTED = re.compile(
+    r"[^\w\s.,:;：，；]{0,3}(?:\s(?:is|was|are|were|seems|looks|must\sbe)(?:\s(?:also|clearly|obviously))?"
+    r"(?:(?:\snot|n['’]t)\s(?:correct|right|true|valid|possible|accurate|consistent|supported|the|it)"
+    r"|\s(?:wrong|incorrect|false|invalid|impossible|excluded|eliminated|ruled\sout))\b|(?:选项|是)?(?:[错錯]|不(?!仅)))",
+    re.IGNORECASE,
+)
+_BLANK_LINE = re.compile(r"\n\s*\n")
 
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-_‐‑–]+(?=[^\W\d_])")
 _ARTICLE = re.compile(r"(?:an?|the) (?=\S)")
@@ -67,8 +86,22 @@ def chosen_option(options: tuple[str, ...], answer: str) -> int | None:
         answer = f"{answer[:_HEAD]}\n{answer[-_TAIL:]}"
     answer = answer if answer.isascii() else answer.translate(_FULL_WIDTH)
     labels, texts = _parse_options(options)
-    label = _read_label(answer, labels) if labels else None
-    return labels.index(label) if label else _read_text(answer, texts)
+    if labels:
+        marked, phrased = marked_answer(answer), phrased_answer(answer)
+        if marked is not None:
+            named = {letter for letter in _alone(marked) if letter in labels}
+            if label := _label_at_start(marked, labels) or (named.pop() if len(named) == 1 else None):
+                return labels.index(label)
+            if named or _names_several(marked, labels):
+                return _named(_key(marked), texts)
+        if phrased is not None:
+            if label := _label_at_start(phrased, labels):
+                return labels.index(label)
+            if _names_several(phrased, labels):
+                return None
+        if label := _read_label(answer, labels):
+            return labels.index(label)
+    return _read_text(answer, texts)
 
 
 def _parse_options(options: tuple[str, ...]) -> _Options:
@@ -95,21 +128,17 @@ def _key(text: str) -> str:
 
 
 def _read_label(answer: str, labels: tuple[str, ...]) -> str | None:
-    marked = marked_answer(answer)
-    if marked is not None and (label := _label_at_start(marked, labels) or _only(_alone(marked), labels)):
-        return label
-    phrased = phrased_answer(answer)
-    if phrased is not None and (label := _label_at_start(phrased, labels)):
-        return label
+    """The label that an answer names which marks none as final."""
     lines = answer.strip().splitlines() or [""]
+    last = "" if _ends_list(lines, labels) else lines[-1]
     # The surest places first; the first one that names exactly one label counts.
     candidates = (
-        (match[1] for match in _CHOSEN.finditer(answer) if _is_label(answer, match)),
+        (match[1] for match in _CHOSEN.finditer(answer) if _is_label(answer, match, labels)),
         filter(None, [_label_at_start(answer, labels)] if len(lines) == 1 else []),
-        (match[1] for match in _AT_LINE_START.finditer(answer) if not _ANOTHER_FOLLOWS.match(answer, match.end())),
-        (match[1] for match in _ENCLOSED.finditer(lines[-1])),
-        _alone(lines[-1]),
-        (match[1] for match in _ENCLOSED.finditer(answer)),
+        _line_labels(answer, labels),
+        _enclosed(last),
+        _alone(last),
+        _enclosed(answer),
         _alone(answer),
     )
     return next((label for characters in candidates if (label := _only(characters, labels))), None)
@@ -117,22 +146,74 @@ def _read_label(answer: str, labels: tuple[str, ...]) -> str | None:
 
 def _label_at_start(text: str, labels: tuple[str, ...]) -> str | None:
     match = _AT_START.match(text)
-    if match is None or match[1].upper() not in labels or not _is_label(text, match):
+    if match is None or match[1].upper() not in labels or not _is_label(text, match, labels):
         return None
-    return match[1].upper()
+    return None if _begins_list(text, match, labels) else match[1].upper()
 
 
-def _is_label(text: str, match: re.Match[str]) -> bool:
-    """Whether the character that was matched is no word, and not the first of several labels."""
-    if _ANOTHER_FOLLOWS.match(text, match.end()):
+def _is_label(text: str, match: re.Match[str], labels: tuple[str, ...]) -> bool:
+    """Whether the character that was matched is no word, not rejected, and not the first of several labels."""
+    if _another_follows(text, match.end(), labels) or _REJECTED.match(text, match.end()):
         return False
     return not ((match[1] in "AI" or match[1].islower()) and _WORD_FOLLOWS.match(text, match.end()))
 
 
+def _another_follows(text: str, end: int, labels: tuple[str, ...]) -> bool:
+    """Whether the label that ends there is the first of several, "A or B" or "A B"; one that is rejected is none."""
+    match = _ANOTHER_FOLLOWS.match(text, end) or _STANDS_NEXT.match(text, end)
+    return match is not None and match[0][-1] in labels and not _REJECTED.match(text, match.end())
+
+
+def _names_several(text: str, labels: tuple[str, ...]) -> bool:
+    """Whether a text begins with several labels."""
+    match = _AT_START.match(text)
+    return match is not None and match[1].upper() in labels and _another_follows(text, match.end(), labels)
+
+
+def _line_labels(text: str, labels: tuple[str, ...]) -> Iterator[str]:
+    """The labels that lines begin with, unless the first line with one is a list of all options."""
+    for number, match in enumerate(_AT_LINE_START.finditer(text)):
+        if number == 0 and _begins_list(text, match, labels):
+            continue
+        if not (_another_follows(text, match.end(1), labels) or _REJECTED.match(text, match.end(1))):
+            yield match[1]
+
+
+def _begins_list(text: str, match: re.Match[str], labels: tuple[str, ...]) -> bool:
+    """Whether the first label begins a list of all options, "A. a dog B. a cat C. a horse", which names none."""
+    if match[1].upper() != labels[0] or len(labels) < 3 or not _item(labels[0]).match(text, match.start(1)):
+        return False
+    place, end = match.end(1), _BLANK_LINE.search(text, match.end())
+    for label in labels[1:]:
+        item = _item(label).search(text, place, end.start() if end else len(text))
+        if item is None:
+            return False
+        place = item.end()
+    return True
+
+
+@cache
+def _item(label: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){label}[*_`]{{0,2}}[.)）\]:：、．]", re.IGNORECASE)
+
+
+def _ends_list(lines: list[str], labels: tuple[str, ...]) -> bool:
+    """Whether the last two lines begin with neighbouring labels, and so belong to a list of options."""
+    matches = [_AT_LINE_START.match(line) for line in [line for line in lines if line.strip()][-2:]]
+    letters = "".join(match[1].upper() for match in matches if match)
+    return len(letters) == 2 and letters in "".join(labels)
+
+
+def _enclosed(text: str) -> Iterator[str]:
+    """The capitals in brackets, quotation marks or markup that are not rejected."""
+    return (match[1] for match in _ENCLOSED.finditer(text) if not _REJECTED.match(text, match.end()))
+
+
 def _alone(text: str) -> Iterator[str]:
-    """The capitals that stand alone in a text and are no words."""
+    """The capitals that stand alone in a text, are no words, and are not rejected."""
     for match in _ALONE.finditer(text):
-        if match[1] not in "AI" or not _WORD_FOLLOWS.match(text, match.end()):
+        is_word = match[1] in "AI" and _WORD_FOLLOWS.match(text, match.end())
+        if not is_word and not _REJECTED.match(text, match.end()):
             yield match[1]
 
 

@@ -1,7 +1,6 @@
 """What a benchmark is: where its files come from, its questions, its rule, and how its numbers are made."""
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
-from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, mean_percent
+from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, by_category, mean_percent
 
 Rule = Literal["strict", "official"]
 """How responses are read.
@@ -102,9 +101,6 @@ class Benchmark(ABC):
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         """The numbers over all responses. By default the mean over them in percent, and by category."""
-        by_category: dict[str, list[Scored]] = defaultdict(list)
-        for each in scored:
-            by_category[each.item.category].append(each)
         return Metrics(
             "accuracy",
             {"accuracy": mean_percent(scored)},
@@ -113,7 +109,7 @@ class Benchmark(ABC):
                 "unparsable": sum(each.score.verdict == "unparsable" for each in scored),
                 "items": len(scored),
             },
-            {name: mean_percent(group) for name, group in sorted(by_category.items()) if name},
+            by_category(scored),
         )
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:

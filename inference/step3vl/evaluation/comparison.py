@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from step3vl.data.errors import UserError
-from step3vl.evaluation.files import data_folder
+from step3vl.evaluation.episodes import SCREENS, EpisodeBenchmark
 from step3vl.evaluation.heldout import SCHEME
 from step3vl.evaluation.item import Scored
 from step3vl.evaluation.paper import PaperNumber, departures, domain, lower_is_better, paper_numbers, paper_value
-from step3vl.evaluation.registry import load_benchmark
+from step3vl.evaluation.registry import data_folder, load_benchmark
 from step3vl.evaluation.results import Result, read_scored
 from step3vl.evaluation.runner import name_hash, read_images
 from step3vl.evaluation.statistics import difference_error
 
 log = logging.getLogger(__name__)
+
+_SCREENS = 4  # of an episode that an example shows
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,10 @@ def _examples(
         changes = {item: value - 1 for item, value in first.items() if value < 1}
     chosen = sorted(changes, key=lambda item: (-abs(changes[item]), name_hash(item)))[:count]
     lines = [_first_lines(result, set(chosen)) if result else {} for result in results]
-    images = _images(name, data, set(chosen))
+    if isinstance(load_benchmark(name), EpisodeBenchmark):
+        images = _screens(results, lines)
+    else:
+        images = _images(name, data, set(chosen))
     return [_example(name, item, [by_item.get(item) for by_item in lines], images.get(item, ())) for item in chosen]
 
 
@@ -257,6 +262,22 @@ def _first_lines(result: Result, items: set[str]) -> dict[str, Mapping[str, Any]
         if line["id"] in items:
             lines.setdefault(line["id"], line)
     return lines
+
+
+def _screens(
+    results: Sequence[Result | None], lines: Sequence[Mapping[str, Mapping[str, Any]]]
+) -> dict[str, tuple[bytes, ...]]:
+    """What the agent of the last run saw in episodes: the first screen, and the last ones."""
+    screens: dict[str, tuple[bytes, ...]] = {}
+    for result, by_item in zip(results, lines, strict=True):
+        if result is None or result.folder is None:
+            continue
+        for item, line in by_item.items():
+            names = line["details"].get("screens", [])
+            names = names[:1] + names[1:][1 - _SCREENS :]
+            paths = [path for name in names for path in result.folder.glob(f"{SCREENS}/{name}.*")]
+            screens[item] = tuple(path.read_bytes() for path in paths)
+    return screens
 
 
 def _images(name: str, data: Path | None, items: set[str]) -> dict[str, tuple[bytes, ...]]:

@@ -23,11 +23,6 @@ _PARQUET_ROWS = 64  # held at a time; each may carry images
 csv.field_size_limit(1 << 30)  # images as base64 in a column
 
 
-def data_folder(data: Path, benchmark: str) -> Path:
-    """Where a benchmark's files lie: the folder of its name below `data`, or `data` itself without one."""
-    return data / benchmark if (data / benchmark).is_dir() else data
-
-
 def missing_files(data: Path, about: About) -> list[DataFile]:
     """The files of a benchmark that a folder does not have."""
     return [file for file in about.files if not any(_matches(data, file.name + suffix) for suffix in COMPRESSIONS)]

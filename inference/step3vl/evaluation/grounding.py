@@ -129,12 +129,16 @@ class Grounding(Benchmark):
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         point, trace = read_point(response)
         fields = item.fields
-        if fields.get("box") is None and fields.get("polygon") is None:
-            return Score.of(_refuses(point, response), None if point is None else _text(point), trace)
-        if point is None:
+        refuses = _refuses(point, response)
+        if point is None and not refuses:
             return Score.unparsable(trace)
+        text, trace = None if point is None else _text(point), "refused" if refuses else trace
+        if fields.get("box") is None and fields.get("polygon") is None:
+            return Score.of(refuses, text, trace)
+        if point is None:
+            return Score.of(False, None, trace)
         unit = point.to("unit")
-        return Score.of(is_hit((unit.x, unit.y), fields), _text(point), trace)
+        return Score.of(is_hit((unit.x, unit.y), fields), text, trace)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         """The share of hits, that of each kind of target, and by category."""

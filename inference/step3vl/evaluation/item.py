@@ -1,6 +1,7 @@
 """What a benchmark asks, and what became of a response."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -142,3 +143,13 @@ class Metrics:
 def mean_percent(scored: Sequence[Scored]) -> float:
     """The mean value of responses, in percent; 0 without any."""
     return 100 * sum(each.score.value for each in scored) / len(scored) if scored else 0.0
+
+
+def by_category(
+    scored: Sequence[Scored], number: Callable[[Sequence[Scored]], float] = mean_percent
+) -> dict[str, float]:
+    """A number of the responses of each category, by its name in order; responses without a category are in none."""
+    groups: dict[str, list[Scored]] = defaultdict(list)
+    for each in scored:
+        groups[each.item.category].append(each)
+    return {name: number(group) for name, group in sorted(groups.items()) if name}

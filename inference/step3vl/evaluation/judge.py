@@ -18,7 +18,7 @@ from step3vl.data.config import Config
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Image, ImagePart, Message
 from step3vl.evaluation.benchmark import JudgedBenchmark
-from step3vl.evaluation.item import Item, Score
+from step3vl.evaluation.item import Score
 from step3vl.evaluation.scoring import ScoredResponse
 from step3vl.inference.batch import AnswerFile, AnswerRow, BatchConfig, Question, answer_all
 from step3vl.inference.client import Backend, RemoteBackend, Request, Sampling
@@ -76,28 +76,29 @@ async def judge_responses(
         UserError: the file holds judgements of another judge.
         BackendError: the server refuses, or fails again and again.
     """
-    requests: dict[str, tuple[Item, tuple[Message, ...]]] = {}
+    calls = [
+        benchmark.judge_calls(each.scored.item, each.response.text) if needs_judge(each) else () for each in scored
+    ]
+    asked = [(each.scored.item.id, messages) for each, some in zip(scored, calls, strict=True) for messages in some]
+    images = _images(benchmark, data, {item for item, messages in asked if _shows_images(messages)})
+    requests: dict[str, tuple[str, tuple[Message, ...]]] = {}
     ids: list[list[str]] = []
-    for each in scored:
-        ids.append([])
-        calls = benchmark.judge_calls(each.scored.item, each.response.text) if needs_judge(each) else ()
-        for messages in calls:
-            id_ = _digest(messages, each.scored.item.id)
-            requests[id_] = (each.scored.item, messages)
-            ids[-1].append(id_)
+    for each, some in zip(scored, calls, strict=True):
+        ids.append([_digest(messages, each.scored.item.id, images) for messages in some])
+        requests |= {id_: (each.scored.item.id, messages) for id_, messages in zip(ids[-1], some, strict=True)}
     if isinstance(judge.backend, RemoteBackend):
         await judge.backend.resolve_model()
     config = judge.config
     settings = {"judge": judge.backend.name, "sampling": config.sampling.model_dump(mode="json")}
     with AnswerFile(file, settings, retry_failed=True) as output:
         batch = BatchConfig(sampling=config.sampling, concurrency=config.concurrency)
-        await answer_all(judge.backend, _questions(benchmark, data, requests), output, batch, on_row)
+        await answer_all(judge.backend, _questions(benchmark, requests, images), output, batch, on_row)
     rows = _rows(file)
     judged = [
-        replace(each, scored=replace(each.scored, score=_score(benchmark, each, [rows[id_] for id_ in calls])))
-        if calls
+        replace(each, scored=replace(each.scored, score=_score(benchmark, each, [rows[id_] for id_ in each_ids])))
+        if each_ids
         else each
-        for each, calls in zip(scored, ids, strict=True)
+        for each, each_ids in zip(scored, ids, strict=True)
     ]
     return judged, _record(judge, rows)
 
@@ -107,25 +108,34 @@ def needs_judge(each: ScoredResponse) -> bool:
     return each.scored.score.verdict == "unparsable" and bool(each.response.text) and not each.response.truncated
 
 
+def _images(benchmark: JudgedBenchmark, data: Path, items: set[str]) -> dict[str, tuple[bytes | Path, ...]]:
+    """The images of items, which the judge is shown; scored items have none."""
+    return {item.id: item.images for item in benchmark.items(data) if item.id in items} if items else {}
+
+
 def _questions(
-    benchmark: JudgedBenchmark, data: Path, requests: Mapping[str, tuple[Item, tuple[Message, ...]]]
+    benchmark: JudgedBenchmark,
+    requests: Mapping[str, tuple[str, tuple[Message, ...]]],
+    images: Mapping[str, Sequence[bytes | Path]],
 ) -> Iterator[Question]:
-    images: dict[str, tuple[bytes | Path, ...]] = {}
-    if any(_shows_images(messages) for _, messages in requests.values()):
-        asked = {item.id for item, _ in requests.values()}
-        images = {item.id: item.images for item in benchmark.items(data) if item.id in asked}
     for id_, (item, messages) in requests.items():
-        load = partial(_request, messages, images.get(item.id, ()))
-        yield Question(id_, f"{benchmark.about.name} {item.id}", {"item": item.id}, load)
+        load = partial(_request, messages, images.get(item, ()))
+        yield Question(id_, f"{benchmark.about.name} {item}", {"item": item}, load)
 
 
 def _request(messages: tuple[Message, ...], images: Sequence[bytes | Path]) -> Request:
     if not _shows_images(messages):
         return Request(messages)
     try:
-        encoded = (image if isinstance(image, bytes) else image.read_bytes() for image in images)
-        return Request(messages, [Image.from_bytes(image) for image in encoded])
-    except (ValueError, OSError) as error:
+        return Request(messages, [Image.from_bytes(_read(image)) for image in images])
+    except ValueError as error:
+        raise UserError(f"an image for the judge: {error}") from None
+
+
+def _read(image: bytes | Path) -> bytes:
+    try:
+        return image if isinstance(image, bytes) else image.read_bytes()
+    except OSError as error:
         raise UserError(f"an image for the judge: {error}") from None
 
 
@@ -161,6 +171,10 @@ def _record(judge: Judge, rows: Mapping[str, AnswerRow]) -> dict[str, Any]:
     }
 
 
-def _digest(messages: tuple[Message, ...], item: str) -> str:
-    content = json.dumps([item, *(message.model_dump(mode="json") for message in messages)])
+def _digest(messages: tuple[Message, ...], item: str, images: Mapping[str, Sequence[bytes | Path]]) -> str:
+    """What a judgement is kept by: the item, and all that the judge is told and shown."""
+    asked: list[Any] = [item, *(message.model_dump(mode="json") for message in messages)]
+    if _shows_images(messages):
+        asked.append([hashlib.blake2b(_read(image), digest_size=12).hexdigest() for image in images.get(item, ())])
+    content = json.dumps(asked)
     return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()

@@ -3,13 +3,11 @@
 The wording is this project's; it asks for what the authors' judges are asked for, in a reply that can be read.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from step3vl.data.sample import Message
-from step3vl.data.sample.answers import json_objects
+from step3vl.data.sample.answers import last_object
 from step3vl.evaluation.item import Score
 from step3vl.evaluation.prompts import user_message
 
@@ -34,7 +32,7 @@ def criteria_message(conversation: str, response: str, criteria: Sequence[str], 
 
 def read_criteria(judgement: str, count: int) -> list[bool] | None:
     """Which criteria are met; None unless the judge decided on each of them."""
-    decisions = read_verdict(judgement, "criteria_met").get("criteria_met")
+    decisions = last_object(judgement, "criteria_met").get("criteria_met")
     if not isinstance(decisions, list) or len(decisions) != count:
         return None
     return decisions if all(isinstance(decision, bool) for decision in decisions) else None
@@ -50,21 +48,6 @@ def read_yes_no(judgement: str) -> bool | None:
     """The last YES or NO in capitals; None without one."""
     words = _YES_NO.findall(judgement)
     return words[-1] == "YES" if words else None
-
-
-def read_verdict(judgement: str, field: str) -> Mapping[str, Any]:
-    """The last JSON object of a judgement that has a field, wherever it stands; empty without one."""
-    verdicts = [value for value in json_objects(judgement) if field in value]
-    return verdicts[-1] if verdicts else {}
-
-
-def read_object(judgement: str) -> Any:
-    """The JSON object from the first brace of a judgement to its last, where a whole object was asked for; or None."""
-    start, end = judgement.find("{"), judgement.rfind("}") + 1
-    try:
-        return json.loads(judgement[start:end]) if 0 <= start < end else None
-    except (ValueError, RecursionError):
-        return None
 
 
 def transcript(messages: Sequence[Message]) -> str:

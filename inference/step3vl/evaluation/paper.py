@@ -107,6 +107,9 @@ def departures(about: About, run: Mapping[str, Any], metrics: Mapping[str, Any])
     judge = run.get("judge")
     if about.judge and judge and judge["model"] != about.judge:
         notes.append(f"judged by {judge['model']}, not {about.judge}")
+    if judge and judge.get("failed"):
+        requests = f"{judge['failed']} of {judge['requests']} requests to the judge"
+        notes.append(f"{requests} failed, whose responses count as wrong; the same command asks again")
     return notes
 
 

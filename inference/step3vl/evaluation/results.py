@@ -103,6 +103,7 @@ def _metrics(benchmark: Benchmark, responses: Sequence[ScoredResponse], asked: i
     scored = [each.scored for each in responses]
     metrics, errors = benchmark.summarise(scored), standard_errors(benchmark, scored)
     tokens = [each.response.tokens for each in responses if each.response.tokens is not None]
+    seconds = [each.response.seconds for each in responses if each.response.seconds is not None]
     return {
         "title": benchmark.about.title,
         "metric": benchmark.about.metric,
@@ -122,6 +123,7 @@ def _metrics(benchmark: Benchmark, responses: Sequence[ScoredResponse], asked: i
         "unfinished": sum(each.response.unfinished for each in responses),
         "failed": sum(bool(each.response.error) for each in responses),
         "mean_tokens": sum(tokens) / len(tokens) if tokens else None,
+        "mean_seconds": sum(seconds) / len(seconds) if seconds else None,
     }
 
 

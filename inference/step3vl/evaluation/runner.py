@@ -8,6 +8,7 @@ prompt that changed is asked again.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Image
 from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark, Rule
 from step3vl.evaluation.context_limit import WithinContext
+from step3vl.evaluation.episodes import EpisodeBenchmark
 from step3vl.evaluation.item import Item
 from step3vl.evaluation.judge import Judge, judge_responses
+from step3vl.evaluation.play import Player
 from step3vl.evaluation.results import Result, summarise_responses, write_results
 from step3vl.evaluation.scoring import Response, load_items, score_responses
 from step3vl.inference.batch import AnswerFile, AnswerRow, BatchConfig, Question, answer_all
@@ -100,13 +103,21 @@ async def run_benchmark(
     repeats = config.repeats or (1 if config.pacore else benchmark.about.repeats)
     asked: dict[str, _Asked] = {}
     settings = _settings(benchmark, config, model)
-    with AnswerFile(folder / ANSWERS, settings, config.retry_failed) as output:
+    batch = BatchConfig(
+        sampling=config.sampling, pacore=config.pacore, seed=config.seed, concurrency=config.concurrency
+    )
+    respond = None
+    with ExitStack() as stack:
+        if isinstance(benchmark, EpisodeBenchmark):
+            suite = benchmark.suite(data)
+            stack.callback(suite.close)
+            settings["settings"]["environments"] = benchmark.settings(suite)
+            batch = batch.model_copy(update={"concurrency": min(batch.concurrency, suite.concurrency)})
+            respond = Player(suite, benchmark.max_steps, folder, config.reasoning)
+        output = stack.enter_context(AnswerFile(folder / ANSWERS, settings, config.retry_failed))
         on_start(len(items) * repeats, min(len(output.done), len(items) * repeats))
         questions = _questions(benchmark, data, items, repeats, asked)
-        batch = BatchConfig(
-            sampling=config.sampling, pacore=config.pacore, seed=config.seed, concurrency=config.concurrency
-        )
-        await answer_all(WithinContext(backend), questions, output, batch, on_row)
+        await answer_all(WithinContext(backend), questions, output, batch, on_row, respond)
     responses = _responses(folder / ANSWERS, asked, config.reasoning)
     scored = list(score_responses(benchmark, items, responses, config.rule))
     run: dict[str, Any] = {
@@ -173,7 +184,10 @@ def _questions(
             id_ = f"{item.id}/{repeat}/{digest}"
             asked[id_] = _Asked(item.id, repeat)
             load = partial(build_request, item, images)
-            yield Question(id_, f"{benchmark.about.name} {item.id}", {"item": item.id, "repeat": repeat}, load)
+            fields = {"item": item.id, "repeat": repeat}
+            if isinstance(benchmark, EpisodeBenchmark):
+                fields |= item.fields
+            yield Question(id_, f"{benchmark.about.name} {item.id}", fields, load)
 
 
 def read_images(item: Item) -> list[bytes]:

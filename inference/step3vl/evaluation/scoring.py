@@ -1,5 +1,6 @@
 """Responses, from this project's files or in the layout of a benchmark's authors, and their scores."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,10 +73,13 @@ def load_items(benchmark: Benchmark, data: Path, images: bool = False) -> dict[s
 
 def is_response_file(path: Path) -> bool:
     """Whether a file has this project's layout of responses: `id`, `response`, and no fields but those it knows."""
-    if ".jsonl" not in path.suffixes:
-        return False
-    first = next(read_records(path), {})
-    return first.keys() >= {"id", "response"} and first.keys() <= _FIELDS
+    return unknown_fields(path) == set()
+
+
+def unknown_fields(path: Path) -> set[str] | None:
+    """The fields that a file of `id` and `response` has besides those of this layout; None for any other file."""
+    first = next(read_records(path), {}) if ".jsonl" in path.suffixes else {}
+    return first.keys() - _FIELDS if first.keys() >= {"id", "response"} else None
 
 
 def read_responses(path: Path) -> Iterator[Response]:
@@ -88,18 +92,36 @@ def read_responses(path: Path) -> Iterator[Response]:
     """
     for number, record in enumerate(read_records(path), 1):
         try:
-            _, text = split_answer(record["response"])
-            response = Response(
-                str(record["id"]),
-                text,
-                int(record.get("repeat", 0)),
-                truncated=bool(record.get("truncated", False)),
-                tokens=record.get("tokens"),
-                seconds=record.get("seconds"),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise UserError(f"{path}:{number}: not {{id, response[, repeat]}}, with a text as the response") from None
-        yield response
+            yield _read_response(record)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{path}:{number}: not {{id, response[, repeat]}}: {error}") from None
+
+
+def _read_response(record: Mapping[str, Any]) -> Response:
+    """The response of a record. Raises KeyError for a missing field, and ValueError for a value of another type."""
+    if not isinstance(record["response"], str):
+        raise ValueError("the response is no text")
+    repeat, truncated = record.get("repeat", 0), record.get("truncated", False)
+    if not _is_number(repeat) or repeat != int(repeat):
+        raise ValueError("repeat is a whole number from 0")
+    if not isinstance(truncated, bool):
+        raise ValueError("truncated is true or false")
+    for name in ("tokens", "seconds"):
+        if record.get(name) is not None and not _is_number(record[name]):
+            raise ValueError(f"{name} is a number or null")
+    _, text = split_answer(record["response"])
+    return Response(
+        str(record["id"]),
+        text,
+        int(repeat),
+        truncated=truncated,
+        tokens=record.get("tokens"),
+        seconds=record.get("seconds"),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def score_response(benchmark: Benchmark, item: Item, response: Response, rule: Rule) -> Score:

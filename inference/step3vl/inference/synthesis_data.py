@@ -315,7 +315,7 @@ class _Answering:
         tokens = count_tokens(conversation, self._engine.tokenizer, self._engine.processor.spec)
         images = tuple(self._sorter.stage(image) for image in conversation.images)
         counted = conversation.model_copy(update={"tokens": tokens, "images": images})
-        self._sorter.add(counted, split, sample.id)
+        self._sorter.add(counted, split)
         return None
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from step3vl.data.dataset import (
@@ -42,7 +43,7 @@ from step3vl.pipelines.core.dead_letters import dead_letter_files
 from step3vl.pipelines.core.fragments import fragment_count
 from step3vl.pipelines.core.lease import Lease
 from step3vl.pipelines.core.listing import number_counts
-from step3vl.pipelines.core.ray import run_on_ray
+from step3vl.pipelines.core.ray import models_session, run_on_ray
 from step3vl.pipelines.core.text_sample import read_texts
 from step3vl.pipelines.core.tokens import StagedTokenizer
 from step3vl.pipelines.core.waves import Chains
@@ -221,9 +222,10 @@ class _Build:
             self._root.sweep(segment.folder)
         excluded = input_exclusions(config, self._staging)
         stages = Stages(config, self._out.url, chains, self._staging, excluded + read_exclusions(self._out))
-        waves = chains.waves()
-        report = Report.merge([self._run_wave(stages, number, lease) for number in range(len(waves))])
+        report = self._run_waves(stages, lease)
         require_samples(config.name, _samples(report, chains), report.accounts)
+        for entry in _empty_entries(report, chains):
+            _log.warning("%s emitted no sample; the ledger says what became of its records", entry)
         name, tokenizer = self._settle_tokenizer(stages, report.text_bytes)
         dead_letters = dead_letter_files(report.accounts)
         counts = stages.token_folders(tokenizer)
@@ -250,6 +252,16 @@ class _Build:
             _log.warning("%s is committed without %s", self._out.url, ", ".join(left_out))
         self._tell_of_earlier_fragments({*folders, *counts.values()})
         return dataset
+
+    def _run_waves(self, stages: Stages, lease: Lease) -> Report:
+        """All waves, one after the other. Ray is started once for the models of all of them."""
+        reports = []
+        with ExitStack() as stack:
+            for index in range(len(stages.chains.waves())):
+                if index == 1:  # only the first wave has no model on Ray
+                    stack.enter_context(models_session(self._config.models))
+                reports.append(self._run_wave(stages, index, lease))
+        return Report.merge(reports)
 
     def _run_wave(self, stages: Stages, index: int, lease: Lease) -> Report:
         """The models on Ray that a wave begins with, and then its pipeline."""
@@ -357,3 +369,9 @@ def _samples(report: Report, chains: Chains) -> int:
     """How many samples the entries emitted."""
     lasts = {names[-1] for names in chains.step_names()}
     return sum(step.emitted for step in report.accounts if step.name in lasts)
+
+
+def _empty_entries(report: Report, chains: Chains) -> list[str]:
+    """The entries that emitted no sample."""
+    emitted = {step.name for step in report.accounts if step.emitted}
+    return [entry for entry, *steps in chains.step_names() if steps[-1] not in emitted]

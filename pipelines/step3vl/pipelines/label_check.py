@@ -1,7 +1,7 @@
 """How many labels of a finished dataset are wrong, by the independent checks that domains offer."""
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _EXAMPLES = 5  # of wrong labels, of each task
 _SHOWN = 200  # characters of an answer
+_OPEN = 8  # entries whose checks are kept: each may hold a process, a browser and the list of its input files
 
 
 def check_labels(dataset: Dataset, number: int = 200, seed: int = 0, task: str | None = None) -> LabelReport:
@@ -46,7 +47,7 @@ def check_labels(dataset: Dataset, number: int = 200, seed: int = 0, task: str |
 
 
 class Checks:
-    """The label checks of a dataset's entries, each made when it is first needed.
+    """The label checks of a dataset's entries, each made when it is needed; those used last are kept.
 
     Args:
         dataset: The dataset.
@@ -56,7 +57,7 @@ class Checks:
         config = dataset.manifest.config
         self._entries = {entry["name"]: entry for entry in config.get("domains", ())}
         self._context = StepContext(config.get("seed", 0), str(Path.cwd()), dataset.files.config)
-        self._checks: dict[str, LabelCheck] = {}
+        self._checks: OrderedDict[str, LabelCheck] = OrderedDict()
 
     def of(self, sample: Sample) -> LabelCheck:
         """The check of the domain that made a sample.
@@ -68,6 +69,9 @@ class Checks:
         name = rest.partition("/")[0]
         if name not in self._checks:
             self._checks[name] = self._make(name)
+            if len(self._checks) > _OPEN:
+                self._checks.popitem(last=False)
+        self._checks.move_to_end(name)
         return self._checks[name]
 
     def _make(self, name: str) -> LabelCheck:

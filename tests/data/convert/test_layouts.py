@@ -312,14 +312,67 @@ def test_the_format_is_detected(folder: Path, read: Reader) -> None:
     for name, record in records.items():
         read(record, "openai")
         assert detect_format(folder / "data.jsonl") == name
-    (folder / "data.jsonl").write_text("not json\n")
-    with pytest.raises(UserError, match="name the format with --from"):
-        detect_format(folder)
     with pytest.raises(UserError, match="no such file"):
         detect_format(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "data.jsonl has no record"),
+        ("[]", "data.jsonl has no record"),
+        ("not json\n", "can be read: Expecting value"),
+        (
+            json.dumps({"data": [{"question": "q", "answer": "a"}]}, indent=1),
+            "JSON is an array of records, or has one",
+        ),
+        ("3", "it is int, not an object"),
+    ],
+)
+def test_why_no_format_is_detected(content: str, reason: str, folder: Path) -> None:
+    (folder / "data.jsonl").write_text(content)
+    with pytest.raises(UserError, match=reason):
+        detect_format(folder)
+
+
+def test_the_tables_beside_tars_are_not_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("00000.tar", "00000.parquet", "00000_stats.json"):  # as img2dataset names them
+        (tmp_path / name).touch()
+    assert detect_format(tmp_path) == "webdataset" and not caplog.text
+    (tmp_path / "00000.tar").rename(tmp_path / "images.tar")
+    assert detect_format(tmp_path) == "huggingface"
+    assert "files of other formats are not read: 1, such as images.tar" in caplog.text
 
 
 def test_prompt_and_completion(read: Reader) -> None:
     assert said_by(read({"prompt": "q", "completion": "a"})) == [("user", "q"), ("assistant", "a")]
     item = read({"text": "A page.", "images": ["a/1.png"]})
     assert isinstance(item, Sample) and item.content == (image(0), text("A page."))
+
+
+def test_a_completion_of_messages_is_trained_alone(read: Reader) -> None:
+    prompt = [{"role": role, "content": role} for role in ("user", "assistant", "user")]
+    item = read({"prompt": prompt, "completion": [{"role": "assistant", "content": "a"}]})
+    assert [content for _, content in said_by(item)] == ["user", "assistant", "user", "a"]
+    assert isinstance(item, Sample) and item.messages
+    assert [message.loss_weight for message in item.messages] == [None, 0.0, None, None]
+
+
+def test_a_solution_is_said_and_its_answer_is_the_truth(read: Reader) -> None:
+    item = read({"problem": "1 + 1?", "solution": "One more than 1 is 2.", "answer": 2})
+    assert said_by(item)[-1] == ("assistant", "One more than 1 is 2.")
+    assert isinstance(item, Sample) and item.truth == TextTruth(text="2")
+    assert said_by(read({"problem": "1 + 1?", "answer": 2}))[-1] == ("assistant", "2")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"question": "q", "answer": None}, "a question without an answer"),
+        ({"question": "q", "answer": True}, "neither a text nor a number"),
+        ({"question": "q", "caption": "c"}, "its field question would be lost"),
+        ({"problem": "q", "text": "c"}, "its field problem would be lost"),
+    ],
+)
+def test_a_question_is_answered_or_a_dead_letter(row: dict, reason: str, read: Reader) -> None:
+    assert reason in reason_of(read(row))

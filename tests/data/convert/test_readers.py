@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step3vl.data.convert import RecordDefaults
+from step3vl.data.convert.json_files import parse_json
 from step3vl.data.convert.record_source import read_records
 from step3vl.data.dataset.ledger import DeadLetter
 from step3vl.data.sample.parts import image, text
@@ -171,6 +172,7 @@ def test_webdataset_pairs_of_img2dataset(tmp_path: Path, encoded: Callable[..., 
         "003.txt": b"No image.",
         "004.png": b"no png", "004.txt": b"x",
         "005.jpg": encoded(5, "JPEG"), "005.txt": b"\xff",
+        "006.jpg": encoded(6, "JPEG"), "006.txt": b"alt", "006.json": b'{"caption": "Another caption."}',
     }  # fmt: skip
     path = tmp_path / "pairs.tar"
     with tarfile.open(path, "w") as archive:
@@ -178,11 +180,13 @@ def test_webdataset_pairs_of_img2dataset(tmp_path: Path, encoded: Callable[..., 
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    items = list(read_records(path, "webdataset", RecordDefaults()))
-    assert [type(item) for item in items] == [Sample, Sample, *[DeadLetter] * 4]
+    records = read_records(path, "webdataset", RecordDefaults())
+    items = list(records)
+    assert [type(item) for item in items] == [Sample, Sample, *[DeadLetter] * 4, Sample]
+    assert items[6].content == (image(0), text("alt")) and records.unused == {"json.caption": 1}
     assert items[0].content == (image(0), text("A square.")) and items[0].source.uri == "https://example.com/1.jpg"
     assert items[1].source.uri == "pairs.tar#001"
-    assert [item.source for item in items[2:]] == [f"pairs.tar#{key}" for key in ("002", "003", "004", "005")]
+    assert [item.source for item in items[2:6]] == [f"pairs.tar#{key}" for key in ("002", "003", "004", "005")]
     path.write_bytes(path.read_bytes()[:2500])
     *_, dead_letter = read_records(path, "webdataset", RecordDefaults())
     assert isinstance(dead_letter, DeadLetter) and "broken" in dead_letter.reason
@@ -206,3 +210,32 @@ def test_records_of_steptron(folder: Path, encoded: Callable[..., bytes]) -> Non
     assert sample.messages[1].content == (image(0), text("What?")) and sample.images[0].read() == encoded(1)
     assert sample.messages[2].loss_weight == 0.5 and sample.truth == TextTruth(text="red")
     assert sample.tools == ({"name": "look"},)
+    record["conversations"][2]["content"] = [{"type": "text", "value": "Red.", "loss_mask": {"no": "number"}}]
+    (folder / "data.json").write_text(json.dumps([record]))
+    (dead_letter,) = read_records(folder / "data.json", "step", RecordDefaults())
+    assert isinstance(dead_letter, DeadLetter) and "different loss_masks" in dead_letter.reason
+
+
+LINES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+).map(json.dumps)
+ODD = [
+    *("-0", "1e400", "1E-400", "NaN", "-NaN", "01", "1.", "+1", "[1,]", "tru", "", '{"a":1,"a":2}', '"\x01"'),
+    *('"\\ud800"', '"\\ud83d\\ude00"', '"\\udc00x"', "1" * 5000, "[" * 300 + "]" * 300, "[" * 9999, "9" * 40),
+]
+
+
+@given((LINES | st.sampled_from(ODD)).map(str.encode), st.binary(max_size=3), st.integers(0, 40))
+def test_a_line_is_parsed_as_by_the_standard_library(line: bytes, noise: bytes, place: int) -> None:
+    for data in (line, line[:place], line[:place] + noise + line[place:], line.decode().encode("utf-16")):
+        assert outcome(parse_json, data) == outcome(json.loads, data)
+
+
+def outcome(parse: Callable[[bytes], object], data: bytes) -> str:
+    """What a parser gives, with the types of numbers, or what it raises."""
+    try:
+        return repr(parse(data))
+    except (ValueError, RecursionError) as error:
+        return repr(error)

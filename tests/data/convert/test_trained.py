@@ -14,10 +14,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from step3vl.data.convert import RecordDefaults
-from step3vl.data.convert.answers import count_answers, spans_of
+from step3vl.data.convert.answers import count_untrained, spans_of
 from step3vl.data.convert.record_source import read_records
 from step3vl.data.convert.turns import Trained
-from step3vl.data.dataset.ledger import AnswerTokens
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample
 from step3vl.data.tokens.encoding import count_sample, encode_sample
@@ -79,12 +78,13 @@ def test_a_turn_says_its_weight(key: str, trained_texts: Callable[..., list[str]
 
 def test_the_share_of_trained_answers(tmp_path: Path, qwen3: Tokenizer) -> None:
     (tmp_path / "data.jsonl").write_text(json.dumps({"conversations": chat("a b c", "d e")}))
-    counts: dict[Trained, AnswerTokens] = {}
+    counts: dict[Trained, list[int]] = {}
     for trained in get_args(Trained):
         (sample,) = read_records(tmp_path / "data.jsonl", "sharegpt", RecordDefaults(trained=trained))
         assert isinstance(sample, Sample)
         encoded = encode_sample(sample, qwen3, SPEC)
-        counts[trained] = count_answers(sample, count_sample(sample, qwen3, SPEC).trained, qwen3)
-        assert counts[trained].trained == np.count_nonzero(encoded.loss_weights)
-    assert counts["all"].trained == counts["all"].total == counts["last"].total
-    assert counts["last"].trained == counts["last"].total - 4, "three words and the end of the turn"
+        counts[trained] = [count_sample(sample, qwen3, SPEC).trained, count_untrained(sample, qwen3)]
+        assert counts[trained][0] == np.count_nonzero(encoded.loss_weights)
+    assert sum(counts["all"]) == sum(counts["last"])
+    assert counts["all"][1] == 0
+    assert counts["last"][1] == 4, "three words and the end of the turn"

@@ -22,6 +22,20 @@ def test_steps_of_equal_name_are_added_up() -> None:
     assert ledger.steps[1] == LedgerStep(name="b", read=5, kept=2, dropped={"x": 2}, failed={"ValueError": 1})
 
 
+def test_steps_of_several_datasets_stay_in_the_order_of_their_records() -> None:
+    def steps(*names: str) -> list[LedgerStep]:
+        return [LedgerStep(name=name, read=1, kept=1) for name in names]
+
+    converted, built = steps("convert", "tokens", "shards"), steps("pages.read", "tokens", "shards")
+    ledger = Ledger.join([converted, built])
+    assert [(step.name, step.read) for step in ledger.steps] == [
+        ("pages.read", 1), ("convert", 1), ("tokens", 2), ("shards", 2),
+    ]  # fmt: skip
+    twice = steps("convert", "curate.read", "curate.near", "curate.read", "curate.near")
+    assert Ledger.join([twice]).steps == tuple(twice)
+    assert [step.read for step in Ledger.join([twice, twice[:3]]).steps] == [2, 2, 2, 1, 1]
+
+
 def test_step_emits_what_it_keeps_unless_it_says_otherwise() -> None:
     kept = LedgerStep(name="s", read=3, kept=2, dropped={"x": 1})
     assert kept.emitted == 2 and kept == LedgerStep(name="s", read=3, kept=2, dropped={"x": 1}, emitted=2)

@@ -1,5 +1,6 @@
 """Sorting into shards: each sample once, whatever the order of arrival."""
 
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,27 +8,30 @@ from pathlib import Path
 import pytest
 
 from step3vl.data.dataset.dataset import Dataset
+from step3vl.data.dataset.index import ShardRow
+from step3vl.data.dataset.manifest import Split
 from step3vl.data.dataset.sharding import shard_of
-from step3vl.data.dataset.sorter import RankedRow, SampleSorter, distinct, duplicate_rank
+from step3vl.data.dataset.sorter import SampleSorter, SplitRow, distinct, duplicate_rank
 from step3vl.data.sample.sample import Sample, TokenCount
 
 Make = Callable[..., Sample]
 
 
-def row(id_: str, split: str = "train", rank: str = "") -> RankedRow:
-    return RankedRow(id_, split, rank, None)  # type: ignore[arg-type]
+def row(id_: str, split: Split = "train", uri: str = "") -> SplitRow:
+    content = json.dumps({"source": {"uri": uri}, "scores": {}}).encode()
+    return SplitRow(split, ShardRow(id_, "maps", "maps.read", "document", uri, "MIT", 1, 0, (), content))
 
 
 @pytest.mark.parametrize(
     ("rows", "kept"),
     [
         ([row("b"), row("a")], [row("a"), row("b")]),
-        ([row("a", rank="2"), row("a", rank="1")], [row("a", rank="1")]),
+        ([row("a", uri="2"), row("a", uri="1")], [row("a", uri="1")]),
         ([row("a", "train", "1"), row("a", "heldout", "2")], [row("a", "heldout", "2")]),
         ([], []),
     ],
 )
-def test_first_row_of_each_id_is_kept(rows: list[RankedRow], kept: list[RankedRow]) -> None:
+def test_of_each_id_the_lowest_row_is_kept(rows: list[SplitRow], kept: list[SplitRow]) -> None:
     assert distinct(rows) == kept
     assert distinct(reversed(rows)) == kept
 
@@ -50,7 +54,7 @@ def test_the_order_of_arrival_changes_nothing(tmp_path: Path, make_sample: Make)
         with SampleSorter(2) as sorter:
             for sample in order:
                 staged = sample.model_copy(update={"images": tuple(sorter.stage(image) for image in sample.images)})
-                sorter.add(staged, "train", duplicate_rank(staged.to_row()))
+                sorter.add(staged, "train")
             written.append(sorter.write(tmp_path / name, "set"))
     assert written[0] == written[1]
     step = written[0].step
@@ -63,7 +67,7 @@ def test_samples_lie_in_the_shards_of_their_ids_with_their_images(tmp_path: Path
         for sample in samples.values():
             image = sorter.stage(sample.images[0])
             assert sorter.stage(image) is image, "an image with a pointer is returned unchanged"
-            sorter.add(sample.model_copy(update={"images": (image,)}), "train", "")
+            sorter.add(sample.model_copy(update={"images": (image,)}), "train")
         shards = sorter.write(tmp_path, "set").shards
     for number, shard in enumerate(shards):
         ids = [id_ for id_ in sorted(samples) if shard_of(id_, 2) == number]

@@ -12,6 +12,7 @@ from step3vl.data.sample.answers import (
     format_boxes,
     format_point,
     json_objects,
+    last_object,
     parse_action,
     parse_boxes,
     parse_labelled_boxes,
@@ -122,6 +123,16 @@ json_values = st.recursive(
 def test_json_object_in_prose_is_found(value: dict, prose: str) -> None:
     value = {"a long key": 1, **value}
     assert next(json_objects(f"{prose}{json.dumps(value)}{prose}")) == value
+
+
+def test_the_last_object_of_a_judgement_counts() -> None:
+    assert last_object('{"score": 1}? No: {"result": {"score": 0}} {"note": 2}', "score") == {"score": 0}
+    assert last_object('{"verdict": "yes", "details": {"score": 1}}', "verdict") == {
+        "verdict": "yes",
+        "details": {"score": 1},
+    }
+    assert last_object("none", "score") == last_object('{"score": 1', "score") == {}
+    assert last_object("{" * 1_000_000, "score") == {}
 
 
 @given(st.text(alphabet='{}[]":,\\ \n019aé'))

@@ -146,7 +146,8 @@ def test_omni_ocr_compares_the_fields_that_a_second_model_extracts() -> None:
     item = Item("1", (), {"a": 1, "b": 2}, fields={"schema": {"type": "object"}, "markdown": "A 1"})
     assert '"type": "object"' in OMNI_OCR.judge_messages(item, "A 1")[0].content[0].text
     assert OMNI_OCR.read_judgement(item, "a 1", '```json\n{"a": 1, "b": 3}\n```').value == 0.5
-    assert OMNI_OCR.read_judgement(item, "a 1", "no").verdict == "unparsable"
+    for judgement in ("no", '{"a": 1, "b": {"c": 2}, "d'):
+        assert OMNI_OCR.read_judgement(item, "a 1", judgement).verdict == "unparsable", "none, and one that was cut"
     perfect = OMNI_OCR.read_judgement(item, "a 1", '{"b": 2, "a": 1}')
     assert perfect.verdict == "correct" and perfect.details["similarity"] == 1
 

@@ -18,7 +18,7 @@ from step3vl.evaluation.benchmarks.mm_mt_bench import BENCHMARK as MM_MT
 from step3vl.evaluation.benchmarks.multichallenge import BENCHMARK as MULTICHALLENGE
 from step3vl.evaluation.benchmarks.wildbench import BENCHMARK as WILDBENCH
 from step3vl.evaluation.item import Item, Score, Scored
-from step3vl.evaluation.judgements import read_criteria, read_object, read_rating, read_verdict
+from step3vl.evaluation.judgements import read_criteria, read_rating
 from step3vl.evaluation.prompts import user_message
 
 QUESTION = (user_message("Why?"),)
@@ -133,14 +133,6 @@ def test_criteria_are_read_all_or_not_at_all():
     assert read_criteria('First. {"criteria_met": [true, false]}', 2) == [True, False]
     assert read_criteria('{"criteria_met": [true]}', 2) is None
     assert MM_IFEVAL.read_judgement(ITEMS[MM_IFEVAL], "", '{"criteria_met": [true, false]}').value == 0.5
-
-
-def test_the_last_verdict_of_a_judgement_counts():
-    assert read_verdict('{"score": 1}? No: {"result": {"score": 0}} {"note": 2}', "score") == {"score": 0}
-    assert read_verdict("none", "score") == read_verdict('{"score": 1', "score") == {}
-    assert read_verdict("{" * 1_000_000, "score") == {}
-    assert read_object('So: {"a": {"b": 1}}.') == {"a": {"b": 1}}
-    assert read_object("none") is None and read_object('{"a": 1} {"b": 2}') is None
 
 
 def test_each_reply_of_a_conversation_is_an_item(tmp_path):

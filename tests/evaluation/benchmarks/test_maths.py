@@ -189,7 +189,8 @@ def test_dynamath_has_a_worst_case_for_each_repeat() -> None:
     ("kind", "answer", "response", "official", "strict"),
     [
         ("float", "2.0944", '{"solution": "", "short answer": "2.094"}', "correct", "correct"),
-        ("float", "6.2832", '{"short answer": "2π"}', "correct", "wrong"),
+        ("float", "6.2832", '{"short answer": "2π"}', "correct", "unparsable"),
+        ("float", "2.0", '{"short answer": "2π"}', "wrong", "unparsable"),
         ("float", "3", "so\n3.", "correct", "correct"),
         ("float", "3", '{"short answer": "unclear"}', "unparsable", "unparsable"),
         ("multiple choice", "B", '{"short answer": "B. yes"}', "correct", "correct"),

@@ -136,7 +136,7 @@ def test_livecodebench_averages_recorded_verdicts(tmp_path):
         for item, recorded in LIVECODEBENCH.recorded(path)
     ]
     metrics = LIVECODEBENCH.summarise(scored)
-    assert (metrics.value, metrics.values["2024-08 to 2025-01"]) == (50.0, 50.0)
+    assert metrics.values == {"pass@1": 50.0, "2024-08 to 2025-01": 50.0}  # no number of a window without problems
 
 
 @pytest.fixture

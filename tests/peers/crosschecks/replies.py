@@ -26,6 +26,15 @@ class Reply(NamedTuple):
     text: str
 
 
+class AsksJudge(BaseException):
+    """Raised in the place of a judge that a peer would ask; no exception that the peer would catch."""
+
+
+def graded(value: float) -> str:
+    """The code of a verdict that is right in part; "1" and "0" are whole."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
 OPTION_FORMS = {
     "letter": "{L}",
     "letter, full stop": "{L}.",

@@ -4,15 +4,17 @@ Its packages import some hundred benchmarks and models, and with them gigabytes 
 shells that only say where their modules lie, so that a module runs as it is and brings what it needs itself.
 """
 
+import contextlib
 import importlib
 import importlib.util
+import io
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crosschecks.replies import LETTERS, Reply
+from crosschecks.replies import LETTERS, AsksJudge, Reply, graded
 
 COMMIT = "e8e78f05f3080fe28154f2130321f17951c3be94"
 """Of VLMEvalKit, which has no releases on an index; the Makefile fetches it."""
@@ -26,15 +28,6 @@ class _Shell(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return type(name, (), {})
-
-
-def shell(name: str, **content: Any) -> types.ModuleType:
-    """Put a shell in the place of a module of VLMEvalKit, with some content."""
-    _add_packages()
-    replaced = _Shell(f"vlmeval.{name}")
-    vars(replaced).update(content)
-    sys.modules[replaced.__name__] = replaced
-    return replaced
 
 
 def module(name: str) -> Any:
@@ -132,6 +125,85 @@ def _screenspot(reply: Reply) -> str:
     return "1" if inside else "0"
 
 
+class _Judge:
+    """A judge that says one thing; without a text, it is only noticed that it was asked."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self._text = text
+
+    def generate(self, *args: Any, **kwargs: Any) -> str:
+        if self._text is None:
+            raise AsksJudge
+        return self._text
+
+
+def _mathvista(reply: Reply) -> str:
+    item, choices = reply.item, reply.item.fields["choices"]
+    line = {
+        "question": "", "prediction": reply.text, "answer": item.answer, "choices": repr(choices),
+        "question_type": "multi_choice" if choices else "free_form", "answer_type": item.fields["answer_type"],
+        "answer_option": LETTERS[choices.index(item.answer)] if choices else "",
+    }  # fmt: skip
+    code = module("dataset.utils.mathvista")
+    try:
+        result = code.MathVista_auxeval(_Judge(), line)["res"]
+    except AsksJudge:
+        return "j"
+    return "1" if code.post_check({**line, "res": result}) else "0"
+
+
+def _mathvision(reply: Reply) -> str:
+    line = {
+        "question": "", "prediction": reply.text, "answer": reply.item.answer,
+        "choices": repr(reply.item.fields["options"]),
+    }  # fmt: skip
+    code = module("dataset.utils.mathv")
+    try:
+        result = code.MATH_V_auxeval(_Judge(), line)["res"]
+    except AsksJudge:
+        return "j"
+    return "1" if code.post_check({**line, "res": result}) else "0"
+
+
+def _dynamath(reply: Reply) -> str:
+    line = {"prediction": reply.text, "answer": reply.item.answer, "answer_type": reply.item.fields["answer_type"]}
+    try:
+        return "1" if module("dataset.dynamath").DynaMath_auxeval(_Judge(), line)["correct"] else "0"
+    except AsksJudge:
+        return "j"
+
+
+def _logicvista(reply: Reply) -> str:
+    line = {"question": "", "prediction": "", "answer": ", ".join(reply.item.answer).upper()}
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its prompt
+        return str(module("dataset.utils.logicvista").LogicVista_auxeval(_Judge(reply.text), line)["hit"])
+
+
+def _mathverse(reply: Reply) -> str:
+    line = {"question_for_eval": "", "extract": "54", "answer": reply.item.answer, "prediction": ""}
+    return "1" if module("dataset.utils.mathverse").MathVerse_auxeval_score(_Judge(reply.text), line)["score"] else "0"
+
+
+def _charxiv(reply: Reply) -> str:
+    result = module("dataset.charxiv").auxeval(_Judge(reply.text), {"grading_query": "", "prediction": ""})
+    return "1" if result["score"] == 1 else "0"
+
+
+def _phyx(reply: Reply) -> str:
+    line = {"index": 0, "answer": reply.item.answer, "prediction": reply.text}
+    try:
+        return str(module("dataset.utils.phyx").PhyX_auxeval_MC(_Judge(), line)["res"])
+    except AsksJudge:
+        return "j"
+
+
+def _cc_ocr(reply: Reply) -> str:
+    language, answer = reply.item.category, reply.item.answer
+    evaluator = module("dataset.utils.ccocr_evaluator.ocr_evaluator").OcrEvaluator("multi_lan_ocr")
+    result = evaluator.evaluate({"image": reply.text}, {"image": answer}, dataset=language)
+    return graded(result["summary"]["macro_f1_score"])
+
+
 FUNCTIONS: dict[str, Callable[[Reply], str]] = {
     "can_infer": _can_infer,
     "YOrN_Extraction": _yes_no,
@@ -142,4 +214,12 @@ FUNCTIONS: dict[str, Callable[[Reply], str]] = {
     "CountBenchQA": _countbench,
     "relaxed_correctness": _relaxed,
     "ScreenSpot": _screenspot,
+    "MathVista_auxeval": _mathvista,
+    "MATH_V_auxeval": _mathvision,
+    "DynaMath_auxeval": _dynamath,
+    "LogicVista_auxeval": _logicvista,
+    "MathVerse_auxeval_score": _mathverse,
+    "auxeval (CharXiv)": _charxiv,
+    "PhyX_auxeval_MC": _phyx,
+    "OcrEvaluator (CC-OCR)": _cc_ocr,
 }

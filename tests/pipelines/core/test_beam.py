@@ -1,13 +1,20 @@
 """Options of pipelines, what they report, and what ends them."""
 
 import json
+import pickle
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+    TypeOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline as BeamTestPipeline
 
@@ -15,9 +22,19 @@ from step3vl.data.dataset import LedgerStep
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.pipelines.core import beam as module
 from step3vl.pipelines.core.accounts import Report
-from step3vl.pipelines.core.beam import WriteList, WriteReport, beam_options, read_list, read_report, run_pipeline
+from step3vl.pipelines.core.beam import (
+    Options,
+    WriteList,
+    WriteReport,
+    beam_options,
+    read_list,
+    read_report,
+    run_pipeline,
+)
 from step3vl.pipelines.core.domain import MissingProgramError
 from step3vl.pipelines.core.staging import Staging
+
+FLAGS = ["--streaming", "--direct_num_workers=3", "--no_pipeline_type_check"]
 
 
 @pytest.mark.parametrize(
@@ -107,3 +124,22 @@ def test_a_list_is_sorted(staging: Staging) -> None:
     with BeamTestPipeline(runner=FnApiRunner()) as pipeline:
         _ = pipeline | beam.Create(["b", "c", "a"]) | WriteList(staging, "control/list.json")
     assert json.loads((Path(staging.root) / "control/list.json").read_text()) == ["a", "b", "c"]
+
+
+def test_options_have_the_values_of_beams_own_in_all_views() -> None:
+    ours, beams = Options(list(FLAGS)), PipelineOptions(list(FLAGS))
+    for kind in (StandardOptions, DirectOptions, TypeOptions):
+        assert ours.view_as(kind) is ours.view_as(kind)
+        assert str(ours.view_as(kind)) == str(beams.view_as(kind))
+    assert ours.get_all_options() == beams.get_all_options()
+
+
+def test_a_value_set_in_one_view_is_in_all_and_in_a_pickled_copy() -> None:
+    options = Options(list(FLAGS))
+    options.view_as(DirectOptions).direct_num_workers = 5
+    assert options.view_as(DirectOptions).direct_num_workers == 5
+    assert options.view_as(StandardOptions).view_as(DirectOptions).direct_num_workers == 5
+    copy = pickle.loads(pickle.dumps(options))
+    assert copy.view_as(DirectOptions).direct_num_workers == 5
+    copy.view_as(DirectOptions).direct_num_workers = 6
+    assert options.view_as(DirectOptions).direct_num_workers == 5

@@ -120,6 +120,8 @@ def test_every_dropped_sample_names_the_one_that_it_repeats(planted: Planted) ->
         else:
             assert row["matched_id"] in kept
             assert row["similarity"] >= 0.8
+        has_images = bool(samples[row["id"]].images)
+        assert (row["phash"] is not None, row["pdq"] is not None) == (has_images, has_images)
     (photo,) = [row for row in rows.values() if samples[row["id"]].source.uri == "smaller photo"]
     assert 0 <= photo["phash"] <= 4
     assert 0 <= photo["pdq"] <= 31

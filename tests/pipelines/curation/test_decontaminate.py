@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample
@@ -74,10 +75,34 @@ def test_a_part_of_an_item_is_found_with_its_share(index: BenchmarkIndex) -> Non
     assert find(" ".join(words[: CONFIG.ngram - 3]), index) is None
 
 
+@pytest.mark.parametrize("every", [5, 8])
+def test_an_item_is_found_of_which_every_few_words_are_others(index: BenchmarkIndex, every: int) -> None:
+    item = items()[0]
+    edited = [f"other{n}" if n % every == every - 1 else word for n, word in enumerate(item.text.split())]
+    long = DecontaminateConfig(benchmarks=CONFIG.benchmarks, overlap=None)
+    assert find(" ".join(edited), BenchmarkIndex.of(items(), long)) is None, "no 13 words in a row are left"
+    hit = find(f"Some words before. {' '.join(edited)} And some after.", index)
+    if every == 5:  # nor are 5
+        assert hit is None
+    else:
+        assert hit is not None
+        assert (hit.item, hit.detail[:8]) == (item.name, "edited: ")
+        assert CONFIG.overlap is not None
+        assert CONFIG.overlap <= hit.similarity < 1
+
+
+def test_three_short_ngrams_are_no_item_and_scripts_without_spaces_have_none() -> None:
+    question = "How many of the apples that Ann has in her basket are left for Bob?"
+    index = BenchmarkIndex.of([Item("a", question), Item("b", "如图所示，在直角坐标系中，求点的坐标是多少？")], CONFIG)
+    assert find("How many of the apples that Eve sold were red?", index) is None
+    assert find("How many of the apples that Ann has do grow?", index) is not None
+    assert find("如图所示，在直角坐标系中，画一个圆。", index) is None
+
+
 def test_a_short_item_has_to_occur_whole() -> None:
     index = BenchmarkIndex.of([Item("a", "Which month is the hottest in Cape Town?")], CONFIG)
     assert find("Now: which month is the hottest in Cape Town? May.", index) == Hit(
-        "a", 1.0, 0, 0, "which month is the hottest in cape town?"
+        "a", 1.0, None, None, "which month is the hottest in cape town?"
     )
     assert find("Which month is the hottest in Cape Verde?", index) is None
     assert find("Which month is the hottest", index) is None
@@ -116,6 +141,7 @@ def encoded(name: str, format: str, **options: Any) -> bytes:
 
 def test_images_are_found_recompressed_and_others_are_not() -> None:
     index = BenchmarkIndex.of([Item("photo", image=encoded("chelsea", "PNG"))], CONFIG)
+    assert not len(index.tiles), "crops are not looked for"
     equal = find("a text", index, np.array([hash_image(encoded("chelsea", "PNG"))]))
     assert equal == Hit("photo", 1.0, 0, 0, "equal pixels")
     near = find("a text", index, np.array([hash_image(encoded("chelsea", "JPEG", quality=40))]))
@@ -176,3 +202,31 @@ def test_contaminated_samples_are_dropped_with_evidence(
     rows = {row["id"]: row for row in pq.read_table(tmp_path / "out" / "evidence").to_pylist()}
     assert {rows[sample.id]["matched_id"] for sample in planted} == {item.name for item in items()}
     assert all(row["step"] == "curate.decontaminate" and row["detail"] for row in rows.values())
+    assert {(row["phash"], row["pdq"]) for row in rows.values()} == {(None, None)}, "there are no images"
+
+
+@pytest.mark.slow
+def test_an_item_that_stands_in_an_image_is_read_and_found(
+    tmp_path: Path, document: Callable[..., Sample], build: Callable[..., Any]
+) -> None:
+    question = "Which month is the hottest on average in Cape Town?"
+    (tmp_path / "items.jsonl").write_text(json.dumps({"question": question}))
+    samples = [
+        document("A page.", [page(words)], uri=words) for words in (question, "Which river is the longest of Africa?")
+    ]
+    dataset = build(tmp_path / "in", samples, shards=1)
+    config = DecontaminateConfig(benchmarks=(str(tmp_path / "items.jsonl"),), ocr=True)
+    curated = curate([dataset.url], tmp_path / "out", CurationConfig(decontaminate=config))
+    assert {sample.source.uri for sample in curated.samples()} == {samples[1].source.uri}
+    (row,) = pq.read_table(tmp_path / "out" / "evidence").to_pylist()
+    assert (row["id"], row["step"]) == (samples[0].id, "curate.decontaminate")
+    assert row["detail"] == f"read in an image: {normalise(question)}"
+
+
+def page(words: str) -> bytes:
+    """A sentence in an image."""
+    image = PILImage.new("RGB", (720, 64), "white")
+    ImageDraw.Draw(image).text((16, 16), words, "black", ImageFont.load_default(26))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -158,6 +158,15 @@ def test_explain_follows_what_decided(filtered: Filtered) -> None:
         explain(filtered.curated, "0" * 32)
 
 
+def test_explain_is_about_the_last_of_several_curations(filtered: Filtered, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = filtered.curated.manifest
+    before = [step for step in manifest.ledger if step.name in ("curate.read", "curate.shards")]
+    again = manifest.model_copy(update={"ledger": (*before, *manifest.ledger)})
+    steps = explain(filtered.curated, filtered.ids["good"])
+    monkeypatch.setattr(filtered.curated, "manifest", again)
+    assert explain(filtered.curated, filtered.ids["good"]) == steps
+
+
 @pytest.mark.parametrize("by", ["domain", "task", "source", "split"])
 def test_every_sample_and_token_is_accounted_for(filtered: Filtered, by: Any) -> None:
     groups = account(filtered.curated, by)

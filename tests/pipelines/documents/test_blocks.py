@@ -72,7 +72,7 @@ def test_headers_footers_and_stamps_are_in_the_text_and_not_in_markdown() -> Non
     assert to_text(page).startswith("THE BOOK\n\nIt was") and to_text(page).endswith("- 12 -\n\narXiv:2601.09668v2")
     markdown = to_markdown(page)
     assert markdown.startswith("It was") and markdown.endswith("mats.")
-    assert {"header", "footer", "margin"} == set(EDGES)
+    assert {"header", "footer", "margin", "line_number"} == set(EDGES)
 
 
 def test_a_header_in_large_letters_is_a_title_and_one_in_the_middle_is_text() -> None:

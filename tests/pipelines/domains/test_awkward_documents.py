@@ -190,6 +190,22 @@ def test_a_filled_form_is_read_with_its_values(context: StepContext, reader: Pag
     assert sample.scores["text_layer_agreement"] == 1.0
 
 
+def test_notes_follow_the_body_and_numbers_of_lines_are_left_out(
+    context: StepContext, reader: PageReader, tmp_path: Path
+) -> None:
+    image = plain((900, 760), (255, 255, 255))
+    canvas = ImageDraw.Draw(image)
+    for place, text in enumerate(SENTENCES):
+        canvas.text((120, 100 + 36 * place), text, (10, 10, 10), serif(22))
+        canvas.text((70, 105 + 36 * place), str(place + 1), (10, 10, 10), serif(14))
+    for place, text in enumerate(("After an", "old story.")):
+        canvas.text((770, 175 + 20 * place), text, (10, 10, 10), serif(14))
+    image.save(tmp_path / "scan.png")
+    (sample,) = samples_of(context, reader, tmp_path / "scan.png")
+    require_reading(sample, " ".join((*SENTENCES, "After an old story.")))
+    assert not any(character.isdigit() for character in sample.answer())
+
+
 def test_the_label_check_finds_another_page_and_another_order(
     context: StepContext, reader: PageReader, tmp_path: Path
 ) -> None:

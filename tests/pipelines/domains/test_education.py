@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Sample
+from step3vl.data.sample import Sample, TextPart
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.domains.education import EducationEntry, PoseProblems, truth_of
+from step3vl.pipelines.domains.education_phrasings import Asked, phrasings
 from step3vl.pipelines.sources.education.problems import MATHGENERATOR, REASONING_GYM
 
 FAMILIES = [*REASONING_GYM, *(f"mathgenerator.{name}" for name in MATHGENERATOR)]
@@ -26,6 +28,28 @@ def test_the_answers_of_a_family_are_graded_correct(
         assert sample.truth is not None
         assert grade_answer(sample.truth, sample.answer()).verdict == "correct", sample.answer()
         assert not sample.images
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("asked", ["problem", "numbered", "all", "caption", "in_words"])
+def test_there_are_fifty_requests_of_a_kind(asked: Asked, language: Language) -> None:
+    chosen = phrasings(asked, language)
+    assert len(set(chosen)) == len(chosen) >= 50
+    assert all(("{n}" in phrasing) == (asked == "numbered") for phrasing in chosen)
+
+
+def test_a_problem_in_words_is_asked_for_in_the_languages_of_the_entry(
+    generate: Callable[..., list[Sample]], context: StepContext
+) -> None:
+    fields: dict[str, Any] = {"families": {"gcd": {}}, "modality": "text", "languages": ("zh",)}
+    samples = generate(PoseProblems(EducationEntry(domain="education", name="t", count=1, **fields), context), 8)
+    assert samples
+    for sample in samples:
+        assert sample.messages is not None
+        (part,) = sample.messages[0].content
+        assert isinstance(part, TextPart)
+        request = part.text.partition("Find the")[0]
+        assert request in phrasings("in_words", "zh")
 
 
 def test_a_formula_is_rendered_on_a_single_line(generate: Callable[..., list[Sample]], context: StepContext) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.core.samples import compose
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.education_check import CheckExercises, value_of
+from step3vl.pipelines.domains.education import EducationEntry, PoseProblems
+from step3vl.pipelines.domains.education_check import CheckExercises, CheckProblems, value_of
 from step3vl.pipelines.domains.education_figures import FiguresEntry, PoseFigures
 
 
@@ -63,3 +65,26 @@ def test_built_samples_pass(context: StepContext) -> None:
         except (Dropped, Unchecked):
             continue
     assert checked >= 20
+
+
+@pytest.mark.parametrize("family", ["basic_arithmetic", "chain_sum", "count_primes", "gcd", "lcm", "simple_equations"])
+def test_problems_in_words_are_solved_in_a_second_way(
+    generate: Callable[..., list[Sample]], context: StepContext, family: str
+) -> None:
+    fields: dict[str, Any] = {"families": {family: {}}, "modality": "text"}
+    entry = EducationEntry(domain="education", name="t", count=1, **fields)
+    samples = generate(PoseProblems(entry, context), 6)
+    check = CheckProblems(entry, context)
+    assert samples and [check(sample) for sample in samples] == [None] * len(samples)
+    truth = samples[0].truth
+    assert isinstance(truth, NumberTruth)
+    wrong = samples[0].model_copy(update={"truth": NumberTruth(value=truth.value + 1)})
+    assert check(wrong) == "answer_differs"
+
+
+def test_a_problem_that_only_its_generator_solves_is_not_checked(
+    generate: Callable[..., list[Sample]], context: StepContext
+) -> None:
+    entry = EducationEntry(domain="education", name="t", count=1, families={"leg_counting": {}}, modality="text")
+    with pytest.raises(Unchecked, match="no_second_way"):
+        CheckProblems(entry, context)(generate(PoseProblems(entry, context), 1)[0])

@@ -4,13 +4,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.pipelines.through_steps import relabelled, through_steps
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import Box, Sample
+from step3vl.data.sample import Box, BoxTruth, CountTruth, OptionTruth, Sample
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.core.steps import Dropped, rng_for
-from step3vl.pipelines.domains.grounding import CORNERS, GRID, GroundingEntry, RenderScenes, describe, region_boxes
+from step3vl.pipelines.domains.grounding import (
+    CORNERS,
+    DOMAIN,
+    GRID,
+    CheckIcons,
+    GroundingEntry,
+    RenderScenes,
+    describe,
+    region_boxes,
+)
 from step3vl.pipelines.render.scenes.scene import PlacedIcon
 
 
@@ -117,3 +128,39 @@ def test_an_unknown_name_is_pointed_out(context: StepContext, options: dict[str,
     entry = GroundingEntry(domain="grounding", name="t", count=1, tasks={"grounding.box": 1}, **options)
     with pytest.raises(UserError, match=name):
         entry.check(context)
+
+
+def test_the_label_check_reads_the_icons_from_the_pixels(context: StepContext) -> None:
+    tasks = dict.fromkeys(
+        ("counting.icons", "grounding.point", "grounding.box", "grounding.region", "grounding.colour"), 1
+    )
+    entry = GroundingEntry.model_validate(
+        {"domain": "grounding", "name": "t", "count": 16, "image_size": (200, 200), "icons": 8, "tasks": tasks}
+    )
+    samples, _ = through_steps(DOMAIN, entry, context)
+    check = CheckIcons(entry, context)
+    results = Counter(checked(check, sample) for sample in samples)
+    assert results[None] > 10 and set(results) <= {None, "unchecked"}
+    noticed: Counter[str | None] = Counter()
+    for sample in samples:
+        truth: Any = sample.truth
+        if isinstance(truth, CountTruth):
+            wrong = relabelled(sample, CountTruth(count=truth.count + 1), str(truth.count + 1))
+        elif isinstance(truth, BoxTruth):
+            wrong = relabelled(sample, BoxTruth(boxes=((0, 0, 9, 9),)), '{"bbox_2d": [0, 0, 9, 9]}')
+        elif isinstance(truth, OptionTruth):
+            option = next(option for option in truth.options if option != truth.option)
+            wrong = relabelled(sample, truth.model_copy(update={"option": option}), option)
+        else:
+            wrong = relabelled(sample, truth, '{"point_2d": [0, 0]}')
+        noticed[checked(check, wrong)] += 1
+    assert noticed.keys() - {"unchecked"} == {
+        "another_number", "another_box", "another_region", "another_colour", "answer_fails_its_truth",
+    }  # fmt: skip
+
+
+def checked(check: CheckIcons, sample: Sample) -> str | None:
+    try:
+        return check(sample)
+    except Unchecked:
+        return "unchecked"

@@ -8,24 +8,14 @@ from typing import Any, get_args
 
 import pytest
 from tests.pipelines.sources.annotations.annotated_sets import FOLDER, entry_of
+from tests.pipelines.through_steps import through_steps
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample
-from step3vl.data.storage import DEFAULT_STORE
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.inputs import list_pattern
-from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.grounding_annotated import (
-    DOMAIN,
-    AnnotatedEntry,
-    AskAboutObjects,
-    CleanAnnotations,
-    ReadAnnotations,
-    SplitAnnotations,
-    image_url,
-)
-from step3vl.pipelines.sources.annotations.formats import FormatName
+from step3vl.pipelines.domains.grounding_annotated import DOMAIN, AnnotatedEntry, image_url
+from step3vl.pipelines.sources.annotations.formats import FormatName, make_format
 
 Build = Callable[..., tuple[list[Sample], Counter[str]]]
 
@@ -36,24 +26,7 @@ def build(context: StepContext) -> Build:
 
     def build(name: FormatName, **fields: Any) -> tuple[list[Sample], Counter[str]]:
         entry = AnnotatedEntry.model_validate(entry_of(name, **fields))
-        entry.check(context)
-        (source,) = entry.sources
-        files = list_pattern(source.files[0], source.licence, entry="t", base=context.base, store=DEFAULT_STORE)
-        records: list[Any] = [Record(file.key, file) for file in files]
-        lost: Counter[str] = Counter()
-        for make in (SplitAnnotations, ReadAnnotations, CleanAnnotations, AskAboutObjects):
-            worker: Any = make(entry, context)
-            worker.setup()
-            outputs: list[Any] = []
-            for record in records:
-                try:
-                    outputs += worker.process(record, rng_for(make.__name__, record.key))
-                except Dropped as drop:
-                    lost[drop.reason] += 1
-                except ValueError as error:
-                    lost[str(error)] += 1
-            records = outputs
-        return records, lost
+        return through_steps(DOMAIN, entry, context)
 
     return build
 
@@ -134,3 +107,18 @@ def test_an_entry_says_what_it_lacks(context: StepContext) -> None:
 
 def test_the_example_is_an_entry() -> None:
     assert AnnotatedEntry.model_validate({"domain": "grounding.annotated", "name": "e", **DOMAIN.example})
+
+
+def test_a_malformed_entry_is_told_with_its_place(build: Build, tmp_path: Path) -> None:
+    content = json.loads(Path(FOLDER, "coco/instances.json").read_text())
+    del content["annotations"][3]["image_id"]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    _, lost = build("coco", sources=[{"files": [f"{tmp_path}/instances.json"], "licence": "CC0-1.0"}])
+    (message,) = lost
+    assert message.startswith("the file cannot be read after entry ") and message.endswith("KeyError: 'image_id'")
+
+
+def test_a_table_that_is_another_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("")
+    with pytest.raises(ValueError, match=r"the format yolo cannot read its tables classes \(data.yaml\): TypeError"):
+        make_format("yolo", {"classes": tmp_path / "data.yaml"})

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from tests.pipelines.through_steps import through_steps
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import CountTruth, PointTruth, Sample, TextPart
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.grounding_composites import ComposeImages, CompositesEntry
+from step3vl.pipelines.domains.grounding_composites import DOMAIN, CompositesEntry
 from step3vl.pipelines.render.style import COLOURS
 
 Make = Callable[..., list[Sample]]
@@ -26,16 +26,7 @@ def make(context: StepContext) -> Make:
         entry = CompositesEntry.model_validate(
             {"domain": "grounding.composites", "name": "t", "count": count, "image_size": (200, 260), **fields}
         )
-        entry.check(context)
-        worker = ComposeImages(entry, context)
-        worker.setup()
-        samples: list[Sample] = []
-        for number in range(count):
-            try:
-                samples += worker.process(Record(f"t/{number}", number), rng_for("composites", number))
-            except Dropped:
-                continue
-        return samples
+        return through_steps(DOMAIN, entry, context)[0]
 
     return make
 

@@ -17,14 +17,14 @@ from step3vl.pipelines.domains.gui_entry import GuiEntry
 from step3vl.pipelines.domains.gui_instructions import DO
 from step3vl.pipelines.domains.gui_phrases import phrases
 from step3vl.pipelines.domains.gui_phrasings import phrasings
-from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, choose_among, describe_action, target_of
+from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, choose_among, describe_action
 from step3vl.pipelines.gui.recorder import Recorder
-from step3vl.pipelines.gui.screen import Element, Episode, EpisodeKind
+from step3vl.pipelines.gui.screen import Element, Episode, EpisodeKind, target_of
 
 ROOT = Path(__file__).parents[3]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ASKED = ("point", "box", "all", "exists", "name", "effect", "happened", "state", "value", "caption", "text", "place",
-         "region", "next", "trajectory")  # fmt: skip
+         "region", "next", "trajectory", "verify")  # fmt: skip
 
 
 class Build:
@@ -100,8 +100,9 @@ def test_trajectory_shows_the_screen_before_each_action_and_ends_with_complete(
     records, samples = built
     by_uri = {record.key: record.value for record in records}
     trajectories = [sample for sample in samples if sample.task.startswith("gui.trajectory.op")]
-    assert trajectories
-    for sample in trajectories:
+    of_tasks = [sample for sample in trajectories if sample.source.traits["episode"] == "task"]
+    assert of_tasks and len(of_tasks) < len(trajectories)  # the others are those of the exploration, in hindsight
+    for sample in of_tasks:
         episode, messages = by_uri[sample.source.uri], sample.messages or ()
         assert [m.role for m in messages][:3] == ["user", "assistant", "tool"]
         assert [step.action for step in episode.steps] == [
@@ -115,6 +116,16 @@ def test_trajectory_shows_the_screen_before_each_action_and_ends_with_complete(
         assert last is not None and last.action == "complete"
         assert all(m.reasoning_content for m in messages if m.role == "assistant")
         assert len(sample.images) == len(episode.steps) + 1
+
+
+@pytest.mark.chromium
+@pytest.mark.slow
+def test_whether_a_goal_is_reached_is_asked_at_the_end_and_before(
+    built: tuple[list[Record[Episode]], list[Sample]],
+) -> None:
+    _, samples = built
+    answers = [sample.answer() for sample in samples if sample.task == "gui.trajectory.verification"]
+    assert {"yes", "是"} & set(answers) and {"no", "否"} & set(answers)
 
 
 @pytest.mark.chromium
@@ -156,6 +167,10 @@ def test_actions_on_elements_without_a_role_have_words(built: tuple[list[Record[
     bare = episode.model_copy(update={"screens": tuple(screens)})
     assert describe_action(bare, step, "en").startswith("click the element “")
     assert describe_action(bare, step, "zh").startswith("点击元素“")
+    nameless = tuple(e.model_copy(update={"name": "", "text": ""}) for e in elements)
+    screens[step.before] = before.model_copy(update={"elements": nameless})
+    bare = episode.model_copy(update={"screens": tuple(screens)})
+    assert [describe_action(bare, step, language) for language in ("en", "zh")] == ["click the element", "点击元素"]
 
 
 @pytest.mark.chromium

@@ -96,6 +96,28 @@ def test_a_malformed_record_costs_itself(context: StepContext, tmp_path: Path) -
     assert lost["missing_image"] == 4
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "phone_list.png/x", ".", "a\0b"])
+def test_a_name_that_no_file_can_have_costs_its_record(name: str, context: StepContext, tmp_path: Path) -> None:
+    """A disk fails on it as if it were broken itself, which would end the whole build."""
+    records = json.loads(Path(FOLDER, "os_atlas/desktop.json").read_text())
+    records[0]["img_filename"] = name
+    (tmp_path / "desktop.json").write_text(json.dumps(records))
+    sources = [{"files": [f"{tmp_path}/desktop.json"], "licence": "CC0-1.0"}]
+    images = f"{Path(FOLDER, 'images').absolute()}/{{name}}"
+    samples, lost = build(entry_of("os_atlas", sources=sources, images=images), context)
+    assert samples and lost.total() == 1
+
+
+def test_an_infinite_size_costs_its_record(context: StepContext, tmp_path: Path) -> None:
+    records = json.loads(Path(FOLDER, "screenspot_pro/mail_linux.json").read_text())
+    records[0]["img_size"][0] = float("inf")
+    (tmp_path / "mail.json").write_text(json.dumps(records))
+    sources = [{"files": [f"{tmp_path}/mail.json"], "licence": "CC0-1.0"}]
+    images = f"{Path(FOLDER, 'images').absolute()}/{{name}}"
+    samples, lost = build(entry_of("screenspot_pro", sources=sources, images=images), context)
+    assert samples and lost == {"OverflowError: cannot convert float infinity to integer": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [

@@ -1,6 +1,7 @@
 """The independent check of figures."""
 
 import io
+import shutil
 
 import pytest
 from PIL import Image as PILImage
@@ -10,8 +11,11 @@ from step3vl.data.sample import BoxTruth, Image, Sample, Source, TranscriptTruth
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import Unchecked
 from step3vl.pipelines.core.samples import compose
-from step3vl.pipelines.domains.image_to_code_check import CheckFigures, data_texts, folded, found_share, label_texts
+from step3vl.pipelines.domains.figure_label_texts import data_texts, label_texts, table_rows
+from step3vl.pipelines.domains.image_to_code_check import CheckFigures, folded, found_share, has_values
 from step3vl.pipelines.domains.ocr_image_to_code import ImageToCodeEntry
+from step3vl.pipelines.render.figures.figure import read_png
+from step3vl.pipelines.render.figures.table_kinds import page_setup
 from step3vl.pipelines.render.figures.typeset import TypesetRenderer
 
 
@@ -47,6 +51,19 @@ def page(*lines: tuple[str, int, int]) -> PILImage.Image:
 CHART = page(("Oslo", 60, 40), ("Lisbon", 60, 120), ("12.5", 300, 40), ("48", 300, 120), ("30", 500, 120))
 
 
+@pytest.mark.parametrize(
+    ("value", "lines", "holds"),
+    [
+        (57, ["100-", "90-", "80-", "70-", "60-", "Q1 2017", "Q1 2018", "-"], True),  # ticks beside their numbers
+        (35, ["300", "200", "100", "Sep"], True),  # the 0 of the axis was not read
+        (35, ["300", "260", "220", "Sep"], False),
+        (900, ["300", "200", "100"], False),
+    ],
+)
+def test_the_numbers_of_an_axis_tell_which_values_it_can_have(value: int, lines: list[str], holds: bool) -> None:
+    assert has_values(f"Month,Output\nSep,{value}", lines) == holds
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "reason"),
@@ -68,20 +85,62 @@ def test_a_text_must_be_in_its_box(check: CheckFigures) -> None:
         assert check(sample("chart_place", CHART, "x", BoxTruth(boxes=(box,)), question)) == reason
 
 
-def test_formulas_are_typeset_again(check: CheckFigures) -> None:
-    renderer = TypesetRenderer([])
-    formulas = [r"\frac{a+b}{c}", r"\sum_{i=1}^{n} x_i^2", r"\int_0^1 e^{-t^2}\,dt", r"x = y"]
-    for formula in formulas:
-        png = renderer.latex_figure(formula, "stix", 16, 120, ("#f4f6fa", "#1d2b3a"), 9).png
-        with PILImage.open(io.BytesIO(png)) as image:
-            verdicts = {other: check(sample("formula_code", image.convert("RGB"), other)) for other in formulas}
+FORMULAS = [r"\frac{a+b}{c}", r"\sum_{i=1}^{n} x_i^2", r"\int_0^1 e^{-t^2}\,dt", r"3 x - 18 = y^{4}"]
+ONE_SYMBOL = {  # in each of them
+    FORMULAS[0]: r"\frac{a+b}{d}",
+    FORMULAS[1]: r"\sum_{i=1}^{n} x_i^3",
+    FORMULAS[2]: r"\int_0^1 e^{-u^2}\,dt",
+    FORMULAS[3]: r"3 x - 16 = y^{4}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("face", ["stix", "dejavusans"])
+def test_another_formula_and_another_symbol_are_found(check: CheckFigures, face: str) -> None:
+    for formula in FORMULAS:
+        png = TypesetRenderer([]).latex_figure(formula, face, 16, 120, ("#f4f6fa", "#1d2b3a"), 9).png
+        with PILImage.open(io.BytesIO(png)) as opened:
+            image = opened.convert("RGB")
+        verdicts = {other: _verdict(check, image, other) for other in FORMULAS}
         assert verdicts.pop(formula) is None
-        assert sum(reason is not None for reason in verdicts.values()) >= 2, verdicts
+        assert set(verdicts.values()) == {"formula_looks_different"}, verdicts
+        assert _verdict(check, image, ONE_SYMBOL[formula]) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_pdflatex_is_a_second_engine_for_what_typst_sets(check: CheckFigures) -> None:
+    source = page_setup("Libertinus Serif", 15, "#ffffff", "#000000", 6) + "$ x_(1) = frac(- v plus.minus 3, 2 u) $\n"
+    image = read_png(TypesetRenderer([]).png(source, 110)).convert("RGB")
+    assert _verdict(check, image, r"x_{1} = \frac{- v \pm 3}{2 u}") is None
+    for wrong in (
+        r"x_{1} = \frac{- v \pm 8}{2 u}",
+        r"x_{1} = \frac{2 u}{- v \pm 3}",
+        r"x_{1} = - v \pm \frac{3}{2 u}",
+    ):
+        assert _verdict(check, image, wrong) is not None
+
+
+def test_a_formula_in_typst_is_typeset_again(check: CheckFigures) -> None:
+    source = page_setup("New Computer Modern", 15, "#ffffff", "#000000", 6)
+    label, wrong = "$ M = mat(15, a; 4, 18) $", "$ M = mat(15, a; 4, 13) $"
+    image = read_png(TypesetRenderer([]).png(f"{source}{label}\n", 110)).convert("RGB")
+    assert _verdict(check, image, label) is None
+    assert _verdict(check, image, wrong) == "formula_looks_different"
+
+
+def _verdict(check: CheckFigures, image: PILImage.Image, label: str) -> str | None:
+    try:
+        return check(sample("formula_code", image, label))
+    except Unchecked as error:
+        return error.reason
 
 
 def test_what_no_second_reader_reads_is_unchecked(check: CheckFigures) -> None:
-    with pytest.raises(Unchecked):
-        check(sample("molecule_code", page(), "CCO"))
+    points = "\\begin{tikzpicture}\n  \\node at (1, 2) {$P$};\n\\end{tikzpicture}"
+    for task, label in (("molecule_code", "CCO"), ("drawing_code", points)):  # words: part of the name of a task
+        with pytest.raises(Unchecked):
+            check(sample(task, page(), label))
 
 
 @pytest.mark.parametrize(
@@ -129,3 +188,22 @@ def test_the_share_that_was_found() -> None:
     assert found_share(["Electricity"], ["Electricily generated"]) == 1.0
     assert found_share(["a; b", "708 km"], ["b", "a;", "km 708"]) == 1.0
     assert found_share([], ["x"]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("label", "rows"),
+    [
+        (
+            "\\begin{tabular}{|l|r|}\n\\hline\n & \\multicolumn{1}{c}{\\textbf{Rain \\& sun}} \\\\\n\\hline\n"
+            "A\\_b & 3\\% \\\\\n\\hline\n\\end{tabular}",
+            [["Rain & sun"], ["A_b", "3%"]],
+        ),
+        (
+            "#table(\n  columns: 2,\n  table.header([*City*], [*Rain*]),\n  [A\\_b], [3],\n)",
+            [["City", "Rain"], ["A_b", "3"]],
+        ),
+        ("| City | Rain |\n| --- | --- |\n| Oslo | 3 |", [["City", "Rain"], ["Oslo", "3"]]),
+    ],
+)
+def test_the_rows_of_a_table(label: str, rows: list[list[str]]) -> None:
+    assert [filled for row in table_rows(label) if (filled := [cell for cell in row if cell])] == rows

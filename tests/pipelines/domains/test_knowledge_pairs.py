@@ -100,12 +100,33 @@ def test_pairs_of_a_tar_keep_their_caption_and_provenance(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("caption", "languages", "named"),
+    [
+        ("A water mill by the river.", [], None),
+        ("河边有一座古老的水磨坊。", [], None),
+        ("Das alte Haus steht am Ende einer langen und schmalen Straße.", [], ("German", "德语")),
+        ("Un moulin.", ["fr"], ("French", "法语")),
+    ],
+)
+def test_a_request_names_the_language_of_a_caption_that_is_in_another(
+    tmp_path: Path, caption: str, languages: list[str], named: tuple[str, str] | None
+) -> None:
+    fields = {"kind": "conversation", "languages": languages, "characters": [4, 600]}
+    (sample,) = build({**tar(tmp_path, caption), **fields}, tmp_path).samples
+    (request,) = [part.text for part in list(sample.parts())[:2] if isinstance(part, TextPart)]
+    assert (named is None) == (not any(name in request for name in ("German", "德语", "French", "法语")))
+    if named is not None:
+        assert any(name in request for name in named)
+
+
+@pytest.mark.parametrize(
     ("caption", "changes", "reason"),
     [
         ("IMG_2041.jpg", {}, "no_fitting_text"),
         ("Mill", {}, "no_fitting_text"),
         ("x" * 700, {}, "no_fitting_text"),
         ("of the and", {"scorer": {"kind": "lexical", "min_similarity": 0.4}}, "low_similarity"),
+        ("Mae hen felin ddŵr ar lan yr afon yn ymyl y pentref.", {"kind": "conversation"}, "language"),
         ("Das alte Haus steht am Ende einer langen und schmalen Straße.", {"languages": ["en"]}, "language"),
         ("A water mill by the river.", {"image_sides": [300, 900]}, "too_small"),
         ("A water mill by the river.", {"max_aspect": 1.1}, "aspect_ratio"),

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from PIL import Image as PILImage
 from PIL import ImageDraw
+from tests.pipelines.through_steps import through_steps
 
 from step3vl.data.errors import UserError
-from step3vl.data.sample import CountTruth, OptionTruth, PointTruth, Sample, TextPart, TextTruth
+from step3vl.data.sample import BoxTruth, CountTruth, OptionTruth, PointTruth, Sample, TextPart, TextTruth
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.domains.map_regions import AskAboutMaps, RegionMapsEntry
+from step3vl.pipelines.core.steps import rng_for
+from step3vl.pipelines.domains.map_regions import DOMAIN, AskAboutMaps, RegionMapsEntry
+from step3vl.pipelines.domains.map_regions_check import Regions
+from step3vl.pipelines.grounding.question_reading import fields_of
+from step3vl.pipelines.render.scenes.map import MapView, in_the_world
 from step3vl.pipelines.sources.region_maps import WATER, load_region_map, load_translations, scaled
 
 # Four columns: North and Middle share a border, South lies beyond water, Middle and East meet as well.
@@ -186,3 +192,54 @@ def test_patterns_without_a_map_are_refused(context: StepContext, folder: Path) 
     )
     with pytest.raises(UserError, match=r"matches no \.kgm file"):
         entry.check(context)
+
+
+def test_the_label_check_answers_from_the_pixels(folder: Path, context: StepContext) -> None:
+    fields = {"map_files": [f"{folder}/*.kgm", f"{folder}/*.png"], "translations": {"zh": f"{folder}/zh.mo"}}
+    fonts = ["assets:fonts/*.ttf", "assets:fonts/*.otf"]
+    entry = RegionMapsEntry.model_validate(
+        {"domain": "maps.regions", "name": "t", "count": 12, "longest": (160, 200), "font_files": fonts, **fields}
+    )
+    samples, _ = through_steps(DOMAIN, entry, context)
+    assert DOMAIN.label_check is not None
+    check, maps = DOMAIN.label_check(entry, context), AskAboutMaps(entry, context)
+    maps.setup()
+    assert len(samples) > 20
+    assert {check(sample) for sample in samples} == {None}
+    noticed = set()
+    for sample in samples:
+        match sample.truth:
+            case CountTruth():
+                truth: Any = CountTruth(count=sample.truth.count + 1)
+            case OptionTruth():
+                other = next(option for option in sample.truth.options if option != sample.truth.option)
+                truth = sample.truth.model_copy(update={"option": other})
+            case BoxTruth():
+                truth = BoxTruth(boxes=((0, 0, 9, 9),))
+            case _:
+                continue
+        kind = sample.source.traits["question"]
+        scene = maps.render(rng_for(context.seed, "t.build", sample.source.uri))
+        readings = fields_of(question_of(sample), kind, sample.source.traits["answer"], scene.language)
+        regions = Regions(scene)
+        reasons = set()
+        for reading in readings:
+            with suppress(KeyError):
+                reasons.add(regions.reason(kind, reading, sample.model_copy(update={"truth": truth})))
+        assert reasons and None not in reasons
+        noticed |= reasons
+    assert noticed == {"another_number", "the_opposite", "another_box"}
+
+
+def question_of(sample: Sample) -> str:
+    assert sample.messages is not None
+    return "".join(part.text for part in sample.messages[0].content if isinstance(part, TextPart))
+
+
+def test_a_window_beyond_the_world_is_moved_into_it() -> None:
+    inside = MapView(-20.0, 60.0, 10.0, 10.0, (300, 200))
+    assert in_the_world(inside) == inside
+    assert in_the_world(inside._replace(west=170.0, north=-75.0)) == inside._replace(west=150.0, north=-70.0)
+    large = in_the_world(MapView(-300.0, 200.0, 0.5, 0.5, (300, 200)))
+    assert large.size[0] / large.x_scale <= 360 + 1e-9 and large.size[1] / large.y_scale <= 180 + 1e-9
+    assert large.west >= -180 and large.north <= 90

@@ -13,6 +13,7 @@ from step3vl.pipelines.core.domain import FileSource
 from step3vl.pipelines.core.inputs import list_pattern
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
+from step3vl.pipelines.documents.two_readings import agreed_lines
 from step3vl.pipelines.domains.ocr_scene_text import (
     LabelPhotos,
     OpenPhotos,
@@ -20,7 +21,6 @@ from step3vl.pipelines.domains.ocr_scene_text import (
     PhotoReader,
     ReadPhoto,
     SceneTextEntry,
-    agreed_lines,
     agreement,
     in_reading_order,
 )

@@ -6,7 +6,11 @@ import pytest
 from step3vl.data.sample import Sample
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.domains.ocr_synthetic import RenderText, SyntheticEntry
+from step3vl.pipelines.domains.text_page_check import CheckTextPages
+from step3vl.pipelines.domains.text_page_questions import phrasings
+from step3vl.pipelines.sources.text.words import is_chinese
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,30 @@ def test_the_answer_is_the_rendered_text(
             assert sample.answer().isdigit() and len(sample.answer()) <= 3
         assert low <= len(sample.answer().replace("\n", " ")) <= high + 8
     assert len({sample.id for sample in samples}) > 15
+
+
+def test_a_text_is_asked_for_in_its_own_language(generate: Callable[..., list[Sample]], context: StepContext) -> None:
+    samples = generate(RenderText(SyntheticEntry(domain="ocr.image_to_text", name="t", count=1), context), 8)
+    asked = set()
+    for sample in samples:
+        assert sample.messages is not None
+        (question,) = [part.text for part in sample.messages[0].content if part.type == "text"]
+        language: Language = "zh" if is_chinese(question) else "en"
+        assert question in phrasings("transcribe", language)
+        assert is_chinese(sample.answer()) == (language == "zh")
+        asked.add(language)
+    assert asked == {"en", "zh"}
+
+
+def test_the_label_check_reads_the_image(generate: Callable[..., list[Sample]], context: StepContext) -> None:
+    fields: dict[str, Any] = {"languages": ("en",), "characters": (30, 80), "lines": (1, 1), "backgrounds": ("plain",)}
+    entry = SyntheticEntry(
+        domain="ocr.image_to_text", name="t", count=1, width=(400, 400), height=(100, 100), **fields
+    )
+    first, second = generate(RenderText(entry, context), 8)[:2]
+    check = CheckTextPages(entry, context)
+    assert check(first) is None
+    assert check(first.model_copy(update={"truth": second.truth})) == "text_not_on_image"
 
 
 def test_the_same_record_gives_the_same_bytes(generate: Callable[..., list[Sample]], context: StepContext) -> None:

@@ -27,6 +27,7 @@ from step3vl.pipelines.domains.ocr_text_pages import (
 from step3vl.pipelines.domains.text_page_check import CheckTextPages
 from step3vl.pipelines.domains.text_page_questions import Language, Task, phrasings
 from step3vl.pipelines.render.pages import typefaces
+from step3vl.pipelines.sources.text.corpora import CorpusError
 
 ENGLISH = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
@@ -55,6 +56,19 @@ def _spans(entry: TextPagesEntry, context: StepContext) -> list[Record[TextSpan]
 def _render(worker: RenderTextPages, text: str, seed: int) -> list[Sample]:
     record = Record(f"t#{seed}", TextSpan(text=text, licence="public domain"))
     return list(worker.process(record, rng_for(0, seed)))
+
+
+def test_a_line_that_cannot_be_read_costs_its_page_alone(context: StepContext, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "{ENGLISH}"}}\n{{"text": \n{{"text": "{ENGLISH}"}}\n')
+    entry = _entry()
+    (file,) = list_pattern(str(tmp_path / "a.jsonl"), "MIT", entry="t", base=context.base, store=DEFAULT_STORE)
+    (part,) = SplitFiles(entry, context).process(Record(file.key, file), rng_for(0))
+    spans = list(CutSpans(entry, context).process(part, rng_for(0)))
+    assert [bool(span.value.problem) for span in spans].count(True) == 1 and len(spans) >= 3
+    assert len({span.key for span in spans}) == len(spans)
+    (broken,) = [span for span in spans if span.value.problem]
+    with pytest.raises(CorpusError, match="no JSON"):
+        list(RenderTextPages(entry, context).process(broken, rng_for(0)))
 
 
 @pytest.fixture(scope="module")

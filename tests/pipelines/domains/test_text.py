@@ -65,6 +65,16 @@ def test_documents_of_json_lines_with_a_reason_for_each_that_is_left_out(context
     assert dropped == {"too_short": 2, "symbols": 1, "ValueError": 1, "JSONDecodeError": 1}
 
 
+def test_what_is_no_text_fails_and_rows_before_damage_are_kept(context: StepContext, tmp_path: Path) -> None:
+    rows = [{"text": f"{PROSE} {number}"} for number in range(1000)]
+    data = gzip.compress(write_lines(tmp_path / "a.jsonl", rows).read_bytes())
+    (tmp_path / "b.jsonl.gz").write_bytes(data[: len(data) // 2])
+    samples, dropped = build(context, tmp_path / "b.jsonl.gz")
+    assert 300 < len(samples) < 700 and dropped == {"CorpusError": 1}
+    path = write_lines(tmp_path / "c.jsonl", [{"text": {"en": PROSE}}, {"content": PROSE}, {"text": [PROSE, PROSE]}])
+    assert build(context, path) == ([], {"CorpusError": 3})
+
+
 @pytest.mark.parametrize("suffix", ["jsonl.gz", "jsonl.zst", "parquet", "txt"])
 def test_formats_give_the_same_documents(context: StepContext, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"

@@ -141,6 +141,12 @@ def test_a_broken_row_costs_itself_alone(tmp_path: Path) -> None:
         question_of(rows[1])
 
 
+def test_marks_and_empty_lines_of_a_file_are_no_rows(tmp_path: Path) -> None:
+    row = json.dumps({"image": URL, "question": "?", "answer": "a"})
+    (tmp_path / "a.jsonl").write_bytes(f"\ufeff{row}\n\n{row}\n\n".encode())
+    assert [question_of(row).answers for row in rows_of(tmp_path / "a.jsonl")] == [("a",), ("a",)]
+
+
 def test_other_files_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question,answer\n?,a\n")
     with pytest.raises(Dropped, match="not_parquet_or_jsonl"):
@@ -157,7 +163,10 @@ def test_answers_that_one_annotator_gave_among_many_are_not_accepted() -> None:
     [
         ({"options": ["x", "y"], "answer": "1"}, "y"),
         ({"options": '["x", "y"]', "answer": "A"}, "x"),
-        ({"choices": ["1", "2", "3"], "answer": "2"}, "2"),  # a text that is there goes before an index
+        ({"choices": ["0", "1", "2"], "answer": "2"}, "2"),
+        ({"choices": ["4", "6", "1"], "answer": 1}, "6"),  # of texts, a number is an index
+        ({"choices": [4, 6, 8], "answer": 8}, "8"),
+        ({"choices": ["x", "y"], "answer": 1.0}, "y"),
         ({"choices": ["x", "y"], "answer": "y"}, "y"),
         ({"choices": ["x", "y"], "correct_choice_idx": 0, "answer": "y"}, "x"),
     ],
@@ -174,6 +183,9 @@ def test_the_right_choice_is_told_by_index_label_or_text(columns: dict[str, Any]
         ({"question": "?", "choices": ["x", "y"], "answer": 2}, "does not say which of 2"),
         ({"question": "?", "choices": ["x", "y"], "answer": True}, "does not say which of 2"),
         ({"question": "?", "choices": ["x", "x"], "answer": 0}, "are equal"),
+        ({"question": "?", "choices": ["1", "2", "3"], "answer": "2"}, "the text of another"),
+        ({"question": "?", "choices": [4, 6, 1], "answer": 1}, "the text of another"),
+        ({"question": "?", "choices": ["B", "A"], "answer": "A"}, "the text of another"),
     ],
 )
 def test_a_row_that_does_not_say_enough_fails(columns: dict[str, Any], problem: str) -> None:

@@ -15,12 +15,12 @@ from step3vl.grading import grade_answer
 from step3vl.pipelines.domains.vqa_questions.conversations import Asker, converse
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT, FRAMES, IMPERATIVE_FRAMES
 from step3vl.pipelines.domains.vqa_questions.graphs import GraphQuestions
-from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.domains.vqa_questions.scenes import SceneQuestions
 from step3vl.pipelines.domains.vqa_questions.sql import TableSql
 from step3vl.pipelines.domains.vqa_questions.tables import TableQuestions
 from step3vl.pipelines.domains.vqa_questions.text import TextQuestions
 from step3vl.pipelines.domains.vqa_questions.turns import BODIES, FOLLOW_UPS, Draft, Language, Turn, word
+from step3vl.pipelines.grounding.names import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.render.scenes.scene import PlacedIcon
 from step3vl.pipelines.render.style import COLOURS
 from step3vl.pipelines.sources.icons import IconSet

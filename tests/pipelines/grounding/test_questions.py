@@ -241,6 +241,7 @@ def test_each_kind_has_fifty_wordings_in_both_languages(kind: str) -> None:
         ("fire hydrant", "fire hydrants"), ("cherry", "cherries"), ("toy", "toys"), ("sheep", "sheep"),
         ("fireman", "firemen"), ("sea shells", "sea shells"), ("couch", "couches"), ("tooth", "teeth"),
         ("star", "stars"), ("fish", "fish"), ("leaf", "leaves"), ("trophy", "trophies"),
+        ("clownfish", "clownfish"), ("black mantis", "black mantises"), ("bison", "bison"),
     ],
 )  # fmt: skip
 def test_plurals(label: str, expected: str) -> None:

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from step3vl.data.sample import Action, Image
-from step3vl.pipelines.gui.effect import describe_effect, observe_effect
-from step3vl.pipelines.gui.screen import Element, Screen, TreeNode
+from step3vl.pipelines.gui.effect import describe_effect, meaning, observe_effect
+from step3vl.pipelines.gui.screen import Effect, Element, Screen, TreeNode
 
 CLICK = Action(action="click", point_2d=(1, 1))
 BASE = (TreeNode("button", "Save", "", ()), TreeNode("switch", "Dark", "", ("not checked",)))
@@ -42,6 +42,7 @@ DARK_ON = (BASE[0], BASE[1]._replace(states=("checked",)))
         (screen(title="Cart", url="https://app.invalid/#cart"), None, "page", "The page “Cart” opens."),
         (screen((*BASE, TreeNode("dialog", "Sure?", "", ()))), None, "dialog_opened", "The dialog “Sure?” opens."),
         (screen((*BASE, TreeNode("listbox", "Sort", "", ()))), None, "popup_opened", "The list of “Sort” opens."),
+        (screen((*BASE, TreeNode("menu", "File", "", ()))), None, "popup_opened", "The menu “File” opens."),
         (screen((*BASE, TreeNode("text", "Done", "", ())), elements=(element("status", "", text="Done"),)), None,
          "message", "A message appears: “Done”."),
         (screen(DARK_ON), element("switch", "Dark"), "state", "“Dark” is switched on."),
@@ -49,6 +50,7 @@ DARK_ON = (BASE[0], BASE[1]._replace(states=("checked",)))
          "The content changes; it now says “3 items”."),
         (screen(BASE[:1]), None, "content", "Some of the content disappears."),
         (screen((focused(BASE[0]), BASE[1])), None, "focus", "“Save” receives the focus."),
+        (screen(()), None, "closed", "“T” is no longer on the screen."),
         (screen(), None, "none", "Nothing changes."),
     ],
 )  # fmt: skip
@@ -72,6 +74,14 @@ def test_typing_scrolling_and_choosing_say_the_new_value() -> None:
     assert describe_effect(effect, "en") == "“Sort” is set to “Price”."
 
 
+def test_choice_in_a_menu_is_told_by_what_it_changes_and_else_by_the_end_of_the_menu() -> None:
+    opened = screen((*BASE, TreeNode("menu", "View", "", ()), TreeNode("menuitem", "Zoom", "", ())))
+    zoom = element("menuitem", "Zoom")
+    assert observe_effect(opened, screen(), CLICK, zoom).kind == "popup_closed"
+    assert observe_effect(opened, screen(DARK_ON), CLICK, zoom).kind == "popup_closed"  # in another state, not new
+    assert observe_effect(opened, screen((*BASE, TreeNode("text", "200 %", "", ()))), CLICK, zoom).kind == "content"
+
+
 def test_link_within_the_page_scrolls_it() -> None:
     before, after = screen(extent=(500, 900, 100)), screen(url="https://app.invalid/#a", extent=(50, 900, 100))
     effect = observe_effect(before, after, CLICK, element("link", "Top"))
@@ -83,3 +93,33 @@ def test_link_within_the_page_scrolls_it() -> None:
 def test_focus_is_no_state() -> None:
     assert screen().state() == screen((focused(BASE[0]), BASE[1])).state()
     assert screen().state() != screen(DARK_ON).state()
+
+
+@pytest.mark.parametrize(
+    ("effect", "english", "chinese"),
+    [
+        (Effect(kind="value", state="4"), "It is set to “4”.", "它变为“4”。"),
+        (Effect(kind="state", state="checked"), "It is switched on.", "它被打开。"),
+        (Effect(kind="popup_opened", state="menu"), "A menu opens.", "打开一个菜单。"),
+        (Effect(kind="popup_opened", state="listbox"), "A list opens.", "展开一个列表。"),
+        (Effect(kind="dialog_closed"), "The dialog closes.", "对话框关闭。"),
+    ],
+)
+def test_what_has_no_name_is_not_quoted(effect: Effect, english: str, chinese: str) -> None:
+    assert (describe_effect(effect, "en"), describe_effect(effect, "zh")) == (english, chinese)
+
+
+def test_a_list_that_closes_and_its_field_that_closes_mean_the_same() -> None:
+    closed = Effect(kind="popup_closed", subject="Sort by")
+    assert meaning(closed) == meaning(Effect(kind="state", subject="Sort by", state="not expanded"))
+    assert meaning(closed) != meaning(Effect(kind="popup_opened", subject="Sort by"))
+    assert meaning(closed) != meaning(Effect(kind="popup_closed", subject="Category"))
+
+
+def test_what_was_behind_a_dialog_is_no_message_when_it_closes_and_neither_is_a_result() -> None:
+    dialog = TreeNode("dialog", "Sure?", "", ("modal",))
+    before = screen((dialog,), elements=(element("", "", text="50"), element("", "", text="Saved")))
+    after = screen(BASE, elements=(element("status", "", text="50"), element("status", "", text="Saved")))
+    assert observe_effect(before, after, CLICK, None).kind == "dialog_closed"
+    result = screen((*BASE, BASE[0]), elements=(element("status", "", text="60", tag="output"),))
+    assert observe_effect(screen(), result, CLICK, None).kind == "content"

@@ -6,7 +6,7 @@ import pytest
 from step3vl.data.sample import Action
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.gui.experts import perform_task, read_tasks
-from step3vl.pipelines.gui.explorers import Recording, breadth_first, random_walk
+from step3vl.pipelines.gui.explorers import Recording, breadth_first, random_walk, trials
 from step3vl.pipelines.gui.recorder import GuiPage, Recorder
 from step3vl.pipelines.gui.screen import Screen
 from step3vl.pipelines.gui.site import FileSite
@@ -65,6 +65,20 @@ def test_walk_tries_no_action_twice_on_a_state(recorder: Recorder, view: Views, 
     tried = [(recording.screens[s.before].state(), s.action.to_text()) for s in recording.steps]
     assert len(set(tried)) == len(tried)
     assert {step.action.action for step in recording.steps} == {"click", "type"}
+
+
+def test_links_that_lead_out_are_left_alone_and_what_scrolls_in_the_page_is_scrolled(
+    recorder: Recorder, view: Views, site: Sites
+) -> None:
+    body = """<p><a href=page.html>here</a> <a href='#end'>end</a> <a href='javascript:0'>script</a></p>
+        <p><a href=away.html>away</a> <a href=https://a.example/>far</a> <a href=page.html target=_blank>window</a></p>
+        <svg width=80 height=30><a href=page.html><text y=20>vector</text></a></svg>
+        <div style='height: 60px; overflow: auto'><p style='height: 400px'>long</p></div>"""
+    screen = recorder.run(site(body), view(), lambda page: page.observe())
+    possible = [trial for trial in trials(screen, random.Random(0)) if trial.target is not None]
+    clicked = [t.target.name for t in possible if t.action.action == "click" and t.target]
+    assert clicked == ["here", "end", "script", "vector"]
+    assert [t.action.direction for t in possible if t.action.action == "scroll"] == ["down"]
 
 
 @pytest.mark.slow

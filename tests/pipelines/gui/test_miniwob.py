@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def test_a_task_is_shown_alone_and_is_the_same_after_a_reset(recorder: Recorder)
         environment = MiniWobPage(page, 3)
         first = environment.start()
         (button,) = (element for element in first.elements if element.tag == "button")
+        with pytest.raises(ValueError, match="there is no key 'fire'"):
+            environment.act(Action(action="hot_key", text="fire"))
         environment.act(Action(action="click", point_2d=button.point))
         after = environment.observe()
         assert environment.reward() == 1.0
@@ -112,17 +115,21 @@ def test_episodes_become_samples_with_right_answers(context: StepContext) -> Non
 def test_a_task_of_a_page_is_an_environment(
     recorder: Recorder, view: Callable[..., View], app: Callable[[str], FileSite]
 ) -> None:
-    def episode(page: GuiPage) -> tuple[str, float | None]:
-        number = page.evaluate("window.app.tasks().findIndex(task => !task.answer)")
-        environment = TaskPage(page, number, "en")
-        with pytest.raises(ValueError, match="none of number 99"):
-            TaskPage(page, 99, "en")
-        environment.reset()
-        return environment.goal, environment.reward()
+    def episode(page: GuiPage) -> list[tuple[str, float | None]]:
+        answers: list[str] = page.evaluate("window.app.tasks().map(task => task.answer ?? '')")
+        seen = []
+        for number in (answers.index(""), next(i for i, answer in enumerate(answers) if answer) + len(answers)):
+            environment = TaskPage(page, number, "en")
+            environment.reset()
+            seen.append((environment.goal, environment.reward()))
+            with suppress(ValueError):  # of a task that changes something
+                environment.act(Action(action="complete", text=answers[number % len(answers)]))
+            seen.append((environment.goal, environment.reward()))
+        return seen
 
-    goal, reward = recorder.run(app("settings"), view(), episode)
-    assert goal
-    assert reward is None
+    (goal, before), (_, after), (question, unanswered), (_, answered) = recorder.run(app("settings"), view(), episode)
+    assert goal and question.endswith("?")
+    assert (before, after, unanswered, answered) == (None, None, None, 1.0)
 
 
 def test_there_are_experts_of_many_tasks_and_some_are_held_out() -> None:

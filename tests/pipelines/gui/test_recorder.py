@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from step3vl.data.optional import require
 from step3vl.data.sample import Action
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.gui.recorder import GuiPage, Recorder
 from step3vl.pipelines.gui.screen import Element, Screen
-from step3vl.pipelines.gui.site import FileSite
+from step3vl.pipelines.gui.site import ORIGIN, FileSite
 from step3vl.pipelines.gui.view import View
+from step3vl.pipelines.render.web.browser import PLAYWRIGHT
 
 pytestmark = pytest.mark.chromium
 Sites, Views = Callable[[str], FileSite], Callable[..., View]
@@ -249,3 +251,21 @@ def test_crash_of_the_browser_costs_one_repetition(recorder: Recorder, view: Vie
 
     assert recorder.run(site("x"), view(), episode) == "Page"
     assert len(attempts) == 2
+
+
+class _NoSite:
+    """A site that has nothing, not even its first page."""
+
+    start = f"{ORIGIN}page.html"
+
+    def holds(self, url: str) -> bool:
+        return False
+
+    def reply(self, url: str) -> None:
+        return None
+
+
+def test_a_first_page_that_fails_leaves_nothing_open(recorder: Recorder, view: Views) -> None:
+    with pytest.raises(require("playwright.sync_api", "pipelines").Error):
+        PLAYWRIGHT.call(lambda: recorder.open(_NoSite(), view()))
+    assert PLAYWRIGHT.call(lambda: list(recorder._browser.contexts)) == []

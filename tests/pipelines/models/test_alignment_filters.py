@@ -13,6 +13,7 @@ from step3vl.pipelines.curation.filters.alignment import (
     ImageTextFilter,
     VisualDependencyFilter,
 )
+from step3vl.pipelines.curation.filters.rollouts import PASS_RATE, SOLUTION_TOKENS, RolloutsFilter
 from step3vl.pipelines.curation.filters.rules import FilterSet
 from step3vl.pipelines.curation.filters.view import Filter, SampleView
 from step3vl.pipelines.models.endpoint import EndpointConfig
@@ -125,3 +126,41 @@ def test_captions_by_the_cosine_of_a_model(tmp_path_factory: pytest.TempPathFact
     finding = strict.find(ask("Describe it.", "a red square"))
     assert finding is not None
     assert (finding.reason, finding.detail) == ("unrelated_text", "clip")
+
+
+def test_rollouts_say_how_hard_a_sample_is_and_drop_those_that_are_never_solved(
+    chat_server: Any, tmp_path: Path
+) -> None:
+    def reply(handler: Any, body: dict[str, Any]) -> None:
+        text = {0: "<think>hm</think>Red", 1: "blue", 2: "RED", 3: ""}[body["seed"]]
+        chat_server.answer(text)(handler, body)
+
+    chat_server.otherwise = reply
+    filter = RolloutsFilter(endpoint=endpoint(chat_server, tmp_path), samples=4)
+    question = turn("user", "Which colour?")
+    question["content"].insert(0, {"type": "image", "image": 0})
+    asked = {"messages": [question, turn("assistant", "red")]}
+    hard = ask("", "", truth={"kind": "text", "text": "red"}, **asked)
+    assert filter.find(hard) is None
+    assert hard.scores[PASS_RATE] == 0.5
+    assert hard.scores[SOLUTION_TOKENS] == 10
+    unsolved = ask("", "", truth={"kind": "text", "text": "green"}, **asked)
+    assert filter.find(unsolved) == ("unsolved", 0.0, 0.25, "Red")
+    assert unsolved.scores == {PASS_RATE: 0.0}
+    assert len(chat_server.bodies) == 4, "another truth, and the same rollouts from the cache"
+    assert [part["type"] for part in chat_server.bodies[0]["messages"][0]["content"]] == ["image_url", "text"]
+    unverifiable = ask("Which colour?", "red")
+    assert (filter.find(unverifiable), unverifiable.scores) == (None, {})
+
+
+def test_a_rollout_that_is_cut_is_not_right(chat_server: Any, tmp_path: Path) -> None:
+    chat_server.otherwise = chat_server.answer("red", "length")
+    filter = RolloutsFilter(endpoint=endpoint(chat_server, tmp_path), samples=2, solved=0)
+    sample = ask("Which colour?", "red", images=0, truth={"kind": "text", "text": "red"})
+    assert filter.find(sample) is None
+    assert sample.scores == {PASS_RATE: 0.0}
+
+
+def test_more_right_rollouts_than_there_are_cannot_be_asked_for(chat_server: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="3 of 2 rollouts can never be right"):
+        RolloutsFilter(endpoint=endpoint(chat_server, tmp_path), samples=2, solved=3)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.sample import Image
 from step3vl.pipelines.core.samples import encode_jpeg
-from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Prompt, RequestFailed, Usage
+from step3vl.pipelines.models.endpoint import Conversation, Endpoint, EndpointConfig, Prompt, RequestFailed, Usage
 from step3vl.pipelines.render.style import plain
 
 Make = Callable[..., Endpoint]
@@ -122,6 +122,33 @@ def test_equal_prompts_are_one_request(make: Make, chat_server: Any, grey: Image
     chat_server.script = [chat_server.answer("Hello"), chat_server.answer("A grey image")]
     responses = make(concurrency=1).complete_all(prompts)
     assert [response.text for response in responses] == ["Hello", "A grey image"] * 2
+    assert len(chat_server.bodies) == 2
+
+
+def test_samples_of_other_seeds_are_other_requests_and_equal_ones_are_in_the_cache(
+    make: Make, chat_server: Any, grey: Image
+) -> None:
+    asked = Conversation([{"role": "user", "content": [{"type": "image", "image": 0}]}], (grey,))
+    chat_server.script = [chat_server.answer(f"reply {number}") for number in range(3)]
+    endpoint = make(concurrency=1, options={"seed": 9})
+    first = endpoint.sample_all(asked, range(3))
+    assert [body["seed"] for body in chat_server.bodies] == [0, 1, 2]
+    assert [response.text for response in first] == ["reply 0", "reply 1", "reply 2"]
+    again = make()
+    assert again.sample_all(asked, [2, 0, 1]) == [first[2], first[0], first[1]]
+    assert again.requests == 0
+
+
+def test_a_sample_that_is_cut_is_no_failure_of_an_equal_prompt_nor_the_other_way_round(
+    make: Make, chat_server: Any
+) -> None:
+    asked = Conversation([{"role": "user", "content": [{"type": "text", "text": "Hello"}]}])
+    chat_server.otherwise = chat_server.answer("half an ans", "length")
+    endpoint = make(options={"seed": 1})
+    for _ in range(2):
+        assert endpoint.sample_all(asked, [1])[0].cut
+        with pytest.raises(RequestFailed, match="cut"):
+            endpoint.complete(Prompt("Hello"))
     assert len(chat_server.bodies) == 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from step3vl.data.dataset import Dataset, LedgerStep
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.pipelines.config import CorpusConfig
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, ModelStep
+from step3vl.pipelines.core.ray import models_session
 from step3vl.pipelines.corpus import build_corpus, corpus_plan, staging_root
 from step3vl.pipelines.cost import RecordFolder, Scale, compact, cost_tables, measure
 from step3vl.pipelines.domains import DOMAINS
@@ -61,18 +63,19 @@ def test_what_the_judge_finds_wrong_is_dropped_and_a_rebuild_asks_nothing(
 ) -> None:
     chat_server.otherwise = verdict
     config = configure(engine)
-    dataset = build_corpus(config, tmp_path / "one")
-    ledger = steps(dataset)
-    assert ledger["scenes.judge"].read == ledger["scenes.judge"].kept >= 6
-    dropped = ledger["scenes.build"].dropped.get("low_judge_score", 0)
-    assert dropped > 0 and ledger["scenes.build"].kept == ledger["scenes.judge"].kept - dropped
-    samples = list(dataset.samples())
-    assert samples and all(sample.scores == {"judge": 1.0} for sample in samples)
-    asked = len(chat_server.bodies)
-    assert asked > len(samples)
+    with models_session(config.models) if engine == "ray" else nullcontext():  # Ray is started once for both
+        dataset = build_corpus(config, tmp_path / "one")
+        ledger = steps(dataset)
+        assert ledger["scenes.judge"].read == ledger["scenes.judge"].kept >= 6
+        dropped = ledger["scenes.build"].dropped.get("low_judge_score", 0)
+        assert dropped > 0 and ledger["scenes.build"].kept == ledger["scenes.judge"].kept - dropped
+        samples = list(dataset.samples())
+        assert samples and all(sample.scores == {"judge": 1.0} for sample in samples)
+        asked = len(chat_server.bodies)
+        assert asked > len(samples)
 
-    again = build_corpus(config, tmp_path / "two")
-    assert len(chat_server.bodies) == asked and shards(again) == shards(dataset)
+        again = build_corpus(config, tmp_path / "two")
+        assert len(chat_server.bodies) == asked and shards(again) == shards(dataset)
 
     segments = corpus_plan(config, tmp_path / "one").segments
     folders = [RecordFolder(part.folder, part.entry, part.kind) for part in segments]

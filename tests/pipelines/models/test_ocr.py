@@ -8,6 +8,7 @@ import yaml
 
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.models import ocr
+from step3vl.pipelines.models.text_finder import TextFinder
 from step3vl.pipelines.render.pages.page import render_lines
 from step3vl.pipelines.render.style import FontFace, plain
 
@@ -46,3 +47,15 @@ def test_a_line_is_read_with_its_box_and_nothing_else_is_printed_or_imported(
     text, score, space, left, right, heavy = literal_eval(done.stdout)
     assert (text, heavy) == ("Hello OCR 2026", []) and score > 0.9
     assert space == "pixels" and 0 <= left < 20 and 180 < right <= 320
+
+
+def test_the_label_checks_of_a_process_share_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[ocr.OcrModel] = []
+    monkeypatch.setattr(ocr.OcrModel, "__init__", lambda self: loaded.append(self))
+    ocr.OcrModel.shared.cache_clear()
+    try:
+        for _ in range(3):
+            TextFinder()
+    finally:
+        ocr.OcrModel.shared.cache_clear()
+    assert len(loaded) == 1

@@ -2,6 +2,7 @@ import bz2
 import gzip
 import json
 import lzma
+import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from step3vl.pipelines.sources.text.corpora import (
 POEM = "Two lines of a poem,\nnot one of them long.\n\nA second paragraph.\n"
 
 
-def _read(path: Path, name: str = "", field: str = "text") -> list[list[str]]:
+def _read(path: Path, name: str = "", field: str = "text") -> list[list[str] | CorpusError]:
     name = name or path.name
     return [document for part in split_file(path, name) for document in read_documents(path, name, part, field)]
 
@@ -60,8 +61,66 @@ def test_json_lines_give_a_document_each(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows.{suffix}"
     path.write_bytes(_zstd(data) if suffix.endswith("zst") else gzip.compress(data) if suffix.endswith("gz") else data)
     assert _read(path, field="body") == [[f"text {i}", "more"] for i in range(3)]
-    with pytest.raises(CorpusError, match="no field 'text'"):
-        _read(path)
+    assert [str(error) for error in _read(path)] == ["there is no field 'text'; there are body"] * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "cut', "a line is no JSON"),
+        ('["text"]', "not an object"),
+        ('{"text": {"en": "a"}}', "no text but dict"),
+    ],
+)
+def test_a_line_that_cannot_be_read_costs_itself(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "before"}}\n{line}\n{{"text": "after"}}\n')
+    before, error, after = _read(tmp_path / "a.jsonl")
+    assert (before, after) == (["before"], ["after"])
+    assert isinstance(error, CorpusError) and message in str(error)
+
+
+def test_half_of_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a \\ud83d b"}\n{"text": NaN}\n{"text": 5}\n')
+    assert _read(tmp_path / "a.jsonl") == [["a ? b"], ["5"]]
+
+
+def test_what_stands_before_damage_is_read(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    data = gzip.compress(b"".join(b'{"text": "%x"}\n' % rng.getrandbits(512) for _ in range(5000)))
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(data[: len(data) // 2])
+    for items in (_read(path), list(read_rows(path, path.name, Part(0, 0)))):
+        *read, last = items
+        assert len(read) > 100 and not any(isinstance(item, CorpusError) for item in read)
+        assert isinstance(last, CorpusError) and "damaged" in str(last)
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("深度学习模型需要大量的数据才能训练好。\n\n图书馆每天早上八点开门，晚上九点关门。", "gb18030"),
+        ("図書館は朝八時に開き、夜九時に閉まります。", "shift_jis"),
+        ("Библиотека открывается в восемь часов утра.", "cp1251"),
+        ("Der Bürgermeister grüßt die Gäste am Café.", "latin-1"),
+        ("\ufeffDer Bürgermeister grüßt die Gäste am Café.", "utf-8"),
+    ],
+)
+def test_plain_text_is_read_in_its_charset(tmp_path: Path, text: str, charset: str) -> None:
+    (tmp_path / "a.txt").write_bytes(text.encode(charset))
+    assert _read(tmp_path / "a.txt") == [text.removeprefix("\ufeff").split("\n\n")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.txt", "The library opens at eight.".encode("utf-16"), "UTF-16; convert"),
+        ("a.json", b'\n[{"text": "a"}]', "a JSON list; write JSON Lines"),
+    ],
+)
+def test_a_file_without_lines_says_so(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CorpusError, match=message):
+        _read(tmp_path / name)
 
 
 def test_parquet_is_split_by_row_groups(tmp_path: Path) -> None:
@@ -85,6 +144,12 @@ def test_each_line_belongs_to_exactly_one_part(
     parts = [Part(start, min(start + size, total)) for start in range(0, total, size)]
     read = [document for part in parts for document in read_documents(path, path.name, part)]
     assert read == [[f"{i} {line}"] for i, line in enumerate(lines)]
+
+
+def test_a_column_without_texts_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [["a", "b"]]}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match="has no texts but list"):
+        _read(tmp_path / "a.parquet")
 
 
 def test_the_innermost_blocks_of_markup_are_paragraphs(tmp_path: Path) -> None:

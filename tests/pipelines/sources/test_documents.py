@@ -131,6 +131,13 @@ def test_a_table_of_text_becomes_windows(delimiter: str) -> None:
     assert sum(len(window.xpath("//tbody/tr")) for window in windows) in (9, 10, 11)
 
 
+def test_line_breaks_in_a_cell_part_its_words() -> None:
+    text = 'City,Note\n"Rome","large\nand loud"\nParis,"old\u2028town"\nBonn,"said ""no"""\n'
+    (window,) = read_delimited(text, (3, 3), (2, 2), rng_for(0))
+    cells = [cell.text for cell in window.xpath("//tbody/tr/td[2]")]
+    assert cells == ["large and loud", "old town", 'said "no"']
+
+
 @pytest.mark.parametrize("text", ["one line", "a,b\n1,2,3\n4\n", "no delimiter\nat all\n"])
 def test_what_is_no_table_of_text(text: str) -> None:
     with pytest.raises(DelimitedError):

@@ -44,6 +44,15 @@ def _read(tmp_path: Path, *rows: Any, name: str = "exam.jsonl") -> list[ExamQues
         ({"problem": "Q?", "answer": "$5$"}, (), (), "$5$"),
         ({"question": "Q?", "answer": "2 + 3 = 5\n#### 5"}, (), (), "5"),
         ({"question": "Q?", "options": [], "answer": 7}, (), (), "7"),
+        ({"question": "Q?", "options": [5, 6, 8], "answer": 8}, ("5", "6", "8"), (2,), ""),
+        ({"question": "Q?", "options": ["3", "2", "1"], "answer": 1}, ("3", "2", "1"), (1,), ""),
+        ({"question": "Q?", "options": ["x", "y"], "answer": 1.0}, ("x", "y"), (1,), ""),
+        ({"question": "Q?", "options": {"A": "x", "B": "y", "C": None}, "answer": "B"}, ("x", "y"), (1,), ""),
+        ({"question": "Q?", "options": {"1": "x", "2": "y", "10": "1"}, "answer": 1}, ("x", "y", "1"), (0,), ""),
+        ({"question": "Q?", "options": "{1: 'x', 2: 'y'}", "answer": 2}, ("x", "y"), (1,), ""),
+        ({"question": "Q?", "choices": {"text": ["x", "y"], "label": ["A"]}, "answer": "B"}, ("x", "y"), (1,), ""),
+        ({"question": "Q?", "choices": [{"label": "1", "text": "2"}, {"label": "2", "text": "7"}], "answerKey": "2"},
+         ("2", "7"), (1,), ""),
     ],
 )  # fmt: skip
 def test_the_layouts_of_public_sets_are_read(
@@ -64,7 +73,10 @@ def test_the_layouts_of_public_sets_are_read(
         ({"question": "Q?", "options": "['x', __import__('os')]", "answer": "A"}, "unreadable_options"),
         ({"question": "Q?"}, "no_answer"),
         ({"answer": "A"}, "no_question"),
-        (["no", "object"], "no_object"),
+        ({"question": "Q?", "options": [4, 6, 8, 2], "answer": 2}, "ambiguous_answer"),
+        ({"question": "Q?", "options": ["O", "A", "B", "AB"], "answer": "B"}, "ambiguous_answer"),
+        ({"question": "Q?", "options": ["x", None], "answer": "A"}, "unreadable_options"),
+        ({"question": "Q?", "options": [{"value": "x"}, {"value": "y"}], "answer": "A"}, "unreadable_options"),
         ({"question": "Q?", "answer": "1", "image": "absent.png"}, "image_missing"),
         ({"question": "Q?", "answer": "1", "image": "../secret.png"}, "image_elsewhere"),
         ({"question": "Q?", "answer": "1", "image": "https://example.org/a.png"}, "image_elsewhere"),
@@ -98,8 +110,10 @@ def test_a_json_file_may_hold_a_list_or_an_object_with_one(tmp_path: Path) -> No
 
 def test_a_line_that_is_no_json_is_one_failed_question(tmp_path: Path) -> None:
     path = tmp_path / "exam.jsonl"
-    path.write_text('{"question": "Q?", "answer": "1"}\n{"question": \n{"question": "R?", "answer": "2"}\n')
-    assert [question.problem for question in read_exam(path, _file(path))] == ["", "no_object", ""]
+    path.write_text(
+        '{"question": "Q?", "answer": "1"}\n{"question": \n["Q?", "1"]\n{"question": "R?", "answer": "2"}\n'
+    )
+    assert [question.problem for question in read_exam(path, _file(path))] == ["", "no_object", "no_object", ""]
 
 
 def test_labels_in_running_text_are_no_options() -> None:
@@ -137,3 +151,23 @@ def test_a_page_of_questions_is_read(tmp_path: Path) -> None:
     assert (second.text, second.answer) == ("What is 3 + 4?", "7")
     assert third.problem == "no_answer"
     assert fourth.correct == (0,)
+
+
+def test_the_text_of_a_page_is_in_the_order_of_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "exam.html"
+    path.write_text(
+        """<ol>
+        <li data-answer="1">Solve <b>the <i>quadratic</i> equation</b> x<sup>2</sup><!-- no -->
+          = 10<sup>-4</sup>.</li>
+        <li data-answer="2">The 1<sup>st</sup> of <math><mfrac><mn>1</mn><mn>2</mn></mfrac><annotation
+          encoding="application/x-tex">\\frac12</annotation></math> and a<sub>1</sub>?<pre>x = 1
+y = 2</pre>now</li>
+        <li data-answer="3">Add <math><mfrac><mn>1</mn><mn>2</mn></mfrac></math>.</li>
+        <li data-answer="4">Read<table><tr><td>7</td><td>8</td></tr></table></li>
+        </ol>"""
+    )
+    first, second, third, fourth = read_exam_page(path, _file(path))
+    assert first.text == "Solve the quadratic equation x^2 = 10^{-4}."
+    assert second.text == "The 1st of $\\frac12$ and a_1?\nx = 1\ny = 2\nnow"
+    assert third.problem == "formula_without_tex"
+    assert fourth.text == "Read\n7 8"

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, split_text, text_fault
@@ -32,6 +32,7 @@ def test_what_nobody_sees_is_gone() -> None:
     assert normalise("\ufeffa\u200b \r\nb\x00\r\r\r\rc e\u0301 \ud800") == "a\nb\n\nc é ?"
 
 
+@example("中中\n  aaaaaaaaaa中中", 20)  # the indentation of a line that is not the first one counts
 @given(st.text("ab 中\n", max_size=400), st.integers(20, 60))
 def test_pieces_are_small_enough_and_say_all_but_lines_that_are_too_long(text: str, most: int) -> None:
     pieces = list(split_text(normalise(text), most))

@@ -34,6 +34,7 @@ def test_the_defaults_are_those_of_the_report() -> None:
             {"rollout": {"prompts_per_iteration": 1, "rollouts_per_prompt": 8}},
             r"critic\.minibatches 12 exceeds the 8 rollouts",
         ),
+        ({"data": None}, "give the prompts, as data, or live environments, as environments"),
         ({"engine": {}}, r"24576 is too long for engine\.attention sdpa"),
         ({"iteration": 3}, "Extra inputs are not permitted"),
     ],

@@ -16,7 +16,7 @@ def two_prompts() -> Experience:
     """Two prompts of 3 and 1 tokens with 2 and 0 image tokens, two rollouts each."""
     return gather(
         [torch.tensor([10, 11, 12]), torch.tensor([20])],
-        [{"image_features": torch.ones(2, 4)}, {"image_features": torch.zeros(0, 4)}],
+        [[{"image_features": torch.ones(2, 4)}], [{"image_features": torch.zeros(0, 4)}]],
         [[rollout(1, 2), rollout(3)], [rollout(4), rollout(5, 6, 7)]],
         trained=[True, True, False, True],
     )

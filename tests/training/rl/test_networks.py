@@ -87,8 +87,24 @@ def test_equal_images_are_encoded_once(model, processor) -> None:
     first, second, none = encode_images(model, processor, [[image_a], [image_b], []])
     handle.remove()
     assert calls == [1]
-    assert torch.equal(first["image_features"], second["image_features"])
-    assert none["image_features"].shape == (0, 32)
+    assert first[1]["image_features"] is second[1]["image_features"]
+    assert [inputs["image_features"].shape for inputs in none] == [(0, 32)]
+
+
+def test_pixels_of_the_screens_of_an_episode_are_prepared_once(processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    screens = [plain_image(colour, (40, 40)) for colour in ("red", "green", "blue")]
+    prepared = []
+    original = type(processor).preprocess
+
+    def counted(self, images, *args, **kwargs):
+        prepared.append(len(images))
+        return original(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(type(processor), "preprocess", counted)
+    prompts = preprocess_images(processor, [screens[:1], screens[:2], screens])
+    assert prepared == [1, 1, 1]
+    assert [len(inputs) for inputs in prompts] == [2, 3, 4], "after those of no image"
+    assert prompts[2][1]["pixel_values"] is prompts[0][1]["pixel_values"]
 
 
 def test_responses_are_scored_as_by_the_plain_model(model, processor, experience) -> None:
@@ -127,7 +143,9 @@ def test_another_image_changes_the_score_and_the_order_of_rows_does_not(model, e
         forward, _ = scores(model, experience, rows)
         back, _ = scores(model, experience, rows.flip(0))
         torch.testing.assert_close(forward, back.flip(0), atol=1e-5, rtol=0)
-        blank = make_experience([{"image_features": 0 * inputs["image_features"]} for inputs in experience.images])
+        blank = make_experience(
+            [[{"image_features": 0 * each["image_features"]} for each in inputs] for inputs in experience.images]
+        )
         changed, _ = scores(model, blank, rows)
     assert (changed - forward)[:2].abs().amax(1).min() > 1e-4
 

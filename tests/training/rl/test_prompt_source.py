@@ -10,7 +10,7 @@ import pytest
 from step3vl.data.dataset import Dataset
 from step3vl.data.errors import InfrastructureError, UserError
 from step3vl.data.tokens import load_tokenizer
-from step3vl.training.rl.prompt_source import PromptSource
+from step3vl.training.rl.prompt_source import NoUsablePromptError, PromptSource
 from step3vl.training.rl.prompts import PromptPool
 from step3vl.training.rl.rollout import RolloutPrompt
 
@@ -89,6 +89,14 @@ def test_the_search_ends_where_every_prompt_is_damaged(copy: Path, damage_every:
     source, pool = open_source(copy)
     with pytest.raises(UserError, match=r"no usable prompt was found .* at byte \d+: the bytes are not those"):
         source.select(pool, 0, 4)
+
+
+def test_the_dead_letters_of_a_search_that_ends_are_kept(copy: Path, damage_every: Callable[[int], None]) -> None:
+    damage_every(1)
+    source, pool = open_source(copy)
+    with pytest.raises(NoUsablePromptError) as raised:
+        source.select(pool, 0, 4)
+    assert len({letter.source for letter in raised.value.dead_letters}) > 4
 
 
 def test_held_out_prompts_are_not_replaced(copy: Path, damage_every: Callable[[int], None]) -> None:

@@ -114,7 +114,7 @@ def write_config(folder: Path, dataset: Path, policy: Path, **changes: Any) -> P
         "evaluation": {"prompts_per_task": 12, "rollouts_per_prompt": 4},
     }
     for section, value in changes.items():
-        settings[section] = {**settings[section], **value} if isinstance(value, dict) else value
+        settings[section] = {**settings.get(section, {}), **value} if isinstance(value, dict) else value
     path = folder / "rl.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
@@ -286,6 +286,17 @@ def test_damaged_prompts_are_skipped_counted_and_listed(
         run_here(path, worker)
 
 
+def test_a_run_without_a_usable_prompt_ends_after_it_has_listed_them(
+    dataset: Path, policy: Path, worker: RolloutActor, damage: Any, tmp_path: Path
+) -> None:
+    root = shutil.copytree(dataset, tmp_path / "damaged")
+    damage(root, slice(None), "train")
+    with pytest.raises(UserError, match=r"^no usable prompt was found .*; dead_letters\.jsonl lists all of them$"):
+        run_here(write_config(tmp_path, root, policy, iterations=1, data={"max_unreadable": 1.0}), worker)
+    rows = read_metrics(tmp_path / "out" / "dead_letters.jsonl")
+    assert len({row["source"] for row in rows}) > 16, "those of the iteration, and others in their place"
+
+
 def test_two_ranks_of_a_launcher_train_every_component_on_pixels(dataset: Path, policy: Path, tmp_path: Path) -> None:
     path = write_config(
         tmp_path, dataset, policy, iterations=2,
@@ -299,6 +310,28 @@ def test_two_ranks_of_a_launcher_train_every_component_on_pixels(dataset: Path, 
     changed = changed_weights(tmp_path / "out" / "export", policy)
     assert {"vision_model.conv1.weight", "vision_model.vit_downsampler1.weight"} <= changed
     assert "vit_large_projector.weight" in changed
+
+
+@pytest.mark.chromium
+def test_a_policy_is_trained_on_episodes_in_a_browser(
+    dataset: Path, policy: Path, worker: RolloutActor, tmp_path: Path
+) -> None:
+    pages = Path(__file__).parents[3] / "data/samples/gui_sets/miniwob/miniwob-0.zip"  # click-test alone
+    path = write_config(
+        tmp_path, dataset, policy, data=None, iterations=2,
+        environments={"suite": "miniwob", "path": str(pages), "max_steps": 2},
+        rollout={"prompts_per_iteration": 1, "rollouts_per_prompt": 2},
+        evaluation={"prompts_per_task": 1, "rollouts_per_prompt": 1}, critic={"warmup_iterations": 0},
+    )  # fmt: skip
+    output = run_here(path, worker)
+    rows = iterations(output)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["trained_tokens"] > 0 and "reward/click-test" in row for row in rows)
+    assert all(abs(row["mismatch_kl"]) < 1e-5 for row in rows), "the trainer sees what the policy saw"
+    end = json.loads((output / "eval_end.json").read_text())
+    assert [row["sample"] for row in end["results"]] == ["click-test/0"]
+    assert (output / "export" / "config.json").is_file()
+    assert not (output / "dead_letters.jsonl").exists()
 
 
 def test_tasks_without_prompts_are_a_user_error(

@@ -66,7 +66,9 @@ class DeadLetterLog:
                     file.write(json.dumps({"train_step": step, **dead_letter.model_dump()}) + "\n")
 
 
-def check_unreadable(unreadable: int, samples: int, limit: float, last: DeadLetter | None) -> None:
+def check_unreadable(
+    unreadable: int, samples: int, limit: float, last: DeadLetter | None, section: str = "data"
+) -> None:
     """Stop a run that loses too many samples.
 
     Before 10,000 samples the share is taken of as many, so that a single early loss does not stop a run.
@@ -76,6 +78,7 @@ def check_unreadable(unreadable: int, samples: int, limit: float, last: DeadLett
         samples: Samples of the run so far, unreadable ones included.
         limit: The share that may be unreadable.
         last: An example for the message.
+        section: The part of the configuration whose `max_unreadable` is the limit.
 
     Raises:
         UserError: The share is exceeded.
@@ -83,6 +86,6 @@ def check_unreadable(unreadable: int, samples: int, limit: float, last: DeadLett
     if unreadable > limit * max(samples, _MIN_SAMPLES):
         example = f", the last of them {last.source}: {last.reason}" if last else ""
         raise UserError(
-            f"{unreadable} of {samples} samples could not be read{example}; fix the dataset (dead_letters.jsonl lists "
-            f"them all), or raise data.max_unreadable ({limit})"
+            f"{unreadable} of {samples} samples could not be read{example}; fix what is wrong with them "
+            f"(dead_letters.jsonl lists them all), or raise {section}.max_unreadable ({limit})"
         )

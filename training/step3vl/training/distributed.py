@@ -43,6 +43,11 @@ def node_count() -> int:
     return world // ranks if world % ranks == 0 and follow else 1
 
 
+def ranks_here() -> int:
+    """Ranks on this machine, by what the launcher says; 1 without one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def gather_interleaved(items: Sequence[T]) -> list[T]:
     """The items of all ranks in their global order, where rank r of N holds those at r, r + N, r + 2N, ..."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

@@ -290,7 +290,8 @@ def render(diagnosis: Diagnosis) -> Group:
         )
     if (answers := diagnosis.answers) is not None:
         share = answers.trained / answers.total
-        lines.append(f"{answers.trained:,} of {answers.total:,} tokens of all answers are trained ({share:.1%})")
+        counts = f"{answers.trained:,} of {answers.total:,} tokens"
+        lines.append(f"of the answers as they were converted, {counts} are trained ({share:.1%})")
     for issue in diagnosis.issues:
         lines.append(f"{issue.count:,} {_DESCRIPTIONS[issue.kind]}, for example")
         lines += [f"  {example}" for example in issue.examples]

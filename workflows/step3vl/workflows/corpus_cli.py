@@ -18,7 +18,8 @@ from step3vl.workflows.command import (
 
 corpus = typer.Typer(
     cls=ordered_group(
-        *("build", "plan", "domains", "cost", "clean", "curate", "retry", "explain", "forget", "ledger", "balance"),
+        *("build", "plan", "domains", "cost", "clean"),
+        *("curate", "rollouts", "retry", "explain", "forget", "ledger", "balance"),
         *("convert", "inspect", "view", "verify", "verify-labels", "doctor", "diff", "merge", "split"),
         *("simulate", "export-index", "schema", "concepts"),
     ),
@@ -242,6 +243,62 @@ def curate(
         from step3vl.workflows.corpus_build import curate_command
 
         curate_command(datasets, out, config, overrides or [])
+
+
+@corpus.command(
+    "rollouts",
+    epilog="""
+[bold]A model folder[/bold]   step3vl corpus rollouts runs/corpus runs/sft/export --out runs/measured --samples 8
+
+[bold]A server[/bold]         step3vl corpus rollouts runs/corpus http://localhost:8000 --out runs/measured
+
+[bold]Then the hard[/bold]    step3vl corpus curate runs/measured --out runs/hard
+--set 'balance=[{by: score, score: pass_rate, edges: [0.75], caps: {"pass_rate >= 0.75": 0}}]'
+""",
+)
+def rollouts(
+    dataset: DatasetUrl,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL|URL", help="A model folder, or the address of an OpenAI-compatible server.")
+    ],
+    out: BuildOut,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Of tasks or domains, *; may be repeated.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, metavar="K", help="Rollouts of each sample.")] = 8,
+    solved: Annotated[
+        int, typer.Option(min=0, help="Samples with fewer right rollouts are dropped, for repair; 0 keeps all.")
+    ] = 1,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest rollout; one that is cut is not right.")] = 4096,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Rollouts at a time of each worker.")] = 16,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where a model folder is served meanwhile.")] = 8799,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A field of `corpus curate` to change; may be repeated."),
+    ] = None,
+) -> None:
+    """Measure how hard samples are: several rollouts of a model each, graded by their truths, as `scores.pass_rate`.
+
+    The result is a new dataset. Samples that are never solved are in its evidence, with the most frequent reply.
+    """
+    with command_context(INTERRUPTED):
+        from step3vl.workflows.config import parse_overrides
+        from step3vl.workflows.corpus_rollouts import rollouts_command
+
+        rollouts_command(
+            [dataset],
+            model,
+            out,
+            tasks=task or ["*"],
+            samples=samples,
+            solved=solved,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            concurrency=concurrency,
+            port=port,
+            overrides=parse_overrides(overrides or []),
+        )
 
 
 @corpus.command(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from step3vl.pipelines.describe import DomainDescription
 
 
-def verify_corpus(url: str, *, images: bool, workers: int, store: StoreConfig) -> None:
+def verify_corpus(url: str, *, images: bool, workers: int | None, store: StoreConfig) -> None:
     """Print what is wrong with a dataset; exit with 1 if anything is."""
     report = verify(url, store, images=images, workers=workers)
     rows = [(problem.file, problem.kind, problem.count, problem.detail) for problem in report.problems]
@@ -64,7 +64,7 @@ def measure_label_errors(url: str, samples: int, seed: int, task: str | None, st
         write_card(dataset, url, read_dead_letters(url, store), store)
 
 
-def diff_corpora(before: str, after: str, *, workers: int, store: StoreConfig) -> None:
+def diff_corpora(before: str, after: str, *, workers: int | None, store: StoreConfig) -> None:
     """Print what changed between two datasets; exit with 1 if anything did."""
     difference = compare(Dataset.open(before, store), Dataset.open(after, store), workers)
     if difference.is_empty:
@@ -81,7 +81,7 @@ def diff_corpora(before: str, after: str, *, workers: int, store: StoreConfig) -
 
 
 def merge_corpora(
-    paths: Sequence[str], name: str | None, shards: int | None, *, workers: int, store: StoreConfig, force: bool
+    paths: Sequence[str], name: str | None, shards: int | None, *, workers: int | None, store: StoreConfig, force: bool
 ) -> None:
     """Merge datasets into the last of ``paths``, and print the ledger."""
     if len(paths) < 3:
@@ -99,7 +99,7 @@ def split_corpus(
     name: str | None,
     shards: int | None,
     *,
-    workers: int,
+    workers: int | None,
     store: StoreConfig,
     force: bool,
 ) -> None:

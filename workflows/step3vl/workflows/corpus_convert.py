@@ -16,6 +16,7 @@ from step3vl.data.convert import (
     DatasetConfig,
     RecordDefaults,
     SampleSource,
+    check_failed,
     detect_format,
     read_dataset,
     read_records,
@@ -59,7 +60,7 @@ def convert_corpus(
     max_failed: float = 1.0,
     dry_run: bool = False,
     store: StoreConfig = DEFAULT_STORE,
-    workers: int = 1,
+    workers: int | None = None,
     force: bool = False,
 ) -> None:
     """Convert, and print the ledger, the fields that were not used, and the first record that failed.
@@ -76,7 +77,7 @@ def convert_corpus(
         max_failed: The largest fraction of the records that may fail.
         dry_run: Write nothing, and print a sample with what of it is trained.
         store: How remote stores are used.
-        workers: Number of processes.
+        workers: Number of processes; by default, one for each core.
         force: Whether an earlier result at ``out`` is set aside.
 
     Raises:
@@ -87,7 +88,7 @@ def convert_corpus(
         typer.echo(f"{source}: read as {source_format}")
     records = _open(source, source_format, defaults, split, limit, store)
     if dry_run:
-        _preview(records, limit or _PREVIEWED, dataset["tokenizer"])
+        _preview(records, limit or _PREVIEWED, dataset["tokenizer"], max_failed)
         return
     if out is None:
         raise UserError("give OUT, the new folder, or --dry-run")
@@ -145,8 +146,8 @@ def _open(
     return Records(items, {"from": source_format, "about": about})
 
 
-def _preview(records: Records, limit: int, tokenizer_name: str) -> None:
-    """Read some records, and print the first sample with what of it is trained."""
+def _preview(records: Records, limit: int, tokenizer_name: str, max_failed: float) -> None:
+    """Read some records, and print the first sample with what of it is trained. Raises as the conversion would."""
     example: Sample | None = None
     first: DeadLetter | None = None
     failed: Counter[str] = Counter()
@@ -165,6 +166,7 @@ def _preview(records: Records, limit: int, tokenizer_name: str) -> None:
         (LedgerStep(name="convert", read=read, kept=kept, failed=failed, unused=records.items.unused),), first
     )
     typer.echo("dry run: nothing was written")
+    check_failed(read, kept, first, max_failed)
 
 
 def _sample_table(sample: Sample, tokenizer_name: str) -> TableSection:

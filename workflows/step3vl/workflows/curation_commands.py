@@ -1,6 +1,7 @@
 """The work of `corpus explain`, `forget`, `ledger` and `balance`, which need the extra `pipelines`."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import typer
 from rich.console import Console
@@ -17,9 +18,12 @@ from step3vl.pipelines.curation.forget import forget
 
 def explain_command(dataset: Dataset, name: str) -> None:
     """Print what became of a sample, step by step."""
-    steps = explain(dataset, name)
-    rows = [(step.id, step.step, step.outcome, step.reason, step.detail) for step in steps]
-    print_sections([TableSection(dataset.url, ("id", "step", "outcome", "reason", "detail"), rows)], Console())
+    columns = ("step", "outcome", "reason", "detail")
+    sections = [
+        TableSection(id, columns, [(step.step, step.outcome, step.reason, step.detail) for step in steps])
+        for id, steps in groupby(explain(dataset, name), lambda step: step.id)
+    ]
+    print_sections(sections, Console())
 
 
 def forget_command(dataset: Dataset, values: Sequence[str]) -> None:
@@ -37,18 +41,21 @@ def ledger_command(dataset: Dataset, by: GroupBy | None) -> None:
         lost = sum(abs(step.balance) for step in dataset.manifest.ledger)
     else:
         groups = account(dataset, by)
-        rows: list[Sequence[object]] = []
+        counts: list[Sequence[object]] = []
+        drops: list[Sequence[object]] = []
         for group in groups:
-            reasons = [
-                f"{name} {count:,}"
-                for name, count in sorted(group.samples.items())
-                if name not in (KEPT, FAILED, LOST)
-            ]
-            counts = (group.samples[name] for name in (KEPT, FAILED, LOST))
+            reasons = sorted(group.samples.keys() - {KEPT, FAILED, LOST})
+            drops += [(group.name, reason, group.samples[reason], group.tokens[reason]) for reason in reasons]
+            kept, failed, lost = (group.samples[outcome] for outcome in (KEPT, FAILED, LOST))
+            read, dropped = group.samples.total(), sum(group.samples[reason] for reason in reasons)
             tokens = group.tokens.total(), group.tokens[KEPT], group.written
-            rows.append((group.name, group.samples.total(), *counts, ", ".join(reasons) or "-", *tokens))
-        columns = (by, "read", KEPT, FAILED, LOST, "dropped", "tokens read", "of kept", "written")
-        print_sections([TableSection("Samples: read = kept + dropped + failed", columns, rows)], Console())
+            counts.append((group.name, read, kept, dropped, failed, lost, *tokens))
+        columns = (by, "read", KEPT, "dropped", FAILED, LOST, "tokens read", "of kept", "written")
+        sections = [
+            TableSection("Samples: read = kept + dropped + failed", columns, counts),
+            TableSection("Dropped", (by, "reason", "samples", "tokens"), drops),
+        ]
+        print_sections([section for section in sections if section.rows], Console())
         lost = sum(group.samples[LOST] for group in groups)
     typer.echo(f"{dataset.url}: {f'{lost} records are unaccounted for' if lost else 'every record is accounted for'}")
     if lost:

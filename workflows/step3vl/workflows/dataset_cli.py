@@ -1,5 +1,7 @@
 """`step3vl corpus`: convert, inspect, check, compare, merge and split datasets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +19,17 @@ Oversize = Literal["drop", "split", "truncate"]
 Reader = Literal["wids", "energon"]
 
 NewDataset = Annotated[str, typer.Argument(metavar="OUT", help="The new dataset: a folder, or any fsspec URL.")]
-Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes, by default 1; with --ray actors, by default one a CPU.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on the Ray cluster at this address, or auto. Its machines have to share folders, TMPDIR too.",
+    ),
+]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Name = Annotated[str | None, typer.Option(help="The prefix of shard names; by default, the name of OUT.")]
 Shards = Annotated[int | None, typer.Option(min=1, max=99_999, help="Shards of each split.")]
@@ -26,6 +38,15 @@ Where = Annotated[
     typer.Option(metavar="EXPRESSION", help="Only samples whose index rows it selects, such as 'tokens < 4096'."),
 ]
 Task = Annotated[str | None, typer.Option(metavar="PATTERN", help="Only tasks that match, such as ocr.*")]
+
+
+@contextmanager
+def _working_on(ray: str | None, workers: int | None) -> Iterator[int | None]:
+    """Work on a Ray cluster, by default with all its CPUs, or without one here, by default with one worker."""
+    from step3vl.data.ray_workers import on_ray
+
+    with on_ray(ray):
+        yield workers or (1 if ray is None else None)
 
 
 @corpus.command(
@@ -112,30 +133,32 @@ def convert(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; by default, one for each core of this machine.")
     ] = None,
+    ray: Ray = None,
     store: StoreOptions = None,
     force: Force = False,
 ) -> None:
     """Convert records of other formats to a dataset, or back; every record is written or accounted for."""
     with command_context("interrupted; nothing was committed"):
-        from step3vl.data.processes import available_cores
+        from step3vl.data.ray_workers import on_ray
         from step3vl.workflows.corpus_convert import convert_corpus, parse_columns, parse_share
 
         fields = {"domain": domain, "task": task, "licence": licence, "images": images, "trained": trained}
-        convert_corpus(
-            source,
-            out,
-            source_format,
-            out_format,
-            defaults={**fields, "columns": parse_columns(columns or []), "ignore": tuple(ignore or ())},
-            split=split,
-            dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
-            limit=limit,
-            max_failed=parse_share(max_dead),
-            dry_run=dry_run,
-            store=resolve_store(store),
-            workers=workers or available_cores(),
-            force=force,
-        )
+        with on_ray(ray):
+            convert_corpus(
+                source,
+                out,
+                source_format,
+                out_format,
+                defaults={**fields, "columns": parse_columns(columns or []), "ignore": tuple(ignore or ())},
+                split=split,
+                dataset={"tokenizer": tokenizer, "shards": shards, "heldout": heldout, "name": name},
+                limit=limit,
+                max_failed=parse_share(max_dead),
+                dry_run=dry_run,
+                store=resolve_store(store),
+                workers=workers,
+                force=force,
+            )
 
 
 @corpus.command("inspect", epilog="Example:  step3vl corpus inspect runs/tiny/corpus --card runs/card")
@@ -226,14 +249,16 @@ def verify_labels(
 def verify(
     dataset: DatasetUrl,
     images: Annotated[bool, typer.Option(help="Decode every image, or only check hashes.")] = True,
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     store: StoreOptions = None,
 ) -> None:
     """Check every byte of a dataset, and list what is wrong with it; the exit code is then 1."""
     with command_context("interrupted"):
         from step3vl.workflows.corpus_commands import verify_corpus
 
-        verify_corpus(dataset, images=images, workers=workers, store=resolve_store(store))
+        with _working_on(ray, workers) as count:
+            verify_corpus(dataset, images=images, workers=count, store=resolve_store(store))
 
 
 @corpus.command("doctor", epilog="Example:  step3vl corpus doctor runs/tiny/corpus --model runs/tiny/sft/export")
@@ -286,7 +311,8 @@ def doctor(
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
     after: Annotated[str, typer.Argument(metavar="B", help="Another dataset.")],
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     store: StoreOptions = None,
 ) -> None:
     """Show what changed from A to B: samples by task, splits, configuration and code. If anything did, the exit code
@@ -295,7 +321,8 @@ def diff(
     with command_context("interrupted"):
         from step3vl.workflows.corpus_commands import diff_corpora
 
-        diff_corpora(before, after, workers=workers, store=resolve_store(store))
+        with _working_on(ray, workers) as count:
+            diff_corpora(before, after, workers=count, store=resolve_store(store))
 
 
 @corpus.command("merge", epilog="Example:  step3vl corpus merge runs/a runs/b runs/both")
@@ -305,7 +332,8 @@ def merge(
     ],
     shards: Shards = None,
     name: Name = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     store: StoreOptions = None,
     force: Force = False,
 ) -> None:
@@ -313,7 +341,8 @@ def merge(
     with command_context("interrupted; nothing was committed"):
         from step3vl.workflows.corpus_commands import merge_corpora
 
-        merge_corpora(datasets, name, shards, workers=workers, store=resolve_store(store), force=force)
+        with _working_on(ray, workers) as count:
+            merge_corpora(datasets, name, shards, workers=count, store=resolve_store(store), force=force)
 
 
 @corpus.command("split", epilog="Example:  step3vl corpus split runs/corpus runs/resplit --heldout 0.1")
@@ -323,7 +352,8 @@ def split(
     heldout: Annotated[float, typer.Option(min=0, max=1, help="The fraction held out, by the hash of the id.")],
     shards: Shards = None,
     name: Name = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     store: StoreOptions = None,
     force: Force = False,
 ) -> None:
@@ -331,7 +361,17 @@ def split(
     with command_context("interrupted; nothing was committed"):
         from step3vl.workflows.corpus_commands import split_corpus
 
-        split_corpus(dataset, out, heldout, name, shards, workers=workers, store=resolve_store(store), force=force)
+        with _working_on(ray, workers) as count:
+            split_corpus(
+                dataset,
+                out,
+                heldout,
+                name,
+                shards,
+                workers=count,
+                store=resolve_store(store),
+                force=force,
+            )
 
 
 @corpus.command(
@@ -376,11 +416,9 @@ def simulate(
     """
     with command_context("interrupted"):
         from step3vl.data.dataset import RowFilter
-        from step3vl.workflows.simulate import parse_bytes, parse_seconds, simulate_command
+        from step3vl.workflows.simulate import SimulationOptions, parse_bytes, parse_seconds, simulate_command
 
-        simulate_command(
-            source,
-            overrides or [],
+        options = SimulationOptions(
             cluster={
                 "nodes": nodes,
                 "ranks": ranks,
@@ -398,12 +436,12 @@ def simulate(
                 "where": None if where is None else RowFilter(where).expression,
                 "oversize": oversize,
             },
-            length=length,
             batches=batches,
+            length=length,
             seed=seed,
-            out=out,
             store=resolve_store(store),
         )
+        simulate_command(source, overrides or [], options, out)
 
 
 @corpus.command("export-index", epilog="Example:  step3vl corpus export-index runs/corpus energon")

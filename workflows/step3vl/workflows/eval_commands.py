@@ -16,14 +16,15 @@ from step3vl.data.errors import UserError
 from step3vl.data.storage import require_local, write_durably
 from step3vl.evaluation.benchmark import Benchmark, JudgedBenchmark, Rule
 from step3vl.evaluation.comparison import compare
-from step3vl.evaluation.files import data_folder, missing_files
+from step3vl.evaluation.episodes import EpisodeBenchmark
+from step3vl.evaluation.files import missing_files
 from step3vl.evaluation.heldout import SCHEME
 from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses, needs_judge
 from step3vl.evaluation.model_identity import identify_model
 from step3vl.evaluation.page import render_comparison
 from step3vl.evaluation.paper import departures, domain, paper_value
 from step3vl.evaluation.records import RecordRow, score_records
-from step3vl.evaluation.registry import benchmark_names, load_benchmark
+from step3vl.evaluation.registry import benchmark_names, data_folder, load_benchmark
 from step3vl.evaluation.results import Result, read_results, summarise_responses, write_results
 from step3vl.evaluation.runner import JUDGEMENTS, PAPER_SAMPLING, EvalConfig, run_benchmark
 from step3vl.evaluation.scoring import (
@@ -33,11 +34,15 @@ from step3vl.evaluation.scoring import (
     read_responses,
     score_recorded,
     score_responses,
+    unknown_fields,
 )
 from step3vl.inference import Backend, BackendError, OpenAIBackend, PaCoReConfig
 from step3vl.inference.batch import AnswerRow
 from step3vl.inference.client import run_sync
 from step3vl.workflows.backends import open_backend
+
+_RESULTS_WIDTH = 96
+"""Columns of the table of results, also where the terminal is narrower, or a file: no number is cut off."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,10 @@ def run_benchmarks(
     for benchmark in benchmarks:  # before the model, which takes longer to load
         if data is None and benchmark.about.files:
             raise UserError(f"{benchmark.about.name}: give --data DIR, the folder of its official files")
-        load_items(benchmark, data_folder(data or Path(), benchmark.folder))
+        folder = data_folder(data or Path(), benchmark.folder)
+        load_items(benchmark, folder)
+        if isinstance(benchmark, EpisodeBenchmark):
+            benchmark.suite(folder).check()
     sampling = PAPER_SAMPLING.model_copy(update={"temperature": temperature, "max_new_tokens": max_new_tokens})
     config = EvalConfig(
         sampling=sampling,
@@ -257,7 +265,7 @@ def score_outputs(
         release = len(items)
         asked = len(items) * (1 + max((response.repeat for response in responses), default=0))
     else:
-        scored = score_recorded(benchmark, outputs, folder, rule)
+        scored = _score_official_layout(benchmark, outputs, folder, rule)
         release = len({each.scored.item.id for each in scored})
         asked = len(scored)
     run: dict[str, Any] = {
@@ -280,14 +288,31 @@ def score_outputs(
     print_results([result])
 
 
+def _score_official_layout(
+    benchmark: Benchmark, outputs: Sequence[Path], data: Path, rule: Rule
+) -> list[ScoredResponse]:
+    try:
+        return score_recorded(benchmark, outputs, data, rule)
+    except UserError as error:
+        for path in outputs:
+            if unknown := unknown_fields(path):
+                raise UserError(
+                    f"{error}; to read {path} as lines of {{id, response}}, leave out {', '.join(sorted(unknown))}"
+                ) from None
+        raise
+
+
 def _judge(
     benchmark: JudgedBenchmark, data: Path, scored: Sequence[ScoredResponse], judge: Judge, file: Path
 ) -> tuple[list[ScoredResponse], dict[str, Any]]:
     with _progress() as progress:
-        task = progress.add_task("judgements", total=len(scored), failed=0)
+        task = progress.add_task("judgements", total=None, failed=0)
+        failed = 0
 
         def advance(row: AnswerRow) -> None:
-            progress.update(task, advance=1)
+            nonlocal failed
+            failed += row["status"] == "failed"
+            progress.update(task, advance=1, failed=failed)
 
         try:
             return run_sync(judge_responses(benchmark, data, scored, judge, file, advance))
@@ -297,8 +322,9 @@ def _judge(
 
 def print_results(results: Sequence[Result]) -> None:
     """Print a row for each result, with the report's number and how the run differs from the report's."""
-    table = Table(title="Results: by the run's rule, by the official rule, and in the report", box=None)
-    table.add_column("benchmark", no_wrap=True, min_width=17)
+    title = "Results: by the run's rule, by the official rule, and in the report"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("benchmark", no_wrap=True)
     for column in ("items", "responses", "value", "official", "report"):
         table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
     for column in ("unpars.", "trunc.", "failed"):
@@ -313,7 +339,7 @@ def print_results(results: Sequence[Result]) -> None:
             f"{metrics['items']:,}",
             f"{metrics['responses']:,}",
             f"{metrics['value']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
-            f"{metrics['rules']['official']['value']:.2f}" if "official" in metrics["rules"] else "",
+            _official_value(metrics),
             "" if published is None else f"{published:.2f}",
             *(f"{metrics[name]:,}" for name in ("unparsable", "truncated", "failed")),
         )
@@ -322,9 +348,15 @@ def print_results(results: Sequence[Result]) -> None:
         if differences := departures(about, result.run, metrics):
             reference = "not as in the report: " if published is not None else ""
             notes.append(f"{result.benchmark}: {reference}{'; '.join(differences)}")
-    Console().print(table)
+    Console(width=max(Console().width, _RESULTS_WIDTH)).print(table)
     for note in notes:
         typer.echo(note)
+
+
+def _official_value(metrics: Mapping[str, Any]) -> str:
+    """The headline by the official rule; empty where there is none, or where it reads no response by itself."""
+    official = metrics["rules"].get("official")
+    return f"{official['value']:.2f}" if official and official["unparsable"] < metrics["responses"] else ""
 
 
 def _short_name(name: str) -> str:

@@ -16,11 +16,10 @@ from step3vl.data.config import Config
 from step3vl.data.storage import write_durably
 from step3vl.evaluation.benchmark import Benchmark
 from step3vl.evaluation.comparison import compare
-from step3vl.evaluation.files import data_folder
 from step3vl.evaluation.heldout import SCHEME, HeldOut
 from step3vl.evaluation.model_identity import folder_fingerprint
 from step3vl.evaluation.page import render_comparison
-from step3vl.evaluation.registry import load_benchmark
+from step3vl.evaluation.registry import data_folder, load_benchmark
 from step3vl.evaluation.results import METRICS, Result, read_results
 from step3vl.evaluation.runner import PAPER_SAMPLING, EvalConfig, run_benchmark, run_name
 from step3vl.evaluation.scoring import load_items

@@ -98,7 +98,10 @@ KINDS: dict[str, Kind] = {
         result="export",
         packages=(*_TRAINING, "step3vl.inference"),
         out_field="output",
-        free_fields=("checkpoint", "rollout.device", "rollout.timeout", "data.max_unreadable"),
+        free_fields=(
+            *("checkpoint", "rollout.device", "rollout.timeout"),
+            *("data.max_unreadable", "environments.max_unreadable"),
+        ),
     ),
     "synthesis_data": Kind(
         partial(_work, f"{_SYNTHESIS}:SynthesisDataConfig", f"{_SYNTHESIS}:build_synthesis_data"),

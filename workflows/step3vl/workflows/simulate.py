@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from pydantic import ValidationError
@@ -17,67 +17,64 @@ from step3vl.data.storage import DEFAULT_STORE, Store, StoreConfig
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
-def simulate_command(
-    source: str,
-    overrides: Sequence[str],
-    *,
-    cluster: dict[str, Any],
-    cut: dict[str, Any],
-    length: int | None,
-    batches: int,
-    seed: int | None,
-    out: str | None,
-    store: StoreConfig,
-) -> None:
+class SimulationOptions(NamedTuple):
+    """What the command line says of a simulation."""
+
+    cluster: dict[str, Any]
+    """Fields of `Cluster`; None where an option is not given."""
+    cut: dict[str, Any]
+    """`kind`, `task`, `where`, `split` and `oversize` of a dataset; of a configuration, `kind` alone."""
+    batches: int
+    """Batches of all ranks."""
+    length: int | None = None
+    """Tokens of a pack."""
+    seed: int | None = None
+    """Seed of the order."""
+    store: StoreConfig = DEFAULT_STORE
+    """How remote stores are used."""
+
+
+def simulate_command(source: str, overrides: Sequence[str], options: SimulationOptions, out: str | None) -> None:
     """Compute, print, and write the page where one is asked for.
 
     Args:
         source: A configuration of `train pretrain` or `train sft`, or a dataset.
         overrides: Fields of the configuration to change.
-        cluster: Fields of `Cluster` that were given; None where not.
-        cut: `kind`, `task`, `where`, `split` and `oversize` of a dataset; of a configuration, `kind` alone.
-        length: Tokens of a pack.
-        batches: Batches of all ranks.
-        seed: Seed of the order.
+        options: What to simulate.
         out: Where the page is written.
-        store: How remote stores are used.
     """
     if source.endswith((".yaml", ".yml")):
-        simulation = _of_config(source, overrides, cluster, cut, length, batches, seed, store)
+        simulation = _of_config(source, overrides, options)
     else:
         if overrides:
             raise UserError(f"'{overrides[0]}' changes a field of a configuration, and {source} is a dataset")
-        phases = [PlanPhase(Mixture(sources=(MixtureSource.model_validate({**cut, "dataset": source}),)))]
+        phases = [PlanPhase(Mixture(sources=(MixtureSource.model_validate({**options.cut, "dataset": source}),)))]
         simulation = simulate(
-            phases, _cluster(cluster), sequence_length=length or 4096, batches=batches, seed=seed or 0, store=store
+            phases,
+            _cluster(options.cluster),
+            sequence_length=options.length or 4096,
+            batches=options.batches,
+            seed=options.seed or 0,
+            store=options.store,
         )
     print_sections([section for section in simulation_tables(simulation) if section.rows], Console())
     if out is not None:
         folder, _, name = out.rpartition("/")
-        Store(folder or ".", store).put(name, simulation_page(simulation, source).encode())
+        Store(folder or ".", options.store).put(name, simulation_page(simulation, source).encode())
         typer.echo(f"{out}: written")
 
 
-def _of_config(
-    path: str,
-    overrides: Sequence[str],
-    cluster: dict[str, Any],
-    cut: dict[str, Any],
-    length: int | None,
-    batches: int,
-    seed: int | None,
-    store: StoreConfig,
-) -> Simulation:
+def _of_config(path: str, overrides: Sequence[str], options: SimulationOptions) -> Simulation:
     """Simulate a training run by its configuration; what was given on the command line comes first."""
     from step3vl.training.config import TrainConfig
     from step3vl.workflows.config import load_config, parse_overrides
 
     for name in ("task", "where"):
-        if cut[name] is not None:
+        if options.cut[name] is not None:
             raise UserError(f"--{name} is of a dataset; the sources of {path} say what they select")
     config = load_config(path, parse_overrides(overrides), TrainConfig)
     data, engine = config.data, config.engine
-    kind = {"kind": cut["kind"]} if cut["kind"] else {}
+    kind = {"kind": options.cut["kind"]} if options.cut["kind"] else {}
     phases = [
         PlanPhase(
             Mixture(sources=tuple(source.model_copy(update=kind) for source in phase.mixture.sources)),
@@ -93,13 +90,13 @@ def _of_config(
     defaults["block"] = data.store.block
     return simulate(
         phases,
-        _cluster({**defaults, **{name: value for name, value in cluster.items() if value is not None}}),
-        sequence_length=length or data.sequence_length,
-        batches=batches,
-        seed=config.seed if seed is None else seed,
+        _cluster({**defaults, **{name: value for name, value in options.cluster.items() if value is not None}}),
+        sequence_length=options.length or data.sequence_length,
+        batches=options.batches,
+        seed=config.seed if options.seed is None else options.seed,
         group=data.global_batch,
         partitions=data.partitions,
-        store=store if store != DEFAULT_STORE else data.store,
+        store=options.store if options.store != DEFAULT_STORE else data.store,
     )
 
 

@@ -4,7 +4,14 @@ Readers are streams: every record becomes a sample or a dead letter that says wh
 format can hold without loss and refuse the rest.
 """
 
-from step3vl.data.convert.conversion import DATASET, ConversionResult, DatasetConfig, to_dataset, to_files
+from step3vl.data.convert.conversion import (
+    DATASET,
+    ConversionResult,
+    DatasetConfig,
+    check_failed,
+    to_dataset,
+    to_files,
+)
 from step3vl.data.convert.formats import FORMATS, RecordFormat, detect_format
 from step3vl.data.convert.record_source import SampleSource, read_dataset, read_records
 from step3vl.data.convert.records import RecordDefaults
@@ -17,6 +24,7 @@ __all__ = [
     "RecordDefaults",
     "RecordFormat",
     "SampleSource",
+    "check_failed",
     "detect_format",
     "read_dataset",
     "read_records",

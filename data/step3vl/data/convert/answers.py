@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from step3vl.data.dataset.ledger import AnswerTokens
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.parts import TextPart
 from step3vl.data.sample.sample import Message, Sample
@@ -14,27 +13,22 @@ from step3vl.data.tokens.template import last_question, tool_call_text
 from step3vl.data.tokens.vocabulary import TokenIds
 
 
-def count_answers(sample: Sample, trained: int, tokenizer: Tokenizer) -> AnswerTokens:
-    """Count the tokens of a conversation's answers, and those that are trained.
+def count_untrained(sample: Sample, tokenizer: Tokenizer) -> int:
+    """Count the tokens of a conversation's answers that are not trained; a document has none.
 
     Args:
-        sample: The sample; a document has no answers.
-        trained: Its tokens with a weight in the loss, see `count_sample`.
-        tokenizer: The tokenizer that counted them.
+        sample: The sample.
+        tokenizer: The tokenizer that counts its tokens.
     """
-    if sample.messages is None:
-        return AnswerTokens(total=0, trained=0)
-    question = last_question(sample.messages)
-    untrained = sum(
-        count_text(_answer_text(message, number > question), tokenizer) + 1  # the end of the turn
-        for number, message in enumerate(sample.messages)
-        if message.role == "assistant" and not _weight(message, number > question)
-    )
-    return AnswerTokens(total=trained + untrained, trained=trained)
-
-
-def _weight(message: Message, current: bool) -> float:
-    return float(current) if message.loss_weight is None else message.loss_weight
+    messages = sample.messages or ()
+    question = last_question(messages)
+    untrained = 0
+    for number, message in enumerate(messages):
+        current = number > question
+        weight = current if message.loss_weight is None else message.loss_weight
+        if message.role == "assistant" and not weight:
+            untrained += count_text(_answer_text(message, current), tokenizer) + 1  # the end of the turn
+    return untrained
 
 
 def _answer_text(message: Message, current: bool) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 
 from step3vl.data.config import Config
-from step3vl.data.convert.answers import count_answers
+from step3vl.data.convert.answers import count_untrained
 from step3vl.data.convert.formats import FORMATS
 from step3vl.data.convert.record_source import ReadSample, SampleSource
 from step3vl.data.convert.records import CONVERT_STEP, RECORD_ERRORS
@@ -27,10 +27,10 @@ from step3vl.data.dataset.ledger import AnswerTokens, DeadLetter, LedgerStep
 from step3vl.data.dataset.manifest import Counting
 from step3vl.data.dataset.provenance import code_version
 from step3vl.data.dataset.sharding import split_of
-from step3vl.data.dataset.sorter import RunWriter, SampleSorter, SortedRun, duplicate_rank
+from step3vl.data.dataset.sorter import RunWriter, SampleSorter, SortedRun
 from step3vl.data.dataset.writer import commit, refuse_dataset_in
 from step3vl.data.errors import UserError, infrastructure_errors
-from step3vl.data.processes import map_in_processes, map_in_threads
+from step3vl.data.processes import map_in_processes, map_in_threads, workers_for
 from step3vl.data.sample.crops import ImageSpec
 from step3vl.data.sample.sample import Sample, TokenCount
 from step3vl.data.storage.store import Store
@@ -92,7 +92,7 @@ def to_dataset(
     *,
     max_failed: float = 1.0,
     store: StoreConfig = DEFAULT_STORE,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> ConversionResult:
     """Commit samples as a dataset.
 
@@ -106,13 +106,13 @@ def to_dataset(
         origin: What the samples were converted from, for the dataset's recorded configuration.
         max_failed: The largest fraction of the records that may fail.
         store: How a remote store is used.
-        workers: Number of processes.
+        workers: Number of processes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: `out` holds a dataset, no record could be converted, or too many failed.
         InfrastructureError: The machine caused an error, such as a full disk.
     """
-    files = Store(str(out), store)
+    files, workers = Store(str(out), store), workers_for((out, *source.urls), workers)
     refuse_dataset_in(files)
     counted = parts = 0
     answers = AnswerTokens(total=0, trained=0)
@@ -186,7 +186,7 @@ class _Sort:
         return RunWriter(self._folder, self._config.shards)
 
     def __call__(self, part: Any) -> _Sorted:
-        counted = total = trained = 0
+        counted = trained = untrained = 0
         dead_letters: list[DeadLetter] = []
         unused: Counter[str] = Counter()
         for item in self._convert(part, unused):
@@ -194,25 +194,23 @@ class _Sort:
                 dead_letters.append(item)
                 continue
             try:
-                answers = self._add(item)
+                tokens, left = self._add(item)
             except RECORD_ERRORS as error:
                 dead_letters.append(DeadLetter.from_error(error, step=COUNT_STEP, source=item.source.uri))
                 continue
             counted += 1
-            total, trained = total + answers.total, trained + answers.trained
-        return _Sorted(
-            counted, AnswerTokens(total=total, trained=trained), self._writer.finish(), dead_letters, unused
-        )
+            trained, untrained = trained + tokens, untrained + left
+        answers = AnswerTokens(total=trained + untrained, trained=trained)
+        return _Sorted(counted, answers, self._writer.finish(), dead_letters, unused)
 
-    def _add(self, sample: Sample) -> AnswerTokens:
-        tokens = count_sample(sample, self.tokenizer, self._config.image)
-        update: dict[str, Any] = {"tokens": TokenCount(text=tokens.text, image=tokens.image)}
+    def _add(self, sample: Sample) -> tuple[int, int]:
+        """Write a sample in a run. Returns the tokens of its answers that are trained, and of those that are not."""
+        counted = count_sample(sample, self.tokenizer, self._config.image)
         if sample.images:
-            update["images"] = tuple(map(self._writer.stage, sample.images))
-        sample = sample.model_copy(update=update)
-        row = sample.to_row()
-        self._writer.add(split_of(sample.id, self._config.heldout), duplicate_rank(row), ShardRow.of(sample, row))
-        return count_answers(sample, tokens.trained, self.tokenizer)
+            sample = sample.model_copy(update={"images": tuple(map(self._writer.stage, sample.images))})
+        tokens = TokenCount(text=counted.text, image=counted.image)
+        self._writer.add(split_of(sample.id, self._config.heldout), ShardRow.of(sample, tokens=tokens))
+        return 0 if sample.messages is None else counted.trained, count_untrained(sample, self.tokenizer)
 
 
 def to_files(
@@ -222,7 +220,7 @@ def to_files(
     *,
     max_failed: float = 1.0,
     store: StoreConfig = DEFAULT_STORE,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> ConversionResult:
     """Write samples into a new folder, with the ledger and the dead letters.
 
@@ -235,7 +233,7 @@ def to_files(
         format_name: A key of `FORMATS`.
         max_failed: The largest fraction of the records that may fail.
         store: How a remote store is used.
-        workers: Number of processes.
+        workers: Number of processes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: `out` exists, the format is only read, no sample could be written, or too many failed.
@@ -244,7 +242,7 @@ def to_files(
     writer = FORMATS[format_name].writer
     if writer is None:
         raise UserError(f"{format_name} is only read; write another format, such as openai")
-    kept = 0
+    kept, workers = 0, workers_for((out, *source.urls), workers)
     with infrastructure_errors(f"converting to {out}"), _new_folder(Store(str(out), store)) as files:
         account = files.absolute(f"{LEDGER_FOLDER}/{DEAD_LETTERS}")
         encode = _Encode(source.convert, format_name, files)
@@ -331,14 +329,28 @@ def _account(
     """
     last = dead_letters.ledger_step(step, kept)
     first = dead_letters.ledger_step(CONVERT_STEP, last.read)
-    dead = dead_letters.first
-    example = f"; the first, {dead.source}: {dead.reason}" if dead else ""
+    check_failed(first.read, kept, dead_letters.first, max_failed)
+    return first.model_copy(update={"unused": dict(sorted(source.unused.items()))}), last
+
+
+def check_failed(read: int, kept: int, first: DeadLetter | None, max_failed: float) -> None:
+    """Refuse a conversion of which too little is left.
+
+    Args:
+        read: Records.
+        kept: Those that became samples.
+        first: The first that failed.
+        max_failed: The largest fraction that may fail.
+
+    Raises:
+        UserError: Nothing was kept, or too much failed.
+    """
+    example = f"; the first, {first.source}: {first.reason}" if first else ""
     if not kept:
         raise UserError(f"no record could be converted{example}; check that the format is the right one")
-    failed = first.read - kept
-    if failed > max_failed * first.read:
+    failed = read - kept
+    if failed > max_failed * read:
         raise UserError(
-            f"{failed:,} of {first.read:,} records ({failed / first.read:.2%}) failed, more than the {max_failed:.2%} "
+            f"{failed:,} of {read:,} records ({failed / read:.2%}) failed, more than the {max_failed:.2%} "
             f"of --max-dead{example}"
         )
-    return first.model_copy(update={"unused": dict(sorted(source.unused.items()))}), last

@@ -8,6 +8,7 @@ the meaning of the sample is an error.
 import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Self
 
 from step3vl.data.sample.parts import TextPart
@@ -23,13 +24,15 @@ _MEANINGFUL = _TIME_MEDIA | {
     *("option", "choice", "a", "b", "c", "d", "e", "f"),
     *("tool", "tool_schema", "tool_call", "function", "function_call"),
     *("input", "context", "passage", "hint", "document", "history", "system", "system_prompt", "instruction"),
-    *("prompt", "query", "question", "conversation", "message", "content", "value", "text", "refusal"),
+    *("prompt", "query", "question", "problem", "conversation", "message", "content", "value", "text", "refusal"),
     *("reasoning", "reasoning_content", "thinking", "object", "bbox", "box", "point", "ref", "loss_mask"),
     *("chosen", "rejected", "rejected_response", "preferred_output", "non_preferred_output", "kto_tag"),
 }
 _LONG = 30  # characters of a text that no other text has inside by chance
 _FORM = re.compile(r"_(?:url|path|file|bytes|base64|data)$")
 _NUMBER = re.compile(r"[_ -]?\d+$")
+
+_Opened = tuple[str, dict[str, Any], set[str]]  # an object that was read: its dotted name, its fields, those used
 
 
 class Fields:
@@ -45,14 +48,15 @@ class Fields:
 
     __slots__ = ("_opened", "_path", "_used", "_values")
 
-    def __init__(self, value: Any, path: str = "", opened: list["Fields"] | None = None) -> None:
+    def __init__(self, value: Any, path: str = "", opened: list["_Opened"] | None = None) -> None:
         if not isinstance(value, dict):
             raise ValueError(f"{path or 'the record'} is {type(value).__name__}, not an object")
         self._values: dict[str, Any] = value
         self._path = path
         self._used: set[str] = set()
+        # Of this object the list has the contents alone: a cycle would keep each record until garbage is collected.
         self._opened = [] if opened is None else opened
-        self._opened.append(self)
+        self._opened.append((path, value, self._used))
 
     @classmethod
     def of(cls, value: Any) -> Self:
@@ -121,12 +125,12 @@ class Fields:
     def unused(self) -> dict[str, Any]:
         """The fields that were not read and are not empty: dotted names, with a value of each."""
         unused: dict[str, Any] = {}
-        for fields in self._opened:
-            if len(fields._used) == len(fields._values):
+        for path, values, used in self._opened:
+            if len(used) == len(values):
                 continue
-            prefix = f"{fields._path}." if fields._path else ""
-            for name, value in fields._values.items():
-                if name not in fields._used and not _is_empty(value):
+            prefix = f"{path}." if path else ""
+            for name, value in values.items():
+                if name not in used and not _is_empty(value):
                     unused[f"{prefix}{name}"] = value
         return unused
 
@@ -161,6 +165,7 @@ def changes_meaning(name: str, value: Any) -> bool:
     return word in _MEANINGFUL or (word == "label" and isinstance(value, bool))  # false: an answer not to be learned
 
 
+@lru_cache(maxsize=1 << 10)
 def _word(name: str) -> str:
     """The last part of a dotted name in the singular, without its number and its form: `images_2`, `image_url`."""
     last = _NUMBER.sub("", name.rpartition(".")[2].lower())

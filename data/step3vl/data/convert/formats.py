@@ -1,6 +1,7 @@
 """The registry of formats, each of which is one entry; and which of them the files of a source are in."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,9 +19,9 @@ from step3vl.data.convert.writers import JsonWriter, PairWriter, ParquetWriter, 
 from step3vl.data.errors import UserError
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
+_log = logging.getLogger(__name__)
+
 _SNIFFED = 100  # records that are looked at for one that can be read
-
-
 _ROWS = (".parquet", *JSON_SUFFIXES)
 
 
@@ -59,18 +60,44 @@ def detect_format(source: str | Path, store: StoreConfig = DEFAULT_STORE) -> str
         A key of `FORMATS`.
 
     Raises:
-        UserError: There is nothing to read, or no record says which format it is in.
+        UserError: There is nothing to read, or no record of the first file can be read.
     """
     files = find_source(source, (*_ROWS, *pairs.TARS), store).files
+    tars = {_stem(file.name) for file in files if file.name.endswith(pairs.TARS)}
+    main = [file for file in files if file.name.endswith(pairs.TARS) or _stem(file.name) not in tars]
+    name = _format_of_files(main)
+    if others := [file.name for file in main if not file.name.endswith(FORMATS[name].suffixes)]:
+        _log.warning("%s: files of other formats are not read: %d, such as %s", source, len(others), others[0])
+    return name
+
+
+def _stem(name: str) -> str:
+    """What a tar and the tables that img2dataset writes beside it have in common: `00000` of `00000_stats.json`."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition('.')[0].removesuffix('_stats')}"
+
+
+def _format_of_files(files: Sequence[SourceFile]) -> str:
+    """The format of the first file, or of the first JSON record that can be read."""
     if files[0].name.endswith(pairs.TARS):
         return "webdataset"
     if files[0].name.endswith(".parquet"):
         return "huggingface"
-    chunks = chain.from_iterable(map(read_json, files))
+    why = ""
+    chunks = chain.from_iterable(map(read_json, (file for file in files if file.name.endswith(JSON_SUFFIXES))))
     for record in islice(chain.from_iterable(chunk.records() for chunk in chunks), _SNIFFED):
-        if isinstance(record, SourceRecord) and isinstance(record.value, dict):
+        if not isinstance(record, SourceRecord):
+            why = why or record.reason
+        elif isinstance(record.value, dict):
             return _format_of(record.value)
-    raise UserError(f"{source}: none of its first records can be read; name the format with --from")
+        else:
+            why = why or f"it is {type(record.value).__name__}, not an object"
+    if not why:
+        raise UserError(f"{files[0].name} has no record")
+    raise UserError(
+        f"{files[0].name}: none of the first records can be read: {why}; JSON is an array of records, or has one on "
+        "each line; or name the format with --from"
+    )
 
 
 def _format_of(record: dict[str, Any]) -> str:

@@ -201,7 +201,8 @@ class RecordImages:
         """The images that a record names in `images` or `image`, or in columns such as `image_1` and `image_2`."""
         value = record.get("images", "image")
         if value is None:
-            names = {int(match[1]): name for name in record.names() if (match := _NUMBERED.fullmatch(name))}
+            likely = [name for name in record.names() if name.startswith("image")]
+            names = {int(match[1]): name for name in likely if (match := _NUMBERED.fullmatch(name))}
             return cls({number: record.get(name) for number, name in names.items() if name in record}, loader)
         return cls(dict(enumerate(value if isinstance(value, list) else [value])), loader)
 

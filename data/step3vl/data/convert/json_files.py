@@ -3,7 +3,9 @@
 import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+from pydantic_core import from_json
 
 from step3vl.data.convert.chunks import CHUNK, Chunk, ReadRecord, RecordBatch
 from step3vl.data.convert.json_array import BrokenArrayError, read_array
@@ -32,9 +34,17 @@ class Lines(NamedTuple):
                 continue
             where = f"{self.name}#{number}"
             try:
-                yield SourceRecord(where, json.loads(line))
+                yield SourceRecord(where, parse_json(line))
             except (ValueError, RecursionError) as error:
                 yield DeadLetter.from_error(error, step=CONVERT_STEP, source=where)
+
+
+def parse_json(line: bytes) -> Any:
+    """What `json.loads` gives, and raises. Pydantic's parser is faster, and refuses what that one reads besides."""
+    try:
+        return from_json(line, cache_strings="keys")
+    except ValueError:  # also of a lone surrogate, UTF-16, and what is nested deeply
+        return json.loads(line)
 
 
 def read_json(file: SourceFile) -> Iterator[Chunk]:

@@ -169,9 +169,11 @@ def to_sample(record: SourceRecord, defaults: RecordDefaults, loader: ImageLoade
         raise ValueError(f"a pair needs one text; its members are {excerpt(', '.join(sorted(names)))}")
     meta = members.child(json.loads(members.get("json")) if "json" in names else {}, "json")
     meta.accept("key", "sha256", "status", "error_message", "width", "height", "original_width", "original_height")
-    caption = members.get(texts[0]).decode() if texts else None
-    described = meta.get(*_CAPTIONS)
-    caption = caption or described
+    caption: Any = members.get(texts[0]).decode() if texts else None
+    if caption:
+        meta.accept(*(name for name in _CAPTIONS if meta.peek(name) == caption))  # another caption is not used
+    else:
+        caption = meta.get(*_CAPTIONS)
     if not isinstance(caption, str) or not caption.strip():
         raise ValueError("it has no text: neither KEY.txt nor a caption in KEY.json")
     image = loader.show({"bytes": members.get(images[0]), "path": record.where})

@@ -32,10 +32,16 @@ class SampleSource:
         parts: The parts in order, each small enough for memory.
         convert: Yields the samples of a part and counts, by its dotted name, each field that one of them did not use.
             It is called in any process, and pickled as the parts are.
+        urls: The paths and URLs that it reads.
     """
 
-    def __init__(self, parts: Iterator[Any], convert: Callable[[Any, Counter[str]], Iterator[ReadSample]]) -> None:
-        self.parts, self.convert = parts, convert
+    def __init__(
+        self,
+        parts: Iterator[Any],
+        convert: Callable[[Any, Counter[str]], Iterator[ReadSample]],
+        urls: tuple[str, ...] = (),
+    ) -> None:
+        self.parts, self.convert, self.urls = parts, convert, urls
         self.unused: Counter[str] = Counter()
         """The samples in which a field was not used, of the parts that were converted."""
 
@@ -82,7 +88,8 @@ def read_records(
     if limit is not None:
         chunks = first_records(chunks, limit)
     images = str(defaults.images or folder) if kind.names_files else None
-    return SampleSource(chunks, partial(_convert_chunk, format_name, defaults, images, store))
+    urls = (str(source),) if images is None else (str(source), images)
+    return SampleSource(chunks, partial(_convert_chunk, format_name, defaults, images, store), urls)
 
 
 def _convert_chunk(
@@ -120,7 +127,7 @@ def read_dataset(
     batches = dataset.index_batches(["id", "offset", "size"], split=split, task=task)
     rows = chain.from_iterable(batch.to_pylist() for batch in batches)
     places = (_Place(row["id"], row["shard"], row["offset"], row["size"]) for row in islice(rows, limit))
-    return SampleSource(_parts(places), partial(_read_places, dataset))
+    return SampleSource(_parts(places), partial(_read_places, dataset), (dataset.url,))
 
 
 def _parts(places: Iterator[_Place]) -> Iterator[list[_Place]]:

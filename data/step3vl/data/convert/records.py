@@ -186,8 +186,8 @@ def convert_records(
     threads = _REQUESTS if folder is not None and folder.is_remote else 1
     convert = partial(_convert, to_sample, defaults, folder)
     for item, left in map_in_threads(convert, records, threads):
-        if left:
-            unused.update(left)
+        for name in left:  # `Counter.update` takes ten times as long for a name
+            unused[name] += 1
         yield item
 
 
@@ -210,7 +210,8 @@ def _convert(
             require_used(left, sample, defaults.ignore)
     except RECORD_ERRORS as error:
         return DeadLetter.from_error(error, step=CONVERT_STEP, source=record.where), ()
-    return sample, tuple(left)
+    missing = [f"{column} of --columns" for column in defaults.columns.values() if column not in record.value]
+    return sample, (*left, *missing)
 
 
 def _renamed(record: Any, columns: Mapping[str, str]) -> Any:

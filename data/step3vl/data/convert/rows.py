@@ -2,17 +2,19 @@
 
 A row is read by the columns that it has: a preference pair; `messages` or `conversations`; interleaved texts and
 images; `texts` (turns of user and assistant); a question with its answer and perhaps options (alpaca's `instruction`,
-`input` and `output` among them); or a text alone, which makes a document of the images and it.
+`input` and `output` among them); messages in `prompt` and `completion`, as TRL has them; or a text alone, which makes
+a document of the images and it.
 """
 
 import ast
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from step3vl.data.convert import preferences
 from step3vl.data.convert.fields import Fields, excerpt
 from step3vl.data.convert.image_loader import ImageLoader, RecordImages
-from step3vl.data.convert.openai import parts_of
+from step3vl.data.convert.openai import parts_of, read_message
 from step3vl.data.convert.openai import to_sample as from_openai_record
 from step3vl.data.convert.options import OPTIONS, has_options, read_choice
 from step3vl.data.convert.records import RecordDefaults, SourceRecord, build_sample, text_truth
@@ -56,10 +58,16 @@ def to_sample(
             content = parts_of(row.get("content"), row, images)
         elif "texts" in row:
             messages = _dialogue(row, images)
-        elif isinstance(question := row.get(*_QUESTION), str) and any(name in row for name in _ANSWER):
-            messages, truth = _exchange(row, question, images)
+        elif isinstance(row.peek("prompt"), list) and isinstance(row.peek("completion"), list):
+            messages = _completion(row, images)
+        elif any(isinstance(row.peek(name), str) for name in _QUESTION) and any(name in row for name in _ANSWER):
+            messages, truth = _exchange(row, images)
         elif isinstance(value := row.get(*_TEXT), str):
             content = [*images.show_rest(), text(value)]
+        elif any(name in row for name in _QUESTION):
+            raise ValueError(
+                f"it has a question without an answer: none of its columns is one of {', '.join(_ANSWER)}"
+            )
         else:
             raise ValueError(f"its columns {excerpt(', '.join(row.names()))} are not those of a known layout")
         images.check_all_shown()
@@ -70,8 +78,21 @@ def to_sample(
     )  # fmt: skip
 
 
-def _exchange(row: Fields, question: str, images: RecordImages) -> tuple[list[Message], Truth | None]:
+def _completion(row: Fields, images: RecordImages) -> list[Message]:
+    """The turns of a prompt, whose answers are not trained unless they say so, as in TRL, and of its completion."""
+    prompt = [read_message(turn, images) for turn in row.children("prompt")]
+    untrained = [
+        message.model_copy(update={"loss_weight": 0.0})
+        if message.role == "assistant" and message.loss_weight is None
+        else message
+        for message in prompt
+    ]
+    return [*untrained, *(read_message(turn, images) for turn in row.children("completion"))]
+
+
+def _exchange(row: Fields, images: RecordImages) -> tuple[list[Message], Truth | None]:
     """The turns of a question and its answer, and the truth that the answer is."""
+    question = row.text(*_QUESTION)
     messages = [Message(role="system", content=(text(system),))] if (system := row.text("system")) else []
     for earlier in row.get_list("history"):
         if not isinstance(earlier, list) or len(earlier) != 2 or not all(isinstance(turn, str) for turn in earlier):
@@ -90,6 +111,8 @@ def _exchange(row: Fields, question: str, images: RecordImages) -> tuple[list[Me
         answer, truth = _answer(answers)
         if answers is row.get(*_FREE):
             truth = None
+        elif isinstance(row.peek("solution"), str) and row.peek("solution") != answers:
+            answer = str(row.get("solution"))  # how the answer, which is the truth, is found
     asked = images.interleave(prompt)
     messages.append(Message(role="user", content=(*images.show_rest(), *asked)))
     messages.append(_answer_turn(answer, row.text(*_REASONING)))
@@ -107,13 +130,21 @@ def _answer(answers: Any) -> tuple[str, Truth | None]:
     """The first of several answers, and a truth that accepts each of them."""
     if isinstance(answers, str) and answers.startswith("['") and answers.endswith("']"):
         answers = ast.literal_eval(answers)  # as MMMU writes several answers to an open question
-    texts = [answer for answer in (answers if isinstance(answers, list) else [answers]) if isinstance(answer, str)]
+    texts = [
+        str(answer) for answer in (answers if isinstance(answers, list) else [answers]) if _is_text_or_number(answer)
+    ]
     if not texts:
-        raise ValueError("its answer is not a text")
+        raise ValueError("its answer is neither a text nor a number")
     if len(texts) == 1:
         return texts[0], text_truth(split_reasoning(texts[0])[1])
     accepted = tuple(TextTruth(text=answer) for answer in dict.fromkeys(texts) if answer.strip())
     return texts[0], AnyTruth(truths=accepted) if accepted else None
+
+
+def _is_text_or_number(value: Any) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return math.isfinite(value)
+    return isinstance(value, str)
 
 
 def _dialogue(row: Fields, images: RecordImages) -> list[Message]:

@@ -70,9 +70,9 @@ def _message(turn: Fields, images: RecordImages) -> Message:
     if role == "assistant":
         reasoning, parts = with_reasoning(parts, reasoning)
     weight = turn.get("loss_mask")  # of other turns it means nothing: they are never trained
-    if weight is None and len(set(weights)) == 1:
+    if weight is None and weights and all(other == weights[0] for other in weights):
         weight = weights[0]
-    elif role == "assistant" and set(weights) - {weight}:
+    elif role == "assistant" and any(other != weight for other in weights):
         raise ValueError("parts of an answer have different loss_masks, which a turn cannot have here")
     fields: dict[str, Any] = {
         "role": role,

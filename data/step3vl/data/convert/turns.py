@@ -135,4 +135,4 @@ def check_turns(messages: Sequence[Message]) -> None:
 
 
 def _says_something(part: Part) -> bool:
-    return not isinstance(part, TextPart) or bool(part.text.strip())
+    return not isinstance(part, TextPart) or (part.text != "" and not part.text.isspace())

@@ -22,7 +22,6 @@ from step3vl.data.dataset.sharding import ShardTarget, archived_size, shard_name
 from step3vl.data.dataset.sorter import (
     DUPLICATE,
     SHARDS_STEP,
-    RankedRow,
     SampleSorter,
     WrittenShards,
     duplicate_rank,
@@ -54,7 +53,6 @@ __all__ = [
     "Ledger",
     "LedgerStep",
     "Manifest",
-    "RankedRow",
     "RowFilter",
     "SampleSorter",
     "ShardInfo",

@@ -25,7 +25,7 @@ from step3vl.data.dataset.shards import ShardInfo, Split
 from step3vl.data.dataset.sorter import DUPLICATE
 from step3vl.data.dataset.writer import WrittenShard, commit, refuse_dataset_in, write_shard
 from step3vl.data.errors import UserError, infrastructure_errors
-from step3vl.data.processes import map_in_processes
+from step3vl.data.processes import map_in_processes, workers_for
 from step3vl.data.sample.sample import Sample
 from step3vl.data.storage.slices import FileSlice
 from step3vl.data.storage.store import Store
@@ -55,7 +55,7 @@ def merge(
     shards: int | None = None,
     *,
     store: StoreConfig = DEFAULT_STORE,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> Dataset:
     """Merge datasets, each sample once; a sample that any of them held out stays held out.
 
@@ -70,7 +70,7 @@ def merge(
         name: Name of the new dataset.
         shards: Shards of each split; by default as many as the datasets have together.
         store: How the store of `out` is used.
-        workers: Number of processes.
+        workers: Number of processes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: The token counts are not for the same tokenizer and sizes, or `out` holds a dataset.
@@ -98,7 +98,7 @@ def split(
     shards: int | None = None,
     *,
     store: StoreConfig = DEFAULT_STORE,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> Dataset:
     """Copy a dataset with another split by the hash of the id. Memory and disk are those of `merge`.
 
@@ -109,7 +109,7 @@ def split(
         heldout: Fraction of the samples to hold out.
         shards: Shards of each split; by default as many as the dataset has.
         store: How the store of `out` is used.
-        workers: Number of processes.
+        workers: Number of processes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: `out` holds a dataset.
@@ -151,32 +151,33 @@ def _count(datasets: Sequence[Dataset], shards: int | None) -> int:
 
 
 def _rewrite(
-    datasets: Sequence[Dataset], target: _Target, heldout: float | None, config: dict[str, Any], workers: int
+    datasets: Sequence[Dataset], target: _Target, heldout: float | None, config: dict[str, Any], workers: int | None
 ) -> Dataset:
     files = Store(target.url, target.store)
+    processes = workers_for((target.url, *(dataset.url for dataset in datasets)), workers)
     refuse_dataset_in(files)
     samples = sum(total.samples for dataset in datasets for total in dataset.manifest.tasks)
     exclusions = sum((dataset.exclusions for dataset in datasets), Exclusions())
     step = next(iter(config))
     if exclusions:
         config = {**config, "exclusions": exclusions.digest}
-    parts = min(target.shards, max(-(-samples // PART), _PARTS * workers))
+    parts = min(target.shards, max(-(-samples // PART), _PARTS * processes))
     counts: Counter[str] = Counter()
     with infrastructure_errors(f"writing {target.url}"), Partitions(_PLACE, parts) as places:
         for number, dataset in enumerate(datasets):
             read = partial(_read_places, dataset.files, exclusions, number, heldout)
-            for rows, forgotten in map_in_processes(read, enumerate(dataset.manifest.shards), workers):
+            for rows, forgotten in map_in_processes(read, enumerate(dataset.manifest.shards), processes):
                 places.add(rows, target_shards(rows, target.shards))
                 counts["forgotten"] += forgotten
 
         def written() -> Iterator[WrittenShard]:
             write = partial(_write_part, datasets, target)
-            for part in map_in_processes(write, places, workers):
+            for part in map_in_processes(write, places, processes):
                 counts.update(read=part.read, kept=part.kept)
                 yield from part.shards
 
         def ledger() -> Iterator[LedgerStep]:
-            yield from Ledger.merge(step for dataset in datasets for step in dataset.manifest.ledger).steps
+            yield from Ledger.join(dataset.manifest.ledger for dataset in datasets).steps
             reasons = {DUPLICATE: counts["read"] - counts["kept"], FORGOTTEN: counts["forgotten"]}
             read = counts["read"] + counts["forgotten"]
             dropped = {reason: count for reason, count in reasons.items() if count}

@@ -1,13 +1,13 @@
 """The Parquet index of a shard: one row for each sample, enough to plan and to read without opening the tar."""
 
-import json
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from step3vl.data.sample.canonical import row_json
 from step3vl.data.sample.parts import Image
-from step3vl.data.sample.sample import Sample
+from step3vl.data.sample.sample import Sample, TokenCount
 from step3vl.data.storage.tar import TarEntry
 
 INDEX_VERSION = 1
@@ -52,17 +52,19 @@ class ShardRow(NamedTuple):
     json: bytes
 
     @classmethod
-    def of(cls, sample: Sample, row: dict[str, Any] | None = None) -> Self:
+    def of(cls, sample: Sample, *, tokens: TokenCount | None = None, json: bytes | None = None) -> Self:
         """The row of a sample.
 
         Args:
-            sample: A sample whose tokens were counted.
-            row: What `Sample.to_row` returns for it, where that is known.
+            sample: The sample.
+            tokens: Its tokens; by default those that it has.
+            json: Its JSON member, where that is known.
 
         Raises:
             ValueError: The tokens were not counted.
         """
-        if sample.tokens is None:
+        tokens = tokens or sample.tokens
+        if tokens is None:
             raise ValueError(f"sample {sample.id} ({sample.task}) reached the shard writer without a token count")
         return cls(
             sample.id,
@@ -71,10 +73,10 @@ class ShardRow(NamedTuple):
             sample.kind,
             sample.source.uri,
             sample.source.licence,
-            sample.tokens.text,
-            sample.tokens.image,
+            tokens.text,
+            tokens.image,
             sample.images,
-            row_json(sample.to_row() if row is None else row),
+            row_json(sample, tokens).encode() if json is None else json,
         )
 
 
@@ -103,17 +105,6 @@ def index_row(row: ShardRow, entry: TarEntry) -> dict[str, Any]:
         "text_tokens": row.text_tokens,
         "image_tokens": row.image_tokens,
     }
-
-
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-
-
-def row_json(row: dict[str, Any]) -> bytes:
-    """The JSON member of a sample with this row, without the pointers to its images."""
-    if "images" in row:
-        images = [{name: value for name, value in image.items() if name != "at"} for image in row["images"]]
-        row = {**row, "images": images}
-    return _encode(row).encode()
 
 
 class IndexWriter:

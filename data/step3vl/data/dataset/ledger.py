@@ -1,6 +1,6 @@
 """What became of every record: for each step, read = kept + dropped by reason + failed by error."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -131,6 +131,29 @@ class Ledger(Config):
         for step in steps:
             total[step.name] = total[step.name] + step if step.name in total else step
         return cls(steps=tuple(total[name] for name in sorted(total)))
+
+    @classmethod
+    def join(cls, ledgers: Iterable[Iterable[LedgerStep]]) -> Self:
+        """Add up the ledgers of several datasets, whose steps stay in the order in which records passed them.
+
+        A step that only one of them has comes before the step that followed it there. A dataset that was curated twice
+        has each step twice, and is not added to itself.
+        """
+        total: dict[tuple[str, int], LedgerStep] = {}  # by name, and how often that came before
+        order: list[tuple[str, int]] = []
+        for ledger in ledgers:
+            place, before = 0, defaultdict[str, int](int)
+            for step in ledger:
+                key = step.name, before[step.name]
+                before[step.name] += 1
+                if key in total:
+                    total[key] += step
+                    place = max(place, order.index(key) + 1)
+                else:
+                    total[key] = step
+                    order.insert(place, key)
+                    place += 1
+        return cls(steps=tuple(total[key] for key in order))
 
     def check(self) -> None:
         """Raises ValueError naming every step whose counts do not reconcile."""

@@ -4,13 +4,14 @@ All of it is fixed before a shard is written, so that every runner agrees.
 """
 
 import re
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from step3vl.data.config import Config
-from step3vl.data.dataset.index import row_json
 from step3vl.data.dataset.manifest import Split
+from step3vl.data.sample.canonical import row_json
+from step3vl.data.sample.sample import Sample, TokenCount
 from step3vl.data.storage.tar import BLOCK, padded
 
 _PLACE = re.compile(r"-(\d+)-of-(\d+)\.tar$")
@@ -76,11 +77,12 @@ def may_hold(path: str, sample_id: str) -> bool:
     return place is None or shard_of(sample_id, int(place[2])) == int(place[1])
 
 
-def archived_size(row: dict[str, Any]) -> int:
+def archived_size(sample: Sample, tokens: TokenCount) -> int:
     """The bytes that a sample takes in its shard.
 
     Args:
-        row: `Sample.to_row` of a sample whose images all have pointers.
+        sample: Its images all have pointers.
+        tokens: Its tokens.
     """
-    parts = [len(row_json(row)), *(image["at"]["size"] for image in row.get("images", []))]
+    parts = [len(row_json(sample, tokens).encode()), *(image.at.size for image in sample.images if image.at)]
     return sum(BLOCK + padded(part) for part in parts)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +45,10 @@ _SEGMENTS = 4096  # of a run: its shards times their ranges, about
 _IMAGE_BUFFER = 1 << 20  # bytes of images that are written at once
 
 
-class RankedRow(NamedTuple):
-    """A row of a sample, in sort order: of equal ids the held-out row comes first, then the one of lowest rank."""
+class SplitRow(NamedTuple):
+    """A row of a sample, and its split."""
 
-    id: str
     split: Split
-    rank: str
     row: ShardRow
 
 
@@ -85,13 +84,19 @@ def duplicate_rank(row: dict[str, Any]) -> str:
 _encode = json.JSONEncoder(sort_keys=True).encode
 
 
-def distinct(rows: Iterable[RankedRow]) -> list[RankedRow]:
-    """The rows sorted by id, the first of each id."""
-    kept: list[RankedRow] = []
-    for row in sorted(rows, key=lambda row: row[:3]):
-        if not kept or row.id != kept[-1].id:
+def distinct(rows: Iterable[SplitRow]) -> list[SplitRow]:
+    """The rows sorted by id, one of each: of equal ids a held-out row is kept, and of these one of lowest rank."""
+    kept: list[SplitRow] = []
+    for row in sorted(rows, key=lambda row: (row.row.id, row.split)):
+        if not kept or row.row.id != kept[-1].row.id:
             kept.append(row)
+        elif row.split == kept[-1].split and _rank(row) < _rank(kept[-1]):
+            kept[-1] = row
     return kept
+
+
+def _rank(row: SplitRow) -> str:
+    return duplicate_rank(json.loads(row.row.json))
 
 
 class RunWriter:
@@ -104,11 +109,12 @@ class RunWriter:
 
     def __init__(self, folder: Path, shards: int) -> None:
         self._folder, self._shards, self._ranges = folder, shards, _ranges(shards)
-        self._rows: dict[int, list[RankedRow]] = {}
+        # Plain tuples, which pickle does not give a class, and which the garbage collector forgets.
+        self._rows: dict[int, list[tuple[Split, tuple[Any, ...]]]] = {}
         self._splits: set[Split] = set()
         self._bytes = 0
         self._runs: list[SortedRun] = []
-        name = f"{os.getpid()}-{id(self):x}"
+        name = uuid4().hex  # processes of several machines write to a shared folder
         self._path, self._image_path = str(folder / f"{name}.rows"), str(folder / f"{name}.images")
         self._images: BinaryIO | None = None
 
@@ -124,10 +130,10 @@ class RunWriter:
         pointer = Pointer(path=self._image_path, offset=offset, size=len(data), xxh3=xxh3_64_hexdigest(data))
         return image.stored_at(pointer)
 
-    def add(self, split: Split, rank: str, row: ShardRow) -> None:
+    def add(self, split: Split, row: ShardRow) -> None:
         """Add the row of a sample; see `SampleSorter.add`."""
         position = shard_of(row.id, self._shards) * self._ranges + int(row.id[:2], 16) * self._ranges // 256
-        self._rows.setdefault(position, []).append(RankedRow(row.id, split, rank, row))
+        self._rows.setdefault(position, []).append((split, tuple(row)))
         self._splits.add(split)
         self._bytes += len(row.json) + _ROW
         if self._bytes > _BUFFER:
@@ -138,9 +144,7 @@ class RunWriter:
         with Path(self._path).open("ab") as file:
             sizes[0] = file.tell()
             for position in sorted(self._rows):
-                # Plain tuples, for pickle names the class of others in every segment.
-                rows = [(*row[:3], tuple(row.row)) for row in self._rows[position]]
-                sizes[position + 1] = file.write(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL))
+                sizes[position + 1] = file.write(pickle.dumps(self._rows[position], pickle.HIGHEST_PROTOCOL))
             table = file.tell()
             file.write(np.cumsum(sizes, dtype="<u8").tobytes())
         self._runs.append(SortedRun(self._path, table, frozenset(self._splits)))
@@ -186,15 +190,15 @@ class SampleSorter:
         """Write an image's bytes to the scratch folder; an image that already has a pointer is returned unchanged."""
         return self._writer.stage(image)
 
-    def add(self, sample: Sample, split: Split, rank: str) -> None:
+    def add(self, sample: Sample, split: Split) -> None:
         """Add a sample, whose tokens are counted and whose images have pointers.
 
         Args:
             sample: The sample.
-            split: Its split. Of several samples with one id a held-out one is kept.
-            rank: Of several samples with one id and split the one of lowest rank is kept, see `duplicate_rank`.
+            split: Its split. Of several samples with one id a held-out one is kept, and of these the one of lowest
+                `duplicate_rank`.
         """
-        self._writer.add(split, rank, ShardRow.of(sample))
+        self._writer.add(split, ShardRow.of(sample))
 
     def add_runs(self, runs: Iterable[SortedRun]) -> None:
         """Add what the `RunWriter` of another process wrote."""
@@ -260,7 +264,7 @@ def _write_shard(
     return _MergedShard(shard, *counts)
 
 
-def _parts(runs: Sequence[SortedRun], shard: int, ranges: int) -> Iterator[list[RankedRow]]:
+def _parts(runs: Sequence[SortedRun], shard: int, ranges: int) -> Iterator[list[SplitRow]]:
     """The rows of a shard in parts, each of ids that are greater than those of the part before."""
     tables = np.zeros((len(runs), ranges + 1), np.uint64)
     for number, run in enumerate(runs):
@@ -268,13 +272,11 @@ def _parts(runs: Sequence[SortedRun], shard: int, ranges: int) -> Iterator[list[
         tables[number] = np.frombuffer(data, "<u8")
     sizes: NDArray[np.uint64] = np.diff(tables, axis=1).sum(axis=0)
     for first, stop in _windows(sizes.tolist()):
-        part: list[RankedRow] = []
+        part: list[SplitRow] = []
         for run, start, end in zip(runs, tables[:, first].tolist(), tables[:, stop].tolist(), strict=True):
             segments = io.BytesIO(_read(run.path, start, end - start))
             while segments.tell() < end - start:
-                part += (
-                    RankedRow(key, split, rank, ShardRow(*row)) for key, split, rank, row in pickle.load(segments)
-                )
+                part += (SplitRow(split, ShardRow(*row)) for split, row in pickle.load(segments))
         yield part
 
 

@@ -20,7 +20,7 @@ from step3vl.data.dataset.manifest import MANIFEST
 from step3vl.data.dataset.partitions import ID, Partitions, ids_of, without_repeats
 from step3vl.data.dataset.shards import ShardInfo, Split
 from step3vl.data.errors import UserError
-from step3vl.data.processes import map_in_processes
+from step3vl.data.processes import map_in_processes, workers_for
 from step3vl.data.storage.store import Store
 
 _EXAMPLES = 5
@@ -73,7 +73,7 @@ class DatasetDiff(Config):
         return not self.provenance and not any(any(change[2:]) for change in self.tasks)
 
 
-def compare(before: Dataset, after: Dataset, workers: int = 1) -> DatasetDiff:
+def compare(before: Dataset, after: Dataset, workers: int | None = 1) -> DatasetDiff:
     """Compare two datasets by the ids of their samples, which follow from the content.
 
     Memory: the rows of one shard for each worker, and parts of 10 MB. Below TMPDIR are 38 bytes for
@@ -82,12 +82,12 @@ def compare(before: Dataset, after: Dataset, workers: int = 1) -> DatasetDiff:
     Args:
         before: A dataset.
         after: Another.
-        workers: Processes that read the indexes.
+        workers: Processes that read the indexes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: An index is damaged.
     """
-    datasets = before, after
+    datasets, workers = (before, after), workers_for((before.url, after.url), workers)
     totals = [total for dataset in datasets for total in dataset.manifest.tasks]
     tasks = sorted({total.task for total in totals})
     samples = sum(total.samples for total in totals)

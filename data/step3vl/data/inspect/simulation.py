@@ -233,9 +233,10 @@ def _in_blocks(pack: Pack, node: int, plan: Plan, cluster: Cluster) -> bool:
 
 
 def _read_pack(node: "_Node", reader: "_Reader", pack: Pack, in_blocks: bool) -> int:
-    for item in pack.items:
+    items = pack.items
+    for item in items:
         node.read(reader.span(item.shard, item.offset, item.size), item.length, in_blocks)
-    return len(pack)
+    return len(items)
 
 
 def _close(

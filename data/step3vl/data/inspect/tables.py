@@ -16,7 +16,8 @@ from step3vl.data.inspect.summary import OTHER_SOURCES, Distribution, Summary, T
 
 RIGHT_ALIGNED = {
     *("samples", "bytes", "tokens", "text tokens", "image tokens", "images", "number"),
-    *("read", "kept", "emitted", "added", "removed", "changed", "to held-out", "to train"),
+    *("read", "kept", "emitted", "unaccounted", "tokens read", "of kept", "written"),
+    *("added", "removed", "changed", "to held-out", "to train"),
     *("sampled", "questions", "phrasings", "top ten", "answers", "near-duplicates", "words", "trigrams", "sizes"),
     *("checked", "wrong", "rate", "95 % interval", "distinct images"),
 }

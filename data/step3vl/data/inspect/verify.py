@@ -20,7 +20,7 @@ from step3vl.data.dataset.manifest import MANIFEST
 from step3vl.data.dataset.partitions import ID, Partitions, without_repeats
 from step3vl.data.inspect.problems import DatasetProblem, ProblemCounter
 from step3vl.data.inspect.verify_shard import verify_shard
-from step3vl.data.processes import map_in_processes
+from step3vl.data.processes import map_in_processes, workers_for
 from step3vl.data.storage.store_config import DEFAULT_STORE, StoreConfig
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class VerificationReport(Config):
 
 
 def verify(
-    url: str | Path, store: StoreConfig = DEFAULT_STORE, *, images: bool = True, workers: int = 1
+    url: str | Path, store: StoreConfig = DEFAULT_STORE, *, images: bool = True, workers: int | None = 1
 ) -> VerificationReport:
     """Verify a dataset completely.
 
@@ -60,13 +60,13 @@ def verify(
         url: Path or URL of the dataset.
         store: How a remote store is used.
         images: Whether images are decoded; otherwise only their hashes and headers are checked.
-        workers: Number of processes.
+        workers: Number of processes; None is one for each core, see `workers_for`.
 
     Raises:
         UserError: There is no dataset, or `dataset.json` cannot be read.
     """
     dataset = Dataset.open(url, store)
-    shards = dataset.manifest.shards
+    shards, workers = dataset.manifest.shards, workers_for((url,), workers)
     problems = ProblemCounter()
     totals: Counter[tuple[str, str, str, str]] = Counter()
     samples = size = 0

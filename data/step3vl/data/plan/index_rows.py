@@ -34,6 +34,8 @@ class IndexRows:
         names: Names of the tasks.
         documents: Whether each sample is a document.
         widest: For samples longer than a pack, by position in these arrays: tokens of the largest image.
+        forgotten: Whether a request excludes each sample: it keeps its place in the plan and is not read. None where
+            no request does.
     """
 
     numbers: np.ndarray
@@ -44,6 +46,7 @@ class IndexRows:
     names: list[str]
     documents: np.ndarray
     widest: dict[int, int]
+    forgotten: np.ndarray | None = None
 
 
 class FilterCount(NamedTuple):
@@ -136,6 +139,7 @@ class DatasetIndex:
         image_tokens = table["image_tokens"].to_numpy()
         lengths = table["text_tokens"].to_numpy().astype(np.int64) + image_tokens
         selected = np.flatnonzero(self._selected(table, tasks, image_tokens > 0))
+        exclusions = self.dataset.exclusions
         widest = {}
         if self._source.oversize == "split":
             spec = self.dataset.manifest.counting.image
@@ -150,6 +154,7 @@ class DatasetIndex:
             names=tasks.dictionary.to_pylist(),
             documents=pc.equal(table["kind"], "document").to_numpy()[selected],
             widest=widest,
+            forgotten=~exclusions.keep(table.take(selected)) if exclusions else None,
         )
 
     def count_filtered(self) -> FilterCount:
@@ -161,14 +166,14 @@ class DatasetIndex:
             tasks = pc.dictionary_encode(table["task"].combine_chunks())
             image_tokens = table["image_tokens"].to_numpy()
             lengths = table["text_tokens"].to_numpy().astype(np.int64) + image_tokens
-            rows = self._in_slice(table, tasks, image_tokens > 0)
+            rows = self._in_slice(table, tasks, image_tokens > 0) & self.dataset.exclusions.keep(table)
             left_out = rows & False if self._where is None else rows & ~self._where.keep(table)
             counts = rows.sum(), lengths[rows].sum(), left_out.sum(), lengths[left_out].sum()
             total = FilterCount(*(a + int(b) for a, b in zip(total, counts, strict=True)))
         return total
 
     def _with_filters(self, columns: list[str]) -> list[str]:
-        """Columns, and those that decide whether a row is selected, each once."""
+        """Columns, and those that decide whether a row is selected and read, each once."""
         where = [] if self._where is None else self._where.columns
         return list(dict.fromkeys([*columns, *where, *self.dataset.exclusions.columns]))
 
@@ -181,9 +186,8 @@ class DatasetIndex:
 
     def _in_slice(self, table: pa.Table, tasks: pa.DictionaryArray, with_images: np.ndarray) -> np.ndarray:
         """Which rows the source selects but for its `where`, bool [rows]."""
-        selected = self.dataset.exclusions.keep(table)
         kind = self._source.kind
-        selected &= (
+        selected: np.ndarray = (
             pc.not_equal(table["kind"], "preference") if kind is None else pc.equal(table["kind"], kind)
         ).to_numpy()
         if self._source.task is not None:

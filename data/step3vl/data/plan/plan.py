@@ -5,6 +5,10 @@ partitions. The ranks of a run share its next packs, so a position in the sequen
 and the number of nodes and ranks may change; which of them reads what is the rule of `step3vl.data.plan.dealing`. A
 `Cursor` describes the position in a few integers for each partition of a source, from which a plan resumes at once;
 from the bare number of a pack it counts through the packs before it, reading only indexes.
+
+A request to forget is no part of that function. The samples that it excludes keep their place, and what they would
+fill of their packs stays empty: a run that resumes after a request meets all other samples where it would have met
+them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,7 +61,7 @@ class Pack:
         source: Source of the samples.
         partition: Partition whose turn it is.
         in_partition: Whether the samples are of that partition: it may be exhausted, and have those of others.
-        length: Tokens.
+        length: Tokens, with those of samples that a request excludes.
     """
 
     __slots__ = ("_pack", "_window", "in_partition", "length", "number", "partition", "phase", "source")
@@ -73,7 +77,7 @@ class Pack:
 
     @property
     def items(self) -> tuple[PackItem, ...]:
-        """The samples, built on demand: most packs belong to other ranks."""
+        """The samples that no request excludes, built on demand: most packs belong to other ranks."""
         return tuple(PackItem(self.source, *item) for item in self._window.items(self._pack))
 
 
@@ -137,7 +141,8 @@ class Plan:
         open_index: Opens the index of a source; by default that of its dataset.
 
     Raises:
-        UserError: A source has no dataset, or none of its samples fits a pack.
+        UserError: A source has no dataset, or none of its samples fits a pack, or requests to forget exclude all that
+            do.
     """
 
     def __init__(

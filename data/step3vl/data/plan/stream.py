@@ -24,7 +24,10 @@ _PARTS_OF_WINDOW = 4  # a partition has at least so large a part of a window in 
 
 
 class StreamState(Config):
-    """The position of a stream in each of its partitions, and the totals of what it returned."""
+    """The position of a stream in each of its partitions, and the totals of what it returned.
+
+    The totals have the samples that requests exclude, whose places in packs are counted as if they were read.
+    """
 
     positions: tuple[tuple[int, int, int], ...] = ()
     """For each partition the epoch, the first block of a window in the partition's order of that epoch, and the number
@@ -111,7 +114,7 @@ class Stream:
         self._packs, self._samples, self._tokens = state.packs, state.samples, state.tokens
         self._oversized, self._lost = state.oversized, state.lost_tokens
         self._orders: dict[int, EpochOrder] = {}  # by epoch
-        self._fits = state.packs > 0  # whether a sample is known to fit a pack
+        self._fits = False  # whether a sample is known to fit a pack
         self._open: OrderedDict[int, IndexRows] = OrderedDict()
 
     @property
@@ -168,7 +171,6 @@ class Stream:
 
     def _next_length(self, part: _Partition) -> int | None:
         """Move a partition to its next pack. Returns the pack's tokens; None when the partition is exhausted."""
-        empty_epoch = False
         while part.window is None or part.pack >= len(part.window.lengths):
             if part.window is not None:
                 self._oversized += part.window.oversized
@@ -180,26 +182,32 @@ class Stream:
             if part.block < len(order.positions(part.number)):
                 part.window = self._next_window(part, order)
                 continue
-            if (empty_epoch or not self._packs) and not self._fits:
+            if not self._fits:
                 self._check_epoch(part.epoch, order)
-            part.epoch, part.block, empty_epoch = part.epoch + 1, 0, True
+            part.epoch, part.block = part.epoch + 1, 0
+        if not self._fits and part.window.is_forgotten:  # say now what the end of the epoch would say
+            self._check_epoch(part.epoch, self._order(part.epoch))
         self._fits = True
         return part.window.lengths[part.pack]
 
     def _check_epoch(self, epoch: int, order: EpochOrder) -> None:
         """Look for a pack in all partitions of an epoch. Raises UserError when there is none."""
-        oversized = self._oversized
-        if self.partitions > 1:
-            oversized = 0
-            for number in range(self.partitions):
-                part = _Partition(number, (epoch, 0, 0))
-                while part.block < len(order.positions(number)):
-                    window = self._next_window(part, order)
-                    if window is not None and window.lengths:
-                        self._fits = True
-                        return
-                    oversized += window.oversized if window else 0
-                    part.block = part.end
+        oversized, packs = 0, 0
+        for number in range(self.partitions):
+            part = _Partition(number, (epoch, 0, 0))
+            while part.block < len(order.positions(number)):
+                window = self._next_window(part, order)
+                if window is not None and window.lengths and not window.is_forgotten:
+                    self._fits = True
+                    return
+                oversized += window.oversized if window else 0
+                packs += len(window.lengths) if window else 0
+                part.block = part.end
+        if packs:
+            raise UserError(
+                f"requests to forget exclude every sample of {self._source} that fits a pack: leave it out of the "
+                "mixture, which starts another run"
+            )
         longer = f" ({oversized} samples are longer)" if oversized else ""
         raise UserError(
             f"no sample of {self._source} fits a pack of {self._capacity} tokens{longer}: correct the source, "

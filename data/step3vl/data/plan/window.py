@@ -34,10 +34,11 @@ class RowRange(NamedTuple):
 class PackingWindow:
     """Rows of neighbouring blocks of the order, shuffled and packed; the packs are shuffled again.
 
-    It holds copies, about 30 bytes a row: the indexes of their shards are not needed any more.
+    It holds copies, about 30 bytes a row: the indexes of their shards are not needed any more. Samples that a request
+    excludes have their place in a pack and are none of its items, so the request moves no other sample.
 
     Attributes:
-        lengths: Tokens of each pack.
+        lengths: Tokens of each pack, with those of excluded samples.
         oversized: Samples that are longer than a pack.
         lost_tokens: Their tokens that no pack holds.
     """
@@ -90,19 +91,30 @@ class PackingWindow:
             codes = np.array([names.setdefault(name, len(names)) for name in index.names], np.int32)
             tasks.append(codes[index.tasks[part]])
         self._tasks, self._names = np.concatenate(tasks)[rows], list(names)
+        kept = [
+            np.ones(last - first, bool) if index.forgotten is None else ~index.forgotten[first:last]
+            for _, index, first, last in ranges
+        ]
+        self._kept = np.concatenate(kept)[rows]
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether requests exclude all samples."""
+        return not self._kept.any()
 
     def count(self, pack: int) -> int:
-        """The number of samples of a pack."""
+        """The number of samples of a pack, with excluded ones."""
         return self._ends[pack] - (self._ends[pack - 1] if pack else 0)
 
     def items(self, pack: int) -> tuple[WindowItem, ...]:
         """The samples of a pack in the order of its sequence."""
         first, last = self._ends[pack - 1] if pack else 0, self._ends[pack]
-        columns = (self._shards, self._offsets, self._sizes, self._needs, self._tasks)
+        columns = (self._shards, self._offsets, self._sizes, self._needs, self._tasks, self._kept)
         rows = zip(*(column[first:last].tolist() for column in columns), strict=True)
         return tuple(
             WindowItem(shard, offset, size, length, self._names[task], self._pieces.get(position))
-            for position, (shard, offset, size, length, task) in enumerate(rows, start=first)
+            for position, (shard, offset, size, length, task, kept) in enumerate(rows, start=first)
+            if kept
         )
 
 

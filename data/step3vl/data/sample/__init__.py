@@ -10,7 +10,7 @@ from step3vl.data.sample.answers import (
     parse_points,
 )
 from step3vl.data.sample.checks import AbsentCheck, CellCheck, ChecksTruth, OrderCheck, PageCheck, PresentCheck
-from step3vl.data.sample.conversations import GuiStep, conversation, trajectory
+from step3vl.data.sample.conversations import GuiStep, agent_turn, conversation, screen_turn, trajectory
 from step3vl.data.sample.crops import CropPlan, ImageError, ImageSpec, plan_crops
 from step3vl.data.sample.geometry import Box, Point, Size
 from step3vl.data.sample.images import open_image, plan_image, to_rgb, upright, upright_size
@@ -91,6 +91,7 @@ __all__ = [
     "ToolCall",
     "TranscriptTruth",
     "Truth",
+    "agent_turn",
     "conversation",
     "format_boxes",
     "format_point",
@@ -105,6 +106,7 @@ __all__ = [
     "require_pixels",
     "sample_schema",
     "schema_text",
+    "screen_turn",
     "text",
     "to_rgb",
     "trajectory",

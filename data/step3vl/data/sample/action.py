@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from step3vl.data.config import Config
+from step3vl.data.config import FrozenModel
 
 ActionType = Literal[
     "click", "double_click", "long_press", "type", "hot_key", "slide", "scroll", "awake", "wait", "info", "call_user",
@@ -44,7 +44,7 @@ _OPTIONAL: dict[str, frozenset[str]] = {
 }
 
 
-class Action(Config):
+class Action(FrozenModel):
     """One action of an agent."""
 
     action: ActionType

@@ -72,6 +72,20 @@ def parse_action(answer: str) -> Action | None:
     return None
 
 
+def last_object(text: str, *names: str) -> dict[str, Any]:
+    """The last JSON object of a text that has one of some fields, as judges are read; empty without one.
+
+    Args:
+        text: The text.
+        names: The fields. The object may be a part of another one.
+    """
+    last: dict[str, Any] = {}
+    for value in json_objects(text):
+        if any(name in value for name in names):
+            last = value
+    return last
+
+
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
     """Every JSON object that stands in a text, also inside another one, in the order in which they begin.
 

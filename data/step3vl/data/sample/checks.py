@@ -7,26 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from step3vl.data.config import Config
+from step3vl.data.config import FrozenModel
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
 
-class PresentCheck(Config):
+class PresentCheck(FrozenModel):
     """A text that is there."""
 
     check: Literal["present"] = "present"
     text: NonEmpty
 
 
-class AbsentCheck(Config):
+class AbsentCheck(FrozenModel):
     """A text that is left out, such as a running header."""
 
     check: Literal["absent"] = "absent"
     text: NonEmpty
 
 
-class OrderCheck(Config):
+class OrderCheck(FrozenModel):
     """Two texts, of which the first comes first."""
 
     check: Literal["order"] = "order"
@@ -34,7 +34,7 @@ class OrderCheck(Config):
     second: NonEmpty
 
 
-class CellCheck(Config):
+class CellCheck(FrozenModel):
     """A cell of a table with its neighbours; at least one is given."""
 
     check: Literal["cell"] = "cell"
@@ -54,7 +54,7 @@ class CellCheck(Config):
 PageCheck = Annotated[PresentCheck | AbsentCheck | OrderCheck | CellCheck, Field(discriminator="check")]
 
 
-class ChecksTruth(Config):
+class ChecksTruth(FrozenModel):
     """Checks of a page, of which each counts the same."""
 
     kind: Literal["checks"] = "checks"

@@ -31,10 +31,23 @@ def trajectory(goal: str, steps: Sequence[GuiStep], system: str | None = None) -
     """
     turns = [] if system is None else [Message(role="system", content=(text(system),))]
     for number, step in enumerate(steps):
-        if number == 0:
-            turns.append(Message(role="user", content=(image(step.screen), text(goal))))
-        else:
-            turns.append(Message(role="tool", content=(image(step.screen),)))
-        answer = (text(step.action.to_text()),)
-        turns.append(Message(role="assistant", content=answer, reasoning_content=step.reasoning))
+        turns.append(screen_turn(step.screen, goal) if number == 0 else screen_turn(step.screen))
+        turns.append(agent_turn(step.action.to_text(), step.reasoning))
     return tuple(turns)
+
+
+def screen_turn(screen: int, goal: str = "") -> Message:
+    """The turn of a trajectory that shows a screen: the first one with the goal, later ones alone.
+
+    Args:
+        screen: The index of its image.
+        goal: What is to be done, and how actions are answered.
+    """
+    if goal:
+        return Message(role="user", content=(image(screen), text(goal)))
+    return Message(role="tool", content=(image(screen),))
+
+
+def agent_turn(answer: str, reasoning: str) -> Message:
+    """The turn of a trajectory in which the agent acts."""
+    return Message(role="assistant", content=(text(answer),), reasoning_content=reasoning)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from PIL import Image as PILImage
 from pydantic import Field
 
-from step3vl.data.config import Config
+from step3vl.data.config import FrozenModel
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.sample.crops import ImageError, ImageSpec
 from step3vl.data.sample.images import open_image, to_rgb, upright
@@ -24,7 +24,7 @@ FORMAT: dict[str, str] = {
 MAX_PIXELS = ImageSpec().max_pixels  # the model's default limit; larger images are not decoded
 
 
-class Pointer(Config):
+class Pointer(FrozenModel):
     """A slice of a file in any store."""
 
     path: str
@@ -65,7 +65,7 @@ def require_pixels(image: PILImage.Image) -> None:
         raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}; shrink or cut it")
 
 
-class Image(Config):
+class Image(FrozenModel):
     """An encoded image."""
 
     format: ImageFormat
@@ -131,14 +131,14 @@ class Image(Config):
         return upright(self.read())
 
 
-class TextPart(Config):
+class TextPart(FrozenModel):
     """A text in a document or a message."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class ImagePart(Config):
+class ImagePart(FrozenModel):
     """An image in a document or a message. `image` is an index into the sample's images."""
 
     type: Literal["image"] = "image"

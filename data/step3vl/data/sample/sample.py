@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from step3vl.data.config import Config, explain_validation_error
+from step3vl.data.config import FrozenModel, explain_validation_error
+from step3vl.data.sample.canonical import content_json
 from step3vl.data.sample.parts import Image, Parts, TextPart
 from step3vl.data.sample.truth import Truth
 
@@ -30,13 +31,6 @@ SAMPLE_VERSION = 2
 version, but none changes its meaning."""
 
 Kind = Literal["document", "conversation", "preference"]
-
-# The fields that are content, and so make the id.
-_CONTENT = {"domain", "task", "content", "messages", "rejected", "tools", "truth"}
-
-
-# What a model dumps has no circles.
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def _absent(value: object) -> bool:
@@ -69,7 +63,7 @@ JsonObject = Annotated[
 ]
 
 
-class ToolCall(Config):
+class ToolCall(FrozenModel):
     """A function call that the assistant requests."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]+$")
@@ -79,7 +73,7 @@ class ToolCall(Config):
     """Its arguments."""
 
 
-class Message(Config):
+class Message(FrozenModel):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -103,15 +97,17 @@ class Message(Config):
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
         if self.role != "assistant":
-            for name in ("reasoning_content", "tool_calls", "loss_weight"):
-                if getattr(self, name) not in (None, ()):
-                    raise ValueError(f"a {self.role} message has {name}; only an assistant message may have it")
+            values = self.reasoning_content, self.tool_calls, self.loss_weight
+            if values != (None, (), None):
+                names = ("reasoning_content", "tool_calls", "loss_weight")
+                name = next(name for name, value in zip(names, values, strict=True) if value not in (None, ()))
+                raise ValueError(f"a {self.role} message has {name}; only an assistant message may have it")
         if self.name is not None and self.role != "system":
             raise ValueError(f"a {self.role} message has the name {self.name}; only a system message may have it")
         return self
 
 
-class Source(Config):
+class Source(FrozenModel):
     """Provenance of a sample."""
 
     uri: str
@@ -130,7 +126,7 @@ class Source(Config):
     """What the builder chose, by kind: `font`, `layout`, `family`, `language`, ... The card says how diverse it is."""
 
 
-class TokenCount(Config):
+class TokenCount(FrozenModel):
     """Tokens of a sample for one tokenizer and one set of image sizes."""
 
     text: int = Field(ge=0)
@@ -145,7 +141,7 @@ class TokenCount(Config):
         return self.text + self.image
 
 
-class Sample(Config):
+class Sample(FrozenModel):
     """One training example. `Sample.make` derives the id from the content."""
 
     version: int = Field(default=1, exclude_if=lambda version: version == 1)
@@ -190,7 +186,7 @@ class Sample(Config):
     @model_validator(mode="before")
     @classmethod
     def _check_version(cls, values: Any) -> Any:
-        version = values.get("version", 1) if isinstance(values, Mapping) else 1
+        version = values.get("version", 1) if isinstance(values, (dict, Mapping)) else 1
         if isinstance(version, int) and version > SAMPLE_VERSION:
             raise ValueError(f"the row has version {version}; this step3vl reads up to {SAMPLE_VERSION}: upgrade it")
         return values
@@ -203,15 +199,7 @@ class Sample(Config):
         if not parts:
             raise ValueError("a sample needs at least one part")
         if self.messages is not None:
-            if self.messages[-1].role != "assistant":
-                raise ValueError(f"messages must end with an assistant turn, not with a {self.messages[-1].role} turn")
-            if not any(message.role == "user" for message in self.messages):
-                raise ValueError("messages need at least one user turn")
-            for previous, message in pairwise(self.messages):
-                if message.role == "tool" and previous.role not in ("assistant", "tool"):
-                    raise ValueError(f"a tool turn must follow an assistant or tool turn, not a {previous.role} turn")
-            if self.messages[0].role == "tool":
-                raise ValueError("messages cannot begin with a tool turn")
+            self._check_roles([message.role for message in self.messages])
         elif self.tools or self.rejected:
             raise ValueError("tools and a rejected answer belong to a conversation; a document has none")
         if self.rejected is not None:
@@ -223,6 +211,19 @@ class Sample(Config):
                 f"image parts must name the {len(self.images)} images once each, in order; found {indices}"
             )
         return self
+
+    @staticmethod
+    def _check_roles(roles: list[str]) -> None:
+        if roles[-1] != "assistant":
+            raise ValueError(f"messages must end with an assistant turn, not with a {roles[-1]} turn")
+        if "user" not in roles:
+            raise ValueError("messages need at least one user turn")
+        if "tool" in roles:
+            for previous, role in pairwise(roles):
+                if role == "tool" and previous not in ("assistant", "tool"):
+                    raise ValueError(f"a tool turn must follow an assistant or tool turn, not a {previous} turn")
+            if roles[0] == "tool":
+                raise ValueError("messages cannot begin with a tool turn")
 
     def _check_rejected(self, rejected: Message) -> None:
         if self.version < 2:
@@ -280,14 +281,13 @@ class Sample(Config):
             source=source,
             scores=scores or {},
         )
-        return sample.model_copy(update={"id": sample.content_id()})
+        object.__setattr__(sample, "id", sample.content_id())  # nobody else has it yet, and a copy takes longer
+        return sample
 
     def content_id(self) -> str:
         """32 hexadecimal digits of the canonical content: domain, task, parts, rejected answer, tools, truth and the
         images' hashes."""
-        content = self.model_dump(mode="json", include=_CONTENT)
-        content["images"] = [image.sha256 for image in self.images]
-        return hashlib.blake2b(_canonical(content).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(content_json(self).encode(), digest_size=16).hexdigest()
 
     @property
     def kind(self) -> Kind:
@@ -300,7 +300,7 @@ class Sample(Config):
         """Every part in reading order, over all messages; a rejected answer is not among them."""
         if self.messages is None:
             return self.content or ()
-        return tuple(part for message in self.messages for part in message.content)
+        return tuple([part for message in self.messages for part in message.content])
 
     def prompt(self) -> tuple[Message, ...]:
         """The conversation without its final answer. Raises ValueError for a document."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from step3vl.data.config import Config
+from step3vl.data.config import FrozenModel
 from step3vl.data.sample.action import NEEDS, Action
 from step3vl.data.sample.checks import ChecksTruth
 
@@ -22,21 +22,21 @@ def _in_order(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 MilliBox = Annotated[tuple[int, int, int, int], AfterValidator(_in_order)]
 
 
-class TextTruth(Config):
+class TextTruth(FrozenModel):
     """One exact text, compared without regard to case, white space and a closing full stop."""
 
     kind: Literal["text"] = "text"
     text: str
 
 
-class TranscriptTruth(Config):
+class TranscriptTruth(FrozenModel):
     """A longer text, of which every character that is copied correctly counts."""
 
     kind: Literal["transcript"] = "transcript"
     text: str
 
 
-class NumberTruth(Config):
+class NumberTruth(FrozenModel):
     """A number, within the greater of an absolute and a relative tolerance."""
 
     kind: Literal["number"] = "number"
@@ -46,14 +46,14 @@ class NumberTruth(Config):
     """As a fraction of the value: 0.05 is the relaxed accuracy of chart questions."""
 
 
-class CountTruth(Config):
+class CountTruth(FrozenModel):
     """How many there are, exactly."""
 
     kind: Literal["count"] = "count"
     count: int
 
 
-class OptionTruth(Config):
+class OptionTruth(FrozenModel):
     """One of several options.
 
     An option is a text (`red`), a label (`A`), or a label with a text (`A. a dog`); an answer may name either of the
@@ -65,21 +65,21 @@ class OptionTruth(Config):
     options: tuple[str, ...]
 
 
-class PointTruth(Config):
+class PointTruth(FrozenModel):
     """A point anywhere inside one of the boxes (0..1000)."""
 
     kind: Literal["point"] = "point"
     boxes: Annotated[tuple[MilliBox, ...], Field(min_length=1)]
 
 
-class PointsTruth(Config):
+class PointsTruth(FrozenModel):
     """A point inside each of the boxes (0..1000), and none besides."""
 
     kind: Literal["points"] = "points"
     boxes: Annotated[tuple[MilliBox, ...], Field(min_length=1)]
 
 
-class BoxTruth(Config):
+class BoxTruth(FrozenModel):
     """Boxes (0..1000); with `labels`, one for each of them, an answer must label its boxes alike."""
 
     kind: Literal["boxes"] = "boxes"
@@ -93,7 +93,7 @@ class BoxTruth(Config):
         return self
 
 
-class ActionTruth(Config):
+class ActionTruth(FrozenModel):
     """One GUI action.
 
     Its point must lie in `boxes`, those of the element that is meant (for a slide: where it begins), and the end of a
@@ -115,7 +115,7 @@ class ActionTruth(Config):
         return self
 
 
-class MathTruth(Config):
+class MathTruth(FrozenModel):
     """An expression in LaTeX; any expression that is equal to it is correct."""
 
     kind: Literal["math"] = "math"
@@ -129,7 +129,7 @@ _Single = (
 SingleTruth = Annotated[_Single, Field(discriminator="kind")]
 
 
-class AnyTruth(Config):
+class AnyTruth(FrozenModel):
     """A set of acceptable answers: the best grade counts."""
 
     kind: Literal["any"] = "any"

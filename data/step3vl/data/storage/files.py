@@ -25,6 +25,11 @@ def is_url(path: str | Path) -> bool:
     return _URL.match(str(path)) is not None
 
 
+def in_process_memory(path: str | Path) -> bool:
+    """Whether this is a URL of fsspec's `memory://`, whose files no other process sees."""
+    return str(path).rpartition("::")[2].startswith("memory:/")
+
+
 def require_local(path: str | Path) -> None:
     """Refuse a URL as the place of a result: only local folders are written to.
 

@@ -48,40 +48,45 @@ _ASSISTANT = (_START, RenderPiece("assistant\n"))
 _THINKING = (RenderPiece(Markup(THINK)), _NEWLINE)
 
 
-def document_pieces(content: Sequence[Part]) -> Iterator[RenderPiece]:
+def document_pieces(content: Sequence[Part]) -> list[RenderPiece]:
     """The pieces of a document, which is trained on all its text and on its end."""
-    return iter(_pieces(*map(_item, content), Markup(END_OF_TEXT), weight=1.0))
+    return _pieces(*map(_item, content), Markup(END_OF_TEXT), weight=1.0)
 
 
-def conversation_pieces(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> Iterator[RenderPiece]:
+def conversation_pieces(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[RenderPiece]:
     """The pieces of all turns in order, after the tools' signatures, which share the opening system turn.
 
     Assistant turns after the last question have reasoning and are trained with weight 1, or with their `loss_weight`;
     earlier ones are rendered without reasoning and trained only where they have a `loss_weight`.
     """
+    pieces: list[RenderPiece] = []
     opening = messages[0] if messages and messages[0].role == "system" else None
     if tools:
-        yield from _tools_turn(opening, tools)
+        pieces += _tools_turn(opening, tools)
     question = last_question(messages)
     for index, message in enumerate(messages):
         if message.role == "assistant":
-            yield from _assistant_turn(message, index > question)
+            pieces += _assistant_turn(message, index > question)
         elif message.role == "tool":
-            yield from _tool_turn(message, _role(messages, index - 1) != "tool", _role(messages, index + 1) != "tool")
+            pieces += _tool_turn(message, _role(messages, index - 1) != "tool", _role(messages, index + 1) != "tool")
         elif message is not opening:
-            yield from _plain_turn(message.name or message.role, message)
+            pieces += _plain_turn(message.name or message.role, message)
         elif not tools:
-            yield from _plain_turn("system", message)
+            pieces += _plain_turn("system", message)
+    return pieces
 
 
-def generation_pieces() -> Iterator[RenderPiece]:
+def generation_pieces() -> list[RenderPiece]:
     """The generation prompt: an assistant turn that is open inside its reasoning."""
-    return iter(_pieces(Markup(CHAT_START), "assistant\n", Markup(THINK), "\n"))
+    return [*_ASSISTANT, *_THINKING]
 
 
 def last_question(messages: Sequence[Message]) -> int:
     """The index of the last user turn that is not a tool response in a user turn; -1 without one."""
-    return next((index for index in reversed(range(len(messages))) if _is_question(messages[index])), -1)
+    for index in range(len(messages) - 1, -1, -1):
+        if _is_question(messages[index]):
+            return index
+    return -1
 
 
 def tool_call_text(call: ToolCall) -> str:
@@ -96,6 +101,9 @@ def _pieces(*items: str | Markup | ImagePart, weight: float = 0.0) -> list[Rende
 def _is_question(message: Message) -> bool:
     if message.role != "user":
         return False
+    first = message.content[0] if message.content else None
+    if isinstance(first, TextPart) and not TOOL_RESPONSE.startswith(first.text[: len(TOOL_RESPONSE)]):
+        return True  # as nearly all are, which saves joining their texts
     content = "".join(part.text if isinstance(part, TextPart) else "<im_patch>" for part in message.content)
     return not (content.startswith(TOOL_RESPONSE) and content.endswith(END_TOOL_RESPONSE))
 
@@ -108,14 +116,19 @@ def _item(part: Part) -> str | ImagePart:
     return part.text if isinstance(part, TextPart) else part
 
 
+def _content(message: Message, weight: float = 0.0) -> list[RenderPiece]:
+    return [RenderPiece(_item(part), weight) for part in message.content]
+
+
 def _plain_turn(role: str, message: Message) -> list[RenderPiece]:
-    return [_START, RenderPiece(f"{role}\n"), *_pieces(*map(_item, message.content)), _END, _NEWLINE]
+    return [_START, RenderPiece(f"{role}\n"), *_content(message), _END, _NEWLINE]
 
 
 def _tools_turn(opening: Message | None, tools: Sequence[Mapping[str, Any]]) -> Iterator[RenderPiece]:
     yield from _pieces(Markup(CHAT_START), "system\n")
     if opening is not None:
-        yield from _pieces(*map(_item, opening.content), "\n\n")
+        yield from _content(opening)
+        yield from _pieces("\n\n")
     signatures = "".join("\n" + json.dumps(tool, ensure_ascii=False) for tool in tools)
     yield from _pieces(_TOOLS_HEAD + signatures + _TOOLS_FORMAT)
     yield from _pieces(Markup(TOOL_CALLS), "\n", Markup(TOOL_CALL), _CALL_FORMAT, Markup(END_TOOL_CALL))
@@ -124,28 +137,28 @@ def _tools_turn(opening: Message | None, tools: Sequence[Mapping[str, Any]]) -> 
     yield from _pieces(head, Markup(TOOL_CALLS), tail, Markup(CHAT_END), "\n")
 
 
-def _assistant_turn(message: Message, current: bool) -> Iterator[RenderPiece]:
+def _assistant_turn(message: Message, current: bool) -> list[RenderPiece]:
     weight = float(current) if message.loss_weight is None else message.loss_weight
-    yield from _ASSISTANT
+    pieces = [*_ASSISTANT]
     if current:
-        yield from _THINKING
-        yield from _pieces(f"{message.reasoning_content or ''}\n", Markup(END_THINK), "\n", weight=weight)
-    yield from _pieces(*map(_item, message.content), weight=weight)
+        pieces += _THINKING
+        pieces += _pieces(f"{message.reasoning_content or ''}\n", Markup(END_THINK), "\n", weight=weight)
+    pieces += _content(message, weight)
     if message.tool_calls:
-        yield from _pieces("\n", Markup(TOOL_CALLS), weight=weight)
+        pieces += _pieces("\n", Markup(TOOL_CALLS), weight=weight)
         for call in message.tool_calls:
             markup = (Markup(TOOL_CALL), tool_call_text(call), Markup(END_TOOL_CALL))
-            yield from _pieces("\n", *markup, weight=weight)
-        yield from _pieces("\n", Markup(END_TOOL_CALLS), weight=weight)
-    yield RenderPiece(_END.item, weight)
-    yield _NEWLINE
+            pieces += _pieces("\n", *markup, weight=weight)
+        pieces += _pieces("\n", Markup(END_TOOL_CALLS), weight=weight)
+    return [*pieces, RenderPiece(_END.item, weight), _NEWLINE]
 
 
 def _tool_turn(message: Message, first: bool, last: bool) -> Iterator[RenderPiece]:
     """One tool result; adjacent results share a turn."""
     if first:
         yield from _pieces(Markup(CHAT_START), "tool_response")
-    yield from _pieces("\n", Markup(TOOL_RESPONSE), "\n", *map(_item, message.content))
+    yield from _pieces("\n", Markup(TOOL_RESPONSE), "\n")
+    yield from _content(message)
     yield from _pieces("\n", Markup(END_TOOL_RESPONSE))
     if last:
         yield from _pieces(Markup(CHAT_END), "\n")

@@ -7,13 +7,16 @@ another pattern encode their texts themselves. A property test compares the two.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import chain
+from typing import Generic, TypeVar
 
 from tokenizers import Tokenizer
 
 from step3vl.data.tokens.vocabulary import PLAIN_TOKENS, SPLIT
+
+T = TypeVar("T")
 
 # `SPLIT` for ASCII: letters, digits and white space are written out, for Python has other classes of them.
 _WORD = re.compile(
@@ -21,9 +24,9 @@ _WORD = re.compile(
     re.ASCII,
 )
 _CHUNK = re.compile(r"(?= \S)|(?<=\n)(?=\S)")  # before a space and after a line's end always begins a word
-# A space begins a word unless it is inside or at the end of white space; of ASCII's, what may be such a run.
+# A space begins a word unless it is inside or at the end of white space; of ASCII's, what may begin such a run.
 _RUN = re.compile(r"\s (?:\s|\Z)")
-_RUNS = ("  ", "\n ", "\t ", "\r ", "\v ", "\f ")
+_BREAKS = "\n\t\r\v\f"
 _SHORT = 16  # characters of a text that is likely to come again as a whole, as those of a template do
 _LONGEST = 64  # characters of a word that is kept
 _WORDS = 1 << 17  # texts that a cache keeps; it then starts again
@@ -38,46 +41,77 @@ class WordEncoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._by_word = _cuts_by_word(tokenizer)
-        words = _Cache(lambda word: tokenizer.encode(word, add_special_tokens=False).ids)
 
-        def encode_words(text: str) -> list[int]:
-            return list(chain.from_iterable(map(words.__getitem__, _words(text))))
+        def ids_of(word: str) -> list[int]:
+            ids: list[int] = tokenizer.encode(word, add_special_tokens=False).ids
+            return ids
 
-        self._ids_of = (_Cache(encode_words) if self._by_word else words).__getitem__
-        self._ids_after_space = _Cache(lambda text: encode_words(f" {text}")).__getitem__
+        def joined(parts: Iterable[list[int]]) -> list[int]:
+            return list(chain.from_iterable(parts))
+
+        self._ids = _TextParts(self._by_word, ids_of, joined)
+        # Counts have caches of their own: a dictionary of texts and numbers costs the garbage collector nothing.
+        self._counts: _TextParts[int] = _TextParts(self._by_word, lambda word: len(ids_of(word)), sum)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text in which no name of an added token is to be seen as that token."""
-        return list(chain.from_iterable(self._ids_by_part(text)))
+        return list(self._ids.of(text))  # what the caches hold must not change
 
     def count(self, text: str) -> int:
         """How many ids `encode` gives."""
-        if len(text) <= _SHORT:
-            return len(self._ids_of(text))
-        return sum(map(len, self._ids_by_part(text)))
-
-    def _ids_by_part(self, text: str) -> Iterator[list[int]]:
-        """The ids of the parts of a text, cut at its spaces where each of them surely begins a word."""
-        if not self._by_word or (any(map(text.__contains__, _RUNS)) if text.isascii() else _RUN.search(text)):
-            return iter([self._ids_of(text)])
-        first, *rest = text.split(" ")
-        return chain([self._ids_of(first)], map(self._ids_after_space, rest))
+        return self._counts.of(text)
 
 
-class _Cache(dict[str, list[int]]):
+class _Cache(dict[str, T]):
     """What a function returns for texts. They are looked up without a call of Python's where they were seen before."""
 
-    def __init__(self, function: Callable[[str], list[int]]) -> None:
+    def __init__(self, function: Callable[[str], T]) -> None:
         super().__init__()
         self._function = function
 
-    def __missing__(self, text: str) -> list[int]:
-        ids = self._function(text)
+    def __missing__(self, text: str) -> T:
+        value = self._function(text)
         if len(text) <= _LONGEST:
             if len(self) >= _WORDS:
                 self.clear()
-            self[text] = ids
-        return ids
+            self[text] = value
+        return value
+
+
+class _TextParts(Generic[T]):
+    """The value of texts, their ids or how many these are, joined from the cached values of their words.
+
+    Args:
+        by_word: Whether texts are cut into words.
+        of_word: The value of a word, or of a text that is not cut.
+        join: The value of a text from the values of its parts.
+    """
+
+    def __init__(self, by_word: bool, of_word: Callable[[str], T], join: Callable[[Iterable[T]], T]) -> None:
+        self._by_word, self._join = by_word, join
+        words = _Cache(of_word)
+
+        def of_words(text: str) -> T:
+            return join(map(words.__getitem__, _words(text)))
+
+        self._whole = (_Cache(of_words) if by_word else words).__getitem__
+        self._after_space = _Cache(lambda text: of_words(f" {text}")).__getitem__
+
+    def of(self, text: str) -> T:
+        """The value of a text, which is cut at its spaces where each of them surely begins a word."""
+        if len(text) <= _SHORT or not self._by_word or (_may_have_run(text) if text.isascii() else _RUN.search(text)):
+            return self._whole(text)
+        words = text.split(" ")
+        return self._join((self._whole(words.pop(0)), self._join(map(self._after_space, words))))
+
+
+def _may_have_run(text: str) -> bool:
+    if "  " in text:
+        return True
+    for space in _BREAKS:  # noqa: SIM110  (a generator takes twice as long, for each text)
+        if space in text and f"{space} " in text:  # a single character is found several times as fast
+            return True
+    return False
 
 
 def _words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored
+from step3vl.evaluation.item import Item, Metrics, Score, Scored, by_category
 from step3vl.evaluation.prompts import user_message
 
 _VERDICT = re.compile(r"\[\[\s{0,2}(A>>B|A>B|A=B|B>A|B>>A)\s{0,2}\]\]")
@@ -38,7 +38,8 @@ class ArenaHardV2(JudgedBenchmark):
         modality="text",
         judge="gpt-4.1",
         notes=(
-            "Without style control, and without creative writing where the answers of its baseline are missing.",
+            "Without style control, for which the leaderboard fits one regression over the games of all its models; a "
+            "single run does not have them. Without creative writing where the answers of its baseline are missing.",
             "The judge's prompt is a paraphrase of the authors'; it is asked to solve the task itself first.",
         ),
     )
@@ -85,10 +86,7 @@ class ArenaHardV2(JudgedBenchmark):
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        rates = {
-            category: _win_rate([each for each in scored if each.item.category == category])
-            for category in metrics.categories
-        }
+        rates = by_category(scored, _win_rate)
         headline = rates.get("hard_prompt", next(iter(rates.values()), 0.0))
         return Metrics("win_rate", {"win_rate": headline}, metrics.counts, rates)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Message
+from step3vl.data.sample.answers import last_object
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find, image_bytes, read_json, read_records, require_fields
 from step3vl.evaluation.item import Item, Recorded, Score
-from step3vl.evaluation.judgements import read_verdict
 from step3vl.evaluation.prompts import system_message, user_message
 
 _SYSTEM = "Reason first, between <think> and </think>, and give the answer after it."
@@ -98,7 +98,7 @@ class CharXiv(JudgedBenchmark):
         return (user_message(_JUDGE.format(rule=_RULES[item.fields["kind"]], **fields)),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        verdict = read_verdict(judgement, "score")
+        verdict = last_object(judgement, "score")
         score = verdict.get("score")
         if score in (0, 1) and not isinstance(score, bool):
             return Score.of(score == 1, str(verdict.get("extracted_answer", "")), "judged")

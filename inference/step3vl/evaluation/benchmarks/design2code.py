@@ -1,4 +1,4 @@
-"""Design2Code: 484 screenshots of web pages to be written as HTML; four of the five parts of its score."""
+"""Design2Code: 484 screenshots of web pages to be written as HTML, compared in five parts."""
 
 import logging
 import re
@@ -9,15 +9,20 @@ from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
 from step3vl.evaluation.files import find, find_all
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
 from step3vl.evaluation.prompts import user_message
-from step3vl.evaluation.webpages.render import text_blocks
+from step3vl.evaluation.webpages.clip import clip_similarity
+from step3vl.evaluation.webpages.render import render_pages
 from step3vl.grading.pool import WorkerError, WorkerPool
 
 log = logging.getLogger(__name__)
 
 PARTS = ("size", "text", "position", "colour")
+CLIP = DataFile(
+    "clip-vit-base-patch32/*", "https://huggingface.co/openai/clip-vit-base-patch32", "0.6 GB", optional=True
+)
+"""The weights behind the fifth part."""
 NOTES = (
-    "The fifth part of the official score, the similarity by CLIP ViT-B/32, is not computed: its weights come with no "
-    "package. The mean of the other four is no official score; compare the parts.",
+    "The fifth part of the official score is the similarity by CLIP ViT-B/32. Without its weights the mean of the "
+    "other four is printed as `four parts`, which is no official score; compare the parts.",
     "Blocks are the texts of the page as the browser lays them out; the official code finds them in screenshots whose "
     "texts it has coloured.",
     "Scripts do not run, and nothing is loaded; images are empty on both pages.",
@@ -46,10 +51,11 @@ class Design2Code(Benchmark):
         items=484,
         repeats=4,
         family="official",
-        metric="mean of block size, text, position and colour (without CLIP)",
+        metric="mean of block size, text, position, colour and CLIP; without CLIP's weights, of the first four",
         files=(
             DataFile("*.html", "https://huggingface.co/datasets/SALT-NLP/Design2Code", "10 MB"),
             DataFile("*.png", "https://huggingface.co/datasets/SALT-NLP/Design2Code", "200 MB", optional=True),
+            CLIP,
         ),
         executes=True,
         notes=NOTES,
@@ -57,6 +63,8 @@ class Design2Code(Benchmark):
 
     def items(self, data: Path, images: bool = True) -> Iterator[Item]:
         pages = find_all(data, "*.html", self.about)
+        weights = data / CLIP.name.removesuffix("/*")
+        fields = {"clip": str(weights)} if weights.is_dir() else {}
         for page in sorted(pages, key=lambda path: (len(path.stem), path.stem)):
             image = find(data, f"{page.stem}.png", self.about) if images else page.with_suffix(".png")
             yield Item(
@@ -64,29 +72,43 @@ class Design2Code(Benchmark):
                 messages=(user_message(_PROMPT, images=1),),
                 answer=page.read_text(encoding="utf-8", errors="replace"),
                 images=(image,) if images else (),
+                fields=fields,
             )
 
     def score(self, item: Item, response: str, rule: Rule = "strict") -> Score:
         html = read_html(response)
         if html is None:
             return Score.unparsable("no HTML")
-        predicted, reference = text_blocks([html, item.answer])
+        weights = item.fields.get("clip")
+        predicted, reference = render_pages([html, item.answer], screenshots=weights is not None)
         try:
-            parts: dict[str, float] = _POOL.call(predicted, reference, seconds=SECONDS)
+            parts: dict[str, float] = _POOL.call(predicted.blocks, reference.blocks, seconds=SECONDS)
         except (TimeoutError, WorkerError) as error:
-            log.warning("%s: matching %d blocks: %s", item.id, len(predicted), error)
+            log.warning("%s: matching %d blocks: %s", item.id, len(predicted.blocks), error)
             return Score.unparsable("the pages could not be matched in time")
-        value = min(sum(parts.values()) / len(parts), 1.0)
-        return Score.graded(value, html, f"{len(predicted)} blocks, {len(reference)} in the design", **parts)
+        if weights is not None:
+            rendered = predicted.screenshot and reference.screenshot  # a page may be too slow or too large
+            try:
+                parts["clip"] = clip_similarity(Path(weights), predicted, reference) if rendered else 0.0
+            except (TimeoutError, WorkerError) as error:
+                log.warning("%s: filling the texts of its screenshots for CLIP: %s", item.id, error)
+                return Score.unparsable("the texts of the screenshots could not be filled for CLIP in time")
+        value = min(max(sum(parts.values()) / len(parts), 0.0), 1.0)
+        trace = f"{len(predicted.blocks)} blocks, {len(reference.blocks)} in the design"
+        return Score.graded(value, html, trace, **parts)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
-        """The mean, and each of the parts, in percent."""
+        """The mean, and each of the parts, in percent; `score` with CLIP, `four parts` without."""
         metrics = super().summarise(scored)
-        values = {"four parts": metrics.value}
-        for part in PARTS:
-            shares = [each.score.details.get(part, 0.0) for each in scored]
-            values[part] = 100 * sum(shares) / len(shares) if shares else 0.0
-        return Metrics("four parts", values, metrics.counts)
+        complete = bool(scored) and all("clip" in each.item.fields for each in scored)
+        values = {
+            part: 100 * sum(each.score.details.get(part, 0.0) for each in scored) / max(len(scored), 1)
+            for part in ((*PARTS, "clip") if complete else PARTS)
+        }
+        values["four parts"] = sum(values[part] for part in PARTS) / len(PARTS)
+        if not complete:
+            return Metrics("four parts", values, metrics.counts)
+        return Metrics("score", {"score": metrics.value, **values}, metrics.counts)
 
 
 def read_html(response: str) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from step3vl.evaluation.benchmark import DataFile
-from step3vl.evaluation.benchmarks.design2code import Design2Code
+from step3vl.evaluation.benchmarks.design2code import CLIP, Design2Code
 
 
 class Design2CodeHard(Design2Code):
@@ -17,6 +17,7 @@ class Design2CodeHard(Design2Code):
         files=(
             DataFile("*.html", "https://huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "2 MB"),
             DataFile("*.png", "https://huggingface.co/datasets/SALT-NLP/Design2Code-HARD", "40 MB", optional=True),
+            CLIP,
         ),
     )
 

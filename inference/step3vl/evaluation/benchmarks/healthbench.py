@@ -7,7 +7,7 @@ from step3vl.data.sample import Message
 from step3vl.data.sample import text as text_part
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored
+from step3vl.evaluation.item import Item, Metrics, Score, Scored, by_category
 from step3vl.evaluation.judgements import criteria_message, read_criteria, transcript
 
 _SOURCE = "https://github.com/openai/simple-evals (healthbench_eval.py names the address)"
@@ -68,10 +68,7 @@ class HealthBench(JudgedBenchmark):
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        categories = {
-            name: _mean([each for each in scored if each.item.category == name]) for name in metrics.categories
-        }
-        return Metrics("score", {"score": _mean(scored)}, metrics.counts, categories)
+        return Metrics("score", {"score": _mean(scored)}, metrics.counts, by_category(scored, _mean))
 
 
 def _mean(scored: Sequence[Scored]) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from step3vl.data.sample import Message
+from step3vl.data.sample.answers import last_object
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
-from step3vl.evaluation.judgements import read_verdict
 from step3vl.evaluation.prompts import user_message
 
 _BIN = 100
@@ -69,7 +69,7 @@ class HLE(JudgedBenchmark):
         return (user_message(text),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        verdict = read_verdict(judgement, "correct")
+        verdict = last_object(judgement, "correct")
         correct = str(verdict.get("correct", "")).strip().lower()
         if correct in ("yes", "no"):
             extracted = str(verdict.get("extracted_final_answer", ""))

@@ -81,6 +81,8 @@ class LiveCodeBench(Benchmark):
         counts = dict(metrics.counts)
         for name, (start, end) in _WINDOWS.items():
             group = [each for each in scored if start <= each.item.fields["date"] < end]
+            if not group:
+                continue
             values[name] = mean_percent(group)
             counts[f"correct {name}"] = sum(each.score.verdict == "correct" for each in group)
         for name in ("easy", "medium", "hard"):

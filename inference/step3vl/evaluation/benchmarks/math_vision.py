@@ -72,9 +72,10 @@ class MathVision(Benchmark):
         if not item.fields["options"]:
             return score_by_truth(MathTruth(expression=_bare(item.answer)), response)
         # By the letter; else by value, because the text of an option such as 2 is a part of many a formula.
-        letter, trace = read_option(response, [""] * len(item.fields["options"]))
-        if letter is None and marked_answer(response) is not None:
+        marked = marked_answer(response)
+        if marked is not None and read_option(marked, [""] * len(item.fields["options"])).letter is None:
             return score_by_truth(MathTruth(expression=_bare(item.fields["option"])), response)
+        letter, trace = read_option(response, [""] * len(item.fields["options"]))
         if letter is None:
             letter, trace = read_option(response, item.fields["options"])
         return Score.unparsable(trace) if letter is None else Score.of(letter == item.answer, letter, trace)

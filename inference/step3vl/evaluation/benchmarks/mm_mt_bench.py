@@ -11,7 +11,7 @@ from step3vl.data.sample import image as image_part
 from step3vl.data.sample import text as text_part
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored
+from step3vl.evaluation.item import Item, Metrics, Score, Scored, by_category
 from step3vl.evaluation.judgements import rated, read_rating
 from step3vl.evaluation.prompts import user_message
 
@@ -83,10 +83,7 @@ class MMMTBench(JudgedBenchmark):
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        categories = {
-            name: _mean([each for each in scored if each.item.category == name]) for name in metrics.categories
-        }
-        return Metrics("rating", {"rating": _mean(scored)}, metrics.counts, categories)
+        return Metrics("rating", {"rating": _mean(scored)}, metrics.counts, by_category(scored, _mean))
 
 
 def _text(turn: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from step3vl.data.errors import UserError
 from step3vl.evaluation.benchmark import About, DataFile
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Scored
+from step3vl.evaluation.item import Item, Metrics, Scored, by_category
 from step3vl.evaluation.multiple_choice import Columns, MultipleChoice, Record, groups_correct
 
 _ROTATION = 1_000_000
@@ -61,15 +61,20 @@ class MMBench(MultipleChoice):
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        correct, questions = groups_correct(scored, [each.item.group for each in scored])
-        values = {"accuracy": 100 * correct / questions if questions else 0.0, "single": metrics.value}
+        correct, questions = _questions(scored)
+        values = {"accuracy": _accuracy(scored), "single": metrics.value}
         counts = {**metrics.counts, "questions_correct": correct, "questions": questions}
-        categories = {}
-        for name in metrics.categories:
-            group = [each for each in scored if each.item.category == name]
-            right, total = groups_correct(group, [each.item.group for each in group])
-            categories[name] = 100 * right / total
-        return replace(metrics, values=values, counts=counts, categories=categories)
+        return replace(metrics, values=values, counts=counts, categories=by_category(scored, _accuracy))
+
+
+def _questions(scored: Sequence[Scored]) -> tuple[int, int]:
+    """How many questions are right in all their rotations, and how many there are."""
+    return groups_correct(scored, [each.item.group for each in scored])
+
+
+def _accuracy(scored: Sequence[Scored]) -> float:
+    correct, questions = _questions(scored)
+    return 100 * correct / questions if questions else 0.0
 
 
 def _is_reference(record: Record) -> bool:

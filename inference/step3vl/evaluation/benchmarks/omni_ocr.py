@@ -13,7 +13,6 @@ from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.documents.json_fields import json_accuracy
 from step3vl.evaluation.files import find, image_bytes, read_records, require_fields
 from step3vl.evaluation.item import Item, Metrics, Score, Scored
-from step3vl.evaluation.judgements import read_object
 from step3vl.evaluation.prompts import user_message
 
 MAX_TEXT = 24_000
@@ -77,7 +76,7 @@ class OmniOCR(JudgedBenchmark):
         return (user_message(_JUDGE.format(schema=json.dumps(item.fields["schema"]), document=response)),)
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
-        predicted = read_object(judgement)
+        predicted = _extracted(judgement)
         if predicted is None:
             return Score.unparsable("the second model gave no JSON")
         value = json_accuracy(item.answer, predicted)
@@ -93,6 +92,15 @@ class OmniOCR(JudgedBenchmark):
         mean = 100 * sum(similarities) / len(similarities) if similarities else 0.0
         values = {**metrics.values, "text similarity": mean}
         return Metrics(metrics.headline, values, metrics.counts, metrics.categories)
+
+
+def _extracted(judgement: str) -> Any:
+    """The JSON object from the first brace to the last; None where it is not whole, such as one that was cut."""
+    start, end = judgement.find("{"), judgement.rfind("}") + 1
+    try:
+        return json.loads(judgement[start:end]) if 0 <= start < end else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parsed(value: Any) -> Any:

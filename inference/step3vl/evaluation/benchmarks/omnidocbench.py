@@ -9,7 +9,7 @@ from typing import Any
 
 from step3vl.evaluation.benchmark import About, Benchmark, DataFile, Rule
 from step3vl.evaluation.files import find, image_bytes, read_json, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, Verdict
+from step3vl.evaluation.item import Item, Metrics, Recorded, Score, Scored, Verdict, by_category, mean_percent
 from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.records import RecordedRun
 from step3vl.grading.pool import WorkerError, WorkerPool
@@ -49,8 +49,8 @@ class OmniDocBench(Benchmark):
             "Matching is that of version 1.5, which assigns texts and formulas together; version 1.0 has 981 pages, "
             "matches them apart, and gives other numbers. The paper does not say which it used.",
             "The headline is the mean of the four edit distances, each a mean over pages, as version 1.0 prints it.",
-            "CDM, the metric of formulas by rendering them, needs LaTeX and is not computed. Tables in LaTeX count as "
-            "missed; the official code converts them with LaTeXML.",
+            "CDM, the metric of formulas by rendering them, is not computed: it needs pdflatex, ImageMagick and "
+            "KaTeX's tokenizer in Node. Tables in LaTeX count as missed; the official code converts them by LaTeXML.",
             "Official: pages are told apart by their file names, of which a number at the end is lost where it equals "
             "an element's index, and places in the reading order are shifted by elements without letters. The strict "
             "rule repairs both.",
@@ -90,11 +90,7 @@ class OmniDocBench(Benchmark):
                 values[name] = 100 * sum(similarities) / len(similarities)
         pages = [values[element] for element in _ELEMENTS if element in values]
         values = {"edit distance": sum(pages) / len(pages) if pages else 100.0, **values}
-        by_category: dict[str, list[float]] = defaultdict(list)
-        for each in scored:
-            by_category[each.item.category].append(100 * (1 - each.score.value))
-        categories = {name: sum(group) / len(group) for name, group in sorted(by_category.items()) if name}
-        return Metrics("edit distance", values, counts, categories)
+        return Metrics("edit distance", values, counts, by_category(scored, lambda group: 100 - mean_percent(group)))
 
     def recorded(self, path: Path) -> Iterator[tuple[Item | None, Recorded]]:
         """A folder of Markdown files named as the images, or an object of such texts by their names.

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from step3vl.data.sample import Message
 from step3vl.data.sample import text as text_part
+from step3vl.data.sample.answers import last_object
 from step3vl.evaluation.benchmark import About, DataFile, JudgedBenchmark
 from step3vl.evaluation.files import find_all, read_records, require_fields
-from step3vl.evaluation.item import Item, Metrics, Score, Scored
-from step3vl.evaluation.judgements import rated, read_verdict, transcript
+from step3vl.evaluation.item import Item, Metrics, Score, Scored, by_category
+from step3vl.evaluation.judgements import rated, transcript
 from step3vl.evaluation.prompts import user_message
 
 _SOURCE = "https://huggingface.co/datasets/allenai/WildBench"
@@ -61,17 +62,14 @@ class WildBench(JudgedBenchmark):
 
     def read_judgement(self, item: Item, response: str, judgement: str) -> Score:
         try:
-            rating = float(read_verdict(judgement, "score")["score"])
+            rating = float(last_object(judgement, "score")["score"])
         except (TypeError, KeyError, ValueError, OverflowError):
             return Score.unparsable("the judge gave no score")
         return rated(rating if 1 <= rating <= 10 else None)
 
     def summarise(self, scored: Sequence[Scored]) -> Metrics:
         metrics = super().summarise(scored)
-        categories = {
-            name: _score([each for each in scored if each.item.category == name]) for name in metrics.categories
-        }
-        return Metrics("score", {"score": _score(scored)}, metrics.counts, categories)
+        return Metrics("score", {"score": _score(scored)}, metrics.counts, by_category(scored, _score))
 
 
 def _score(scored: Sequence[Scored]) -> float:

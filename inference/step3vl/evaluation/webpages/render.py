@@ -1,11 +1,11 @@
-"""The blocks of text of an HTML page, as Chromium lays them out: no scripts, no network."""
+"""The blocks of text of an HTML page, as Chromium lays them out, and its screenshot: no scripts, no network."""
 
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from step3vl.data.errors import UserError
 from step3vl.data.optional import require
@@ -15,6 +15,8 @@ _FLAGS = ("--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "-
 _SIZE = {"width": 1280, "height": 720}
 _TIMEOUT = 30_000  # milliseconds
 _MAX_BLOCKS = 1000
+_MAX_PIXELS = 64_000_000  # of a screenshot: of a page of usual width, 50,000 high
+_PIXELS = "document.documentElement.scrollWidth * document.documentElement.scrollHeight"
 _BLOCKS = """limit => {
   const width = Math.max(document.documentElement.scrollWidth, 1);
   const height = Math.max(document.documentElement.scrollHeight, 1);
@@ -35,31 +37,47 @@ _BLOCKS = """limit => {
 }"""
 
 
-def text_blocks(pages: Sequence[str]) -> list[list[Any]]:
-    """Rows of `blocks.Block` for each page: its texts, their boxes in shares of the page, their colours.
+class RenderedPage(NamedTuple):
+    """A page as it looks.
 
-    A page that does not load in time has none. Works inside of an event loop, too.
+    Args:
+        blocks: Rows of `blocks.Block`: its texts, their boxes in shares of the page, their colours.
+        screenshot: Of the whole page, as PNG; empty where none was asked for, or where the page is too large.
+    """
+
+    blocks: list[Any]
+    screenshot: bytes = b""
+
+
+def render_pages(pages: Sequence[str], screenshots: bool = False) -> list[RenderedPage]:
+    """Lay out pages of HTML. A page that does not load in time has no blocks. Works inside of an event loop, too.
+
+    Args:
+        pages: Their sources.
+        screenshots: Whether to take screenshots as well.
 
     Raises:
         UserError: Playwright or a Chromium is not installed, or it does not start.
     """
     with ThreadPoolExecutor(1) as thread:  # Playwright refuses a thread that runs an event loop
-        return thread.submit(_text_blocks, pages).result()
+        return thread.submit(_render_pages, pages, screenshots).result()
 
 
-def _text_blocks(pages: Sequence[str]) -> list[list[Any]]:
+def _render_pages(pages: Sequence[str], screenshots: bool) -> list[RenderedPage]:
     with _browser_context() as context:
-        return [_blocks_of(context, html) for html in pages]
+        return [_render(context, html, screenshots) for html in pages]
 
 
-def _blocks_of(context: Any, html: str) -> list[Any]:
+def _render(context: Any, html: str, screenshot: bool) -> RenderedPage:
     page = context.new_page()
     try:
         page.set_content(html, wait_until="domcontentloaded", timeout=_TIMEOUT)
-        blocks: list[Any] = page.evaluate(_BLOCKS, _MAX_BLOCKS)
-        return blocks
+        blocks = page.evaluate(_BLOCKS, _MAX_BLOCKS)
+        if not screenshot or page.evaluate(_PIXELS) > _MAX_PIXELS:
+            return RenderedPage(blocks)
+        return RenderedPage(blocks, page.screenshot(full_page=True, timeout=_TIMEOUT))
     except require("playwright.sync_api", "evaluation").Error:
-        return []
+        return RenderedPage([])
     finally:
         page.close()
 

@@ -18,18 +18,23 @@ from step3vl.inference.pacore import PaCoReConfig
 FinishedStatus = Literal["ok", "failed"]
 
 
-class AnswerRow(TypedDict):
+class Reply(TypedDict, total=False):
+    """What a question is answered with."""
+
+    answer: str
+    reasoning: str
+    reasoning_ended: bool
+    finish_reason: str
+    usage: dict[str, Any] | None
+    tool_calls: list[dict[str, Any]]
+    pacore: dict[str, Any]
+
+
+class AnswerRow(Reply):
     """One line of the file. A failed row has `error`, the others have the reply."""
 
     id: str
     status: FinishedStatus
-    answer: NotRequired[str]
-    reasoning: NotRequired[str]
-    reasoning_ended: NotRequired[bool]
-    finish_reason: NotRequired[str]
-    usage: NotRequired[dict[str, Any] | None]
-    tool_calls: NotRequired[list[dict[str, Any]]]
-    pacore: NotRequired[dict[str, Any]]
     error: NotRequired[str]
     seconds: NotRequired[float]
     fields: NotRequired[dict[str, Any]]

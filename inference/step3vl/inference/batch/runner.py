@@ -3,20 +3,20 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError
 from step3vl.data.tokens import END_THINK
-from step3vl.inference.batch.answer_file import AnswerFile, AnswerRow
+from step3vl.inference.batch.answer_file import AnswerFile, AnswerRow, Reply
 from step3vl.inference.batch.questions import Question
 from step3vl.inference.client.backend import Backend, BackendError, Usage, collect
-from step3vl.inference.client.requests import Completion
+from step3vl.inference.client.requests import Completion, Request
 from step3vl.inference.client.sampling import Sampling
 from step3vl.inference.pacore import PaCoRe, PaCoReConfig
 
@@ -51,6 +51,10 @@ class BatchSummary:
     seconds: float
 
 
+Respond: TypeAlias = Callable[[Backend, Question, BatchConfig], Awaitable[Reply]]
+"""Answers a question. Raises UserError for one that cannot be answered."""
+
+
 class _Outcome(NamedTuple):
     """A finished question, with the backend's error if that is why it failed."""
 
@@ -80,6 +84,7 @@ async def answer_all(
     output: AnswerFile,
     config: BatchConfig,
     on_row: Callable[[AnswerRow], None] = lambda row: None,
+    respond: Respond | None = None,
 ) -> BatchSummary:
     """Answer the questions that the output does not have, each exactly once.
 
@@ -91,6 +96,7 @@ async def answer_all(
         output: The file that the rows are appended to.
         config: How to answer.
         on_row: Called with every row that was written.
+        respond: What becomes of a question; by default its request is asked once, or by PaCoRe.
 
     Raises:
         BackendError: The server refuses the key or the model, or fails again and again.
@@ -99,7 +105,7 @@ async def answer_all(
     pending = _Pending(questions, output.done)
     answered, failed, consecutive_failures = 0, 0, 0
     usage = Usage(0, 0)
-    async with aclosing(_outcomes(backend, pending, config)) as outcomes:
+    async with aclosing(_outcomes(backend, pending, config, respond or _respond)) as outcomes:
         async for row, error in outcomes:
             consecutive_failures = consecutive_failures + 1 if error is not None and error.retryable else 0
             if error is not None and (
@@ -124,7 +130,7 @@ async def answer_all(
 
 
 async def _outcomes(
-    backend: Backend, questions: Iterable[Question], config: BatchConfig
+    backend: Backend, questions: Iterable[Question], config: BatchConfig, respond: Respond
 ) -> AsyncGenerator[_Outcome, None]:
     """Yield outcomes as they come; the next question is read when one has ended."""
     running: set[asyncio.Task[_Outcome]] = set()
@@ -137,7 +143,7 @@ async def _outcomes(
                 if question is None:
                     more = False
                 else:
-                    running.add(asyncio.create_task(_answer(backend, question, config)))
+                    running.add(asyncio.create_task(_answer(backend, question, config, respond)))
             if running:
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
@@ -148,23 +154,12 @@ async def _outcomes(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _answer(backend: Backend, question: Question, config: BatchConfig) -> _Outcome:
+async def _answer(backend: Backend, question: Question, config: BatchConfig, respond: Respond) -> _Outcome:
     start_time = time.perf_counter()
     row: AnswerRow = {"id": question.id, "status": "ok"}
     backend_error: BackendError | None = None
     try:
-        request = await asyncio.to_thread(question.load)
-        seed = (config.seed + _id_hash(question.id)) % 2**31
-        if config.pacore is None:
-            sampling = config.sampling.model_copy(update={"seed": seed})
-            (completion,), usage = await collect(backend, request, sampling)
-            _add_reply(row, completion, usage)
-        else:
-            settings = config.pacore.model_copy(update={"sampling": config.sampling, "seed": seed})
-            result = await PaCoRe(backend, settings).answer(request)
-            _add_reply(row, result.rounds[-1][0], result.usage)
-            trace = result.trace.to_json()
-            row["pacore"] = trace if config.trace else _without_texts(trace)
+        row |= await respond(backend, question, config)
     except UserError as error:
         row["status"] = "failed"
         row["error"] = f"{question.location}: {error}"
@@ -175,14 +170,48 @@ async def _answer(backend: Backend, question: Question, config: BatchConfig) -> 
     return _Outcome(row, backend_error)
 
 
-def _add_reply(row: AnswerRow, completion: Completion, usage: Usage | None) -> None:
-    row["answer"] = completion.answer.strip()
-    row["reasoning"] = completion.reasoning
-    row["reasoning_ended"] = END_THINK in completion.text
-    row["finish_reason"] = completion.finish_reason
-    row["usage"] = asdict(usage) if usage else None
+async def _respond(backend: Backend, question: Question, config: BatchConfig) -> Reply:
+    return await reply_to(backend, await asyncio.to_thread(question.load), config, question_seed(question, config))
+
+
+def question_seed(question: Question, config: BatchConfig) -> int:
+    """The seed of a question's reply."""
+    return (config.seed + _id_hash(question.id)) % 2**31
+
+
+async def reply_to(backend: Backend, request: Request, config: BatchConfig, seed: int) -> Reply:
+    """Ask for a single reply, or for PaCoRe's.
+
+    Args:
+        backend: Who answers.
+        request: What is asked.
+        config: How to answer; its seed is not used.
+        seed: Of the sampling.
+
+    Raises:
+        UserError: The request cannot be answered, or the backend fails.
+    """
+    if config.pacore is None:
+        sampling = config.sampling.model_copy(update={"seed": seed})
+        (completion,), usage = await collect(backend, request, sampling)
+        return _reply(completion, usage)
+    settings = config.pacore.model_copy(update={"sampling": config.sampling, "seed": seed})
+    result = await PaCoRe(backend, settings).answer(request)
+    trace = result.trace.to_json()
+    return {**_reply(result.rounds[-1][0], result.usage), "pacore": trace if config.trace else _without_texts(trace)}
+
+
+def _reply(completion: Completion, usage: Usage | None) -> Reply:
+    reply: Reply = {
+        "answer": completion.answer.strip(),
+        "reasoning": completion.reasoning,
+        "reasoning_ended": END_THINK in completion.text,
+        "finish_reason": completion.finish_reason,
+        "usage": asdict(usage) if usage else None,
+    }
     if completion.tool_calls:
-        row["tool_calls"] = [call.model_dump() for call in completion.tool_calls]
+        reply["tool_calls"] = [call.model_dump() for call in completion.tool_calls]
+    return reply
 
 
 def _without_texts(trace: dict[str, Any]) -> dict[str, Any]:

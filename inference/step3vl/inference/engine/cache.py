@@ -1,5 +1,9 @@
-"""The engine's caches between requests, in bounded memory: encoded images, and keys and values of prompts."""
+"""The engine's caches between requests, in bounded memory.
 
+They hold the features of encoded images, what is known of image files, and keys and values of prompts.
+"""
+
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from step3vl.data.sample import Size
 from step3vl.inference.engine.cohort import KeyValues
 
 MAX_PROMPTS = 128  # each lookup compares with all of them
+MAX_FILES = 2**14  # some 200 bytes each
 
 
 class ImageCache:
@@ -40,6 +46,46 @@ class ImageCache:
         """Evict everything."""
         self._features.clear()
         self.held = 0
+
+
+class DecodedImage(NamedTuple):
+    """What decoding an image file has shown.
+
+    Attributes:
+        identity: Of its pixels.
+        size: Width and height in pixels, upright.
+    """
+
+    identity: int
+    size: Size
+
+
+class DecodedFiles:
+    """What is known of the image files decoded last, by the SHA-256 of their bytes. Threads may share it.
+
+    The requests of an agent show all screens so far: of those it has shown before, the pixels are only needed where
+    their features are no longer cached.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, DecodedImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str) -> DecodedImage | None:
+        """What is known of a file; None of one that was not decoded lately."""
+        with self._lock:
+            decoded = self._known.get(sha256)
+            if decoded is not None:
+                self._known.move_to_end(sha256)
+            return decoded
+
+    def put(self, sha256: str, decoded: DecodedImage) -> None:
+        """Remember a file; the least recently used are forgotten beyond `MAX_FILES`."""
+        with self._lock:
+            self._known[sha256] = decoded
+            self._known.move_to_end(sha256)
+            if len(self._known) > MAX_FILES:
+                self._known.popitem(last=False)
 
 
 class Prefix(NamedTuple):

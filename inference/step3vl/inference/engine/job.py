@@ -12,6 +12,7 @@ import numpy as np
 from PIL.Image import Image as PILImage
 from tokenizers import Tokenizer
 
+from step3vl.data.sample import Image
 from step3vl.data.tokens import parse_reply
 from step3vl.inference.client.requests import Completion, Delta, FinishReason, TokenLogprob
 from step3vl.inference.client.sampling import Sampling
@@ -28,12 +29,13 @@ class EncodedPrompt(NamedTuple):
         ids: Token ids [T].
         key: The ids [T] with image tokens replaced by their image's identity, so that equal keys mean equal keys and
             values of the decoder.
-        images: The images of the prompt in order, each with its identity.
+        images: The images of the prompt in order, each with its identity: decoded and upright, or the file of one
+            that was decoded before.
     """
 
     ids: np.ndarray
     key: np.ndarray
-    images: tuple[tuple[int, PILImage], ...]
+    images: tuple[tuple[int, Image | PILImage], ...]
 
 
 @dataclass(eq=False)

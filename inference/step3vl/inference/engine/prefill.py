@@ -16,7 +16,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Image, ImagePart, Size, plan_crops, upright
 from step3vl.data.tokens import TokenIds, encode_prompt, encode_text
 from step3vl.inference.client.requests import Request
-from step3vl.inference.engine.cache import ImageCache, Prefix, PrefixCache
+from step3vl.inference.engine.cache import DecodedFiles, DecodedImage, ImageCache, Prefix, PrefixCache
 from step3vl.inference.engine.cohort import KeyValues
 from step3vl.inference.engine.job import EncodedPrompt
 from step3vl.inference.engine.memory import MemoryPlan
@@ -59,6 +59,7 @@ class Prefill:
         self.device = device
         self.ids = TokenIds.of(tokenizer)
         self.images = ImageCache(plan.image_bytes)
+        self._files = DecodedFiles()
         self.prefixes = PrefixCache(plan.prefix_bytes)
 
     def clear_caches(self) -> None:
@@ -67,24 +68,39 @@ class Prefill:
         self.prefixes.clear()
 
     def encode(self, request: Request) -> EncodedPrompt:
-        """Tokenize a request and decode its images.
+        """Tokenize a request and decode its images, but for files that were decoded before.
 
         Raises:
             UserError: Its images cannot be cropped or do not match its text.
         """
-        spec = self.processor.spec
-        images = [upright(image.read() if isinstance(image, Image) else image, spec) for image in request.images]
-        ids = self._ids(request, [image.size for image in images])
+        images = [self._decode(image) for image in request.images]
+        ids = self._ids(request, [decoded.size for decoded, _ in images])
         if request.token_ids is None:
             images = [images[index] for index in _image_indices(request)]
-        identities = [_identity(image) for image in images]
-        tokens = [self._image_tokens(image) for image in images]
+        identities = [decoded.identity for decoded, _ in images]
+        tokens = [self._image_tokens(decoded.size) for decoded, _ in images]
         slots = ids == self.ids.image_patch
         if sum(tokens) != slots.sum():
             raise UserError(f"the prompt has {slots.sum()} image tokens, its images need {sum(tokens)}")
         key = ids.copy()
         key[slots] = np.repeat(np.array(identities, np.int64), tokens)
-        return EncodedPrompt(ids, key, tuple(zip(identities, images, strict=True)))
+        return EncodedPrompt(ids, key, tuple((decoded.identity, image) for decoded, image in images))
+
+    def _decode(self, source: Image | PILImage) -> tuple[DecodedImage, Image | PILImage]:
+        """What is known of an image, and its pixels; of a file that was decoded before, the file."""
+        # Not of a file in a store, which may be gone when its pixels are needed.
+        file = source if isinstance(source, Image) and source.data is not None else None
+        decoded = None if file is None else self._files.get(file.sha256)
+        if file is not None and decoded is not None:
+            return decoded, file
+        pixels = self._pixels(source)
+        decoded = DecodedImage(_identity(pixels), pixels.size)
+        if file is not None:
+            self._files.put(file.sha256, decoded)
+        return decoded, pixels
+
+    def _pixels(self, source: Image | PILImage) -> PILImage:
+        return upright(source.read() if isinstance(source, Image) else source, self.processor.spec)
 
     def tokenize(self, request: Request) -> list[int]:
         """Return the prompt's ids. An image file is not decoded, only its size is read."""
@@ -140,10 +156,10 @@ class Prefill:
             raise UserError(f"a prompt needs at least one token id, all of 0..{self.model.lm_head.out_features - 1}")
         return ids
 
-    def _image_tokens(self, image: PILImage) -> int:
+    def _image_tokens(self, size: Size) -> int:
         """Return how many `<im_patch>` tokens stand for an image."""
         spec = self.processor.spec
-        plan = plan_crops(*image.size, spec)
+        plan = plan_crops(*size, spec)
         return len(plan.newlines) * spec.crop_tokens + spec.image_tokens
 
     def _run_single(self, prompt: EncodedPrompt) -> Prefilled:
@@ -199,7 +215,8 @@ class Prefill:
         features = {identity: self.images.get(identity) for identity, _ in images}
         uncached = {identity: image for identity, image in images if features[identity] is None}
         if uncached:
-            inputs = self.processor.image_processor(list(uncached.values()))
+            pixels = [self._pixels(image) if isinstance(image, Image) else image for image in uncached.values()]
+            inputs = self.processor.image_processor(pixels)
             encoded = self.model.encode_images(
                 inputs["pixel_values"].to(self.device),
                 inputs["patch_pixel_values"].to(self.device),

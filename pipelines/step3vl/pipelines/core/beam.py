@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import grpc
@@ -19,6 +19,8 @@ from step3vl.pipelines.core.accounts import Report
 from step3vl.pipelines.core.beam_workers import engine_failure, kill_workers, watch_workers
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.watchdog import heartbeats_for, watch_job
+
+V = TypeVar("V", bound=PipelineOptions)
 
 _REFUSED = {
     "DaskRunner": "it silently loses tagged outputs and whole branches",
@@ -38,13 +40,32 @@ _WHILE_RUNNING = re.compile(r" ?\[while running '[^']*'\]")
 _REPEATED_LOGS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
 
 
+class Options(PipelineOptions):
+    """Beam's options with one view of each kind, for Beam takes several at each transform, and parses its flags again.
+
+    All views share their values, so that one is as good as several.
+    """
+
+    def __init__(self, flags: list[str]) -> None:
+        super().__init__(flags)
+        self.__dict__["_views"] = {}  # Beam's options have no other attributes than flags
+
+    def view_as(self, cls: type[V]) -> V:
+        """The options of one kind."""
+        views: dict[type[PipelineOptions], Any] = self.__dict__["_views"]
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: V = views[cls]
+        return view
+
+
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
     """Beam's own flags as options.
 
     Raises:
         UserError: The runner is known to lose records, or a flag is not written as one.
     """
-    options = PipelineOptions(list(flags))
+    options = Options(list(flags))
     for flag in flags:
         if not flag.startswith("--"):
             raise UserError(f"beam_options: {flag!r} is not a Beam option; write it as --name=value")

@@ -5,13 +5,12 @@ Beam's own handlers of processes and of external worker pools wait without a lim
 
 import os
 import re
+import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -25,6 +24,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+
+from step3vl.pipelines.core.scratch import scratch_folder
 
 START_TIMEOUT = 50.0  # seconds until a worker has to be connected
 _END_TIMEOUT = 5.0  # seconds for a worker without a connection to end; one in the middle of a bundle would complete it
@@ -79,8 +80,8 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
     """A worker process whose output goes to a log."""
 
     def __init__(self, command: bytes, *arguments: Any) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="step3vl-beam-worker-")
-        self._pid, self._output = Path(self._folder.name) / "pid", Path(self._folder.name) / "log"
+        self._folder = scratch_folder("beam-worker")
+        self._pid, self._output = self._folder / "pid", self._folder / "log"
         wrapped = f'echo $$ > "{self._pid}"; exec {command.decode()} > "{self._output}" 2>&1'
         super().__init__(wrapped.encode(), *arguments)
 
@@ -114,7 +115,7 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
             self.worker_thread.join(_END_TIMEOUT)
         self.kill()
         super().stop_worker()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
         """Kill the process in the middle of its work, if it still runs."""

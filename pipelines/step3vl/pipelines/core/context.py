@@ -1,5 +1,6 @@
 """What the code of a step may ask of its surroundings: the seed, the inputs' files and the assets."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from step3vl.data.storage import DEFAULT_STORE, StoreConfig, file_cache
 from step3vl.pipelines.core.assets import resolve_assets
 from step3vl.pipelines.core.inputs import InputFile
+from step3vl.pipelines.core.steps import rng_for
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class StepContext:
     base: str
     store: StoreConfig = DEFAULT_STORE
     root: str = ""
+
+    def rng(self, step: str, key: str) -> random.Random:
+        """The random numbers with which a step works on a record, in a build and whenever it is done again.
+
+        Args:
+            step: Its name with that of its entry, such as `maps.build`.
+            key: Of the record.
+        """
+        return rng_for(self.seed, step, key)
 
     def local_path(self, file: InputFile) -> Path:
         """The file on this machine; a remote one is fetched once, into a cache of bounded size.

@@ -9,7 +9,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, Literal
 
 from pydantic import Field
@@ -112,6 +112,29 @@ class _FragmentActor:
         return tuple(results)
 
 
+@contextmanager
+def models_session(models: ModelsConfig) -> Iterator[None]:
+    """Join the Ray cluster where models run, or start Ray on this machine, for the length of the block.
+
+    What runs on Ray within the block shares it and its worker processes, which take seconds to start.
+
+    Raises:
+        UserError: Ray is not installed.
+        InfrastructureError: Ray does not start, or its cluster cannot be joined.
+    """
+    # Ray Data's own actors trip an error line of Ray's core on every start.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A CPU more than the actors take is for the tasks that read the work list.
+    with ray_session(
+        models.workers + 1,
+        extra="pipelines",
+        address=models.address,
+        logging_level=logging.ERROR,
+        object_store_bytes=_OBJECT_STORE,
+    ):
+        yield
+
+
 def run_on_ray(
     segment: Segment,
     work_list: str,
@@ -136,16 +159,7 @@ def run_on_ray(
         UserError: The model cannot work as it is configured, fails on most records, or Ray is not installed.
         InfrastructureError: The machine caused an error, also after retries. What was committed is kept.
     """
-    # Ray Data's own actors trip an error line of Ray's core on every start.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # A CPU more than the actors take is for the tasks that read the work list.
-    with ray_session(
-        models.workers + 1,
-        extra="pipelines",
-        address=models.address,
-        logging_level=logging.ERROR,
-        object_store_bytes=_OBJECT_STORE,
-    ):
+    with models_session(models):
         report = Report()
         for outcome in _outcomes(segment, work_list, staging, models):
             if not outcome.results:

@@ -81,6 +81,12 @@ def encode_rendering(png: bytes, jpeg: float, rng: random.Random) -> Image:
     return Image(format="png", width=width, height=height, sha256=hashlib.sha256(png).hexdigest(), data=png)
 
 
+def question_of(sample: Sample) -> str:
+    """The text of the first message of a conversation; nothing of a document."""
+    content = sample.messages[0].content if sample.messages else ()
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
 def texts_of(sample: Sample) -> Iterator[str]:
     """The texts that a sample is counted and a tokenizer trained by: those of its parts, and its reasoning."""
     yield from (part.text for part in sample.parts() if isinstance(part, TextPart))

@@ -45,7 +45,7 @@ class Segment:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps of the segment."""
-        return _steps_of(self.entry)[self.first : self.stop]
+        return steps_of(self.entry)[self.first : self.stop]
 
     @property
     def name(self) -> str:
@@ -79,10 +79,10 @@ class Segment:
     @property
     def reads(self) -> type | None:
         """The type of the values of the rows that it reads; None when it reads the entry's inputs."""
-        return _steps_of(self.entry)[self.first - 1].output if self.first else None
+        return steps_of(self.entry)[self.first - 1].output if self.first else None
 
 
-def _steps_of(entry: DomainEntry) -> tuple[Step, ...]:
+def steps_of(entry: DomainEntry) -> tuple[Step, ...]:
     from step3vl.pipelines.domains import DOMAINS  # which imports this package
 
     return DOMAINS[entry.domain].steps_of(entry)
@@ -96,7 +96,7 @@ def segments_of(entry: DomainEntry, seed: int, assets: str) -> list[Segment]:
         seed: Of the corpus.
         assets: A fingerprint of the contents of the entry's assets.
     """
-    steps = _steps_of(entry)
+    steps = steps_of(entry)
     starts = [index for index in range(len(steps)) if index == 0 or _begins_segment(steps[index - 1], steps[index])]
     config = entry.model_dump(mode="json", exclude={"optional", *entry.INPUT_FIELDS})
     segments = []

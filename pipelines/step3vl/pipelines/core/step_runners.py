@@ -19,7 +19,7 @@ from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.deadline import Deadline, WorkerDied
 from step3vl.pipelines.core.deadline_child import Failure
 from step3vl.pipelines.core.domain import BeamStep, DomainEntry, ModelStep, Step
-from step3vl.pipelines.core.steps import Annotator, Dropped, Record, Worker, retry_infrastructure, rng_for
+from step3vl.pipelines.core.steps import Annotator, Dropped, Record, Worker, retry_infrastructure
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def _load_worker(
 
     def process(record: Record[Any]) -> list[Any]:
         # A list, so that a record that fails half way leaves nothing behind.
-        return list(worker.process(record, rng_for(context.seed, name, record.key)))
+        return list(worker.process(record, context.rng(name, record.key)))
 
     return process
 

@@ -254,7 +254,7 @@ class TokenCounter:
             "offset": row["offset"],
             "size": row["size"],
             "xxh3": row["xxh3"],
-            "archived": archived_size(sample.model_copy(update={"tokens": tokens}).to_row()),
+            "archived": archived_size(sample, tokens),
             "text_tokens": tokens.text,
             "image_tokens": tokens.image,
         }

@@ -140,7 +140,7 @@ class Balancer:
         scatter = _ScatterSums(self, number, self._config.balance[number], place, budgets, before, self._partitions)
         sums = scatter_from(pipeline, len(self._shards), scatter, "sums")
         gather = _GatherSums(staging, self._round_folder(number, place), place, before)
-        yield (sums | "bounds" >> Exchange(_SUM, gather, self._partitions)).reports
+        yield (sums | "bounds" >> Exchange(_SUM, gather, self._partitions, staging)).reports
 
     def _round_folder(self, number: int, place: int) -> str:
         return f"{self._folder}/{number}.{place}"

@@ -29,7 +29,7 @@ from step3vl.pipelines.curation.filtering import FILTER, MASKED
 from step3vl.pipelines.curation.inputs import InputShard, open_dataset
 from step3vl.pipelines.curation.reading import READ, ReadSample, ShardReader, features_of
 
-FEATURES_VERSION = 4  # raised with every change of what is compared
+FEATURES_VERSION = 6  # raised with every change of what is compared
 _FOLDER = "features"
 _NOTHING = Exclusions()
 _ENDINGS = ("bin", "images", "dead.parquet", "screened.json")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.pipelines.core.accounts import InputTotal, Report, sum_hashes
-from step3vl.pipelines.core.beam import WriteReport, read_report, run_pipeline
+from step3vl.pipelines.core.beam import WriteReport, read_report
 from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.curation.candidates import EDGE, edges_of
 from step3vl.pipelines.curation.exchange import (
@@ -28,6 +28,7 @@ from step3vl.pipelines.curation.exchange import (
     groups,
     part_path,
     read_part,
+    run_exchanges,
     scatter_from,
 )
 from step3vl.pipelines.curation.inputs import Nodes
@@ -135,7 +136,7 @@ def connect(staging: Staging, folder: str, parts: int, partitions: int, flags: S
         target = f"{folder}.{number:02d}"
         if not root.exists(_report_path(target)):
             wire = partial(_wire_round, source=source, inputs=inputs, target=target, partitions=partitions)
-            run_pipeline(f"components, round {number}", flags, staging, wire)
+            run_exchanges(f"components, round {number}", flags, staging, wire)
         after = read_report(staging, _report_path(target)).inputs.get(_EDGES, InputTotal())
         _log.info("components: round %d, %d edges", number, after.count)
         if after == before or not after.count:
@@ -152,7 +153,7 @@ def _wire_round(
     pipeline: beam.Pipeline, staging: Staging, source: str, inputs: int, target: str, partitions: int
 ) -> None:
     scattered = scatter_from(pipeline, inputs, _ScatterEdges(staging, source, partitions), "edges")
-    large = scattered | "large-star" >> Exchange(HALF, _Star(large_star, partitions), partitions)
-    small = large.packs | "small-star" >> Exchange(EDGE, _Star(small_star, partitions), partitions)
-    done = small.packs | "write" >> Exchange(EDGE, _WriteEdges(staging, target), partitions)
+    large = scattered | "large-star" >> Exchange(HALF, _Star(large_star, partitions), partitions, staging)
+    small = large.packs | "small-star" >> Exchange(EDGE, _Star(small_star, partitions), partitions, staging)
+    done = small.packs | "write" >> Exchange(EDGE, _WriteEdges(staging, target), partitions, staging)
     _ = done.reports | "report" >> WriteReport(staging, _report_path(target))

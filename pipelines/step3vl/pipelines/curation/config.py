@@ -88,6 +88,9 @@ class DecontaminateConfig(Config):
     min_words: int = Field(default=6, ge=1)
     """Items of fewer words are not looked for: `What is this?` is in every corpus. Those of fewer than `ngram` must
     occur whole."""
+    overlap: float | None = Field(default=0.25, gt=0, le=1)
+    """Share of an item's n-grams of five words that a sample has, at least four of them, by which an edited item is
+    found. Null: it is not looked for. Items in scripts without spaces never are: five characters are in many texts."""
     max_items: int = Field(default=20, ge=1)
     """An n-gram that more items have is the phrasing of a benchmark, and not looked for."""
     fields: tuple[str, ...] = ("question", "problem", "prompt", "query", "instruction", "text", "goal", "turns")

@@ -69,8 +69,8 @@ class CropSteps:
     def wire(self, pipeline: beam.Pipeline, staging: Staging) -> Iterable[PCollection[str]]:
         """Compare the images of samples of equal text."""
         texts = scatter_from(pipeline, len(self._shards), self._scatter, "texts")
-        decided = texts | "compare" >> Exchange(_CAPTIONED, self._gather, self._partitions)
-        write = Exchange(DROP, WriteParts(staging, self._folder), len(self._shards))
+        decided = texts | "compare" >> Exchange(_CAPTIONED, self._gather, self._partitions, staging)
+        write = Exchange(DROP, WriteParts(staging, self._folder), len(self._shards), staging)
         yield decided.reports
         yield (decided.packs | "write" >> write).reports
 

@@ -40,7 +40,7 @@ from step3vl.data.errors import AGAIN, UserError, infrastructure_errors
 from step3vl.data.inspect import write_card
 from step3vl.data.storage import Store
 from step3vl.pipelines.core.accounts import Report, check_failures
-from step3vl.pipelines.core.beam import WriteReport, beam_options, read_report, run_pipeline
+from step3vl.pipelines.core.beam import WriteReport, beam_options, read_report
 from step3vl.pipelines.core.kept_shard import KeptShard
 from step3vl.pipelines.core.lease import Lease
 from step3vl.pipelines.core.retry import retry_id
@@ -63,7 +63,7 @@ from step3vl.pipelines.curation.cropped import CropSteps
 from step3vl.pipelines.curation.decontaminate import DECONTAMINATE, BenchmarkIndex, save_index
 from step3vl.pipelines.curation.evidence import EVIDENCE, REPORT
 from step3vl.pipelines.curation.exact import EXACT, PAIR, ScatterContents, content_dtype, gather_contents
-from step3vl.pipelines.curation.exchange import Exchange, WriteParts, partitions_for, scatter_from
+from step3vl.pipelines.curation.exchange import Exchange, WriteParts, partitions_for, run_exchanges, scatter_from
 from step3vl.pipelines.curation.features import FeatureStore, dtype_of
 from step3vl.pipelines.curation.filtering import FILTER
 from step3vl.pipelines.curation.inputs import Inputs
@@ -85,7 +85,7 @@ from step3vl.pipelines.layout import STAGING, Retries, absolute_url
 
 _log = logging.getLogger(__name__)
 
-_VERSION = 2  # raised with every change of what the steps decide
+_VERSION = 4  # raised with every change of what the steps decide
 Wire = Callable[[beam.Pipeline, Staging], Iterable[PCollection[str]]]
 
 
@@ -261,7 +261,7 @@ class _Curation:
                 reports = list(wire(pipeline, staging))
                 _ = reports | "all reports" >> beam.Flatten() | WriteReport(staging, path)
 
-            run_pipeline(name, self._config.beam_options, self._staging, wire_with_report)
+            run_exchanges(name, self._config.beam_options, self._staging, wire_with_report)
         return read_report(self._staging, path)
 
     def _wire_features(self, pipeline: beam.Pipeline, staging: Staging) -> Iterable[PCollection[str]]:
@@ -273,9 +273,9 @@ class _Curation:
         def wire(pipeline: beam.Pipeline, staging: Staging) -> Iterable[PCollection[str]]:
             scatter = ScatterContents(self._features, self._earlier, partitions, len(self._config.prefer))
             contents = scatter_from(pipeline, len(self._shards), scatter, "contents")
-            exchange = Exchange(content_dtype(len(self._config.prefer)), gather_contents, partitions)
+            exchange = Exchange(content_dtype(len(self._config.prefer)), gather_contents, partitions, staging)
             duplicates = contents | "duplicates" >> exchange
-            write = Exchange(PAIR, WriteParts(staging, self._path("exact")), len(self._shards))
+            write = Exchange(PAIR, WriteParts(staging, self._path("exact")), len(self._shards), staging)
             yield duplicates.reports
             yield (duplicates.packs | "write" >> write).reports
 
@@ -302,13 +302,13 @@ class _Curation:
             config, hot = self._config, self._config.hot_bucket
             keys = ScatterKeys(self._features, staging, self._path("exact"), config, partitions)
             sent = scatter_from(pipeline, len(self._shards), keys, "keys")
-            buckets = sent | "buckets" >> Exchange(KEY, GatherKeys(self._earlier, hot), partitions)
+            buckets = sent | "buckets" >> Exchange(KEY, GatherKeys(self._earlier, hot), partitions, staging)
             hot_pairs = ScatterHotPairs(keys, self._earlier, hot)
             local = scatter_from(pipeline, len(self._shards), hot_pairs, "hot pairs")
             verify = VerifyPairs(self._features, staging, self._path("edges"), config)
             pairs = (buckets.packs, local) | "all pairs" >> beam.Flatten()
             yield buckets.reports
-            yield (pairs | "verify" >> Exchange(EDGE, verify, len(self._shards))).reports
+            yield (pairs | "verify" >> Exchange(EDGE, verify, len(self._shards), staging)).reports
 
         return wire
 
@@ -316,8 +316,8 @@ class _Curation:
         def wire(pipeline: beam.Pipeline, staging: Staging) -> Iterable[PCollection[str]]:
             sent = scatter_from(pipeline, partitions, ScatterStars(staging, stars, partitions), "stars")
             gather = GatherComponents(self._features, self._earlier, self._config)
-            decided = sent | "components" >> Exchange(EDGE, gather, partitions)
-            write = Exchange(DROP, WriteParts(staging, self._path("near")), len(self._shards))
+            decided = sent | "components" >> Exchange(EDGE, gather, partitions, staging)
+            write = Exchange(DROP, WriteParts(staging, self._path("near")), len(self._shards), staging)
             yield decided.reports
             yield (decided.packs | "write" >> write).reports
 
@@ -340,7 +340,7 @@ class _Curation:
                 (records, f"{self._first}/shards"),
                 self._config,
             )
-            yield (kept | "write" >> Exchange(PLACE, write, self._targets * len(SPLITS))).reports
+            yield (kept | "write" >> Exchange(PLACE, write, self._targets * len(SPLITS), staging)).reports
 
         return wire
 
@@ -371,12 +371,12 @@ class _Curation:
         for folder in ("", "index", EVIDENCE, DEAD_LETTERS_FOLDER):  # what killed workers left there
             out.sweep(folder)
         counting = copy_counting(self._new[0], out)
-        previous = [step for dataset in self._new for step in dataset.manifest.ledger]
+        previous = Ledger.join(dataset.manifest.ledger for dataset in self._new)
         return commit(
             self._out,
             name=self._config.name,
             shards=written,
-            ledger=[*Ledger.merge(previous).steps, *steps],
+            ledger=[*previous.steps, *steps],
             counting=counting,
             config=self.recorded(),
             code_version=code_version("step3vl.data", "step3vl.pipelines"),

@@ -1,7 +1,8 @@
 """Samples that contain benchmark items: texts by n-grams of masked words, short ones whole, images by their hashes.
 
 Digits are masked, so that an item is found with other numbers, too. An n-gram of many items is not of any one of them
-but of the benchmark's phrasing (`Answer the question using a single word`), and is not looked for.
+but of the benchmark's phrasing (`Answer the question using a single word`), and is not looked for. One long n-gram is
+enough. Of short ones, which survive edits and occur elsewhere, too, a sample has to have a share of an item's.
 """
 
 import io
@@ -18,7 +19,7 @@ from step3vl.data.sample.crops import ImageError
 from step3vl.data.storage import Store
 from step3vl.pipelines.curation.benchmarks import Item
 from step3vl.pipelines.curation.config import CurationConfig, DecontaminateConfig, ImagesConfig
-from step3vl.pipelines.curation.exchange import distinct, groups
+from step3vl.pipelines.curation.filters.words import parts_words_by_spaces
 from step3vl.pipelines.curation.image_hashes import (
     IMAGE_DTYPE,
     ImageHashes,
@@ -27,6 +28,7 @@ from step3vl.pipelines.curation.image_hashes import (
     distances,
     hash_pixels,
 )
+from step3vl.pipelines.curation.ngram_search import HashTable, NgramSearch, ngram_entries
 from step3vl.pipelines.curation.tiles import TILE, TileIndex, Tiles, tiles_of
 from step3vl.pipelines.curation.words import U64, Words, hash_words, normalise
 
@@ -34,14 +36,13 @@ _log = logging.getLogger(__name__)
 
 DECONTAMINATE = "curate.decontaminate"  # the ledger's name of the step
 CONTAMINATED = "benchmark"
-_VERSION = 2  # raised with every change of what is found
+_VERSION = 4  # raised with every change of what is found
 NO_HASHES = np.zeros(0, IMAGE_DTYPE)
 BENCHMARK_TILES, SAMPLE_TILES = 128, 96  # of an image
 QUOTE = 120  # characters of an item that the evidence quotes
-_SPARSE = 16  # places of the table for each hash in it
-_ENTRY = np.dtype([("hash", "<u8"), ("item", "<u4")])
-_SHARED = np.dtype([("sample", "<u4"), ("hash", "<u8")])
-_SHORT = np.dtype([("anchor", "<u8"), ("hash", "<u8"), ("length", "<u2"), ("item", "<u4")])
+_SHORT_NGRAM = 5  # words of the n-grams of which a sample has to have a share
+_FEWEST = 4  # of them, however short the item is
+_WHOLE = np.dtype([("anchor", "<u8"), ("hash", "<u8"), ("length", "<u2"), ("item", "<u4")])
 
 
 class Look(NamedTuple):
@@ -61,16 +62,17 @@ class Hit(NamedTuple):
 
     Attributes:
         item: The name of the item.
-        similarity: The share of the item's n-grams that the sample has; 1 for a short item or an image.
-        phash: Distance of an image, in bits of 64.
+        similarity: The share of the item's n-grams that the sample has, long or short ones; 1 for a whole item or an
+            image.
+        phash: Distance of an image, in bits of 64; None where a text or the tiles of an image decided.
         pdq: The same in bits of 256.
         detail: How the item begins.
     """
 
     item: str
     similarity: float
-    phash: int
-    pdq: int
+    phash: int | None
+    pdq: int | None
     detail: str
 
 
@@ -80,14 +82,16 @@ class BenchmarkIndex(NamedTuple):
     Attributes:
         names: Of the items.
         texts: Of the items, normalised; empty for an image.
-        sizes: N-grams of each item that are looked for.
-        entries: Records of `_ENTRY`, by hash.
-        short: Records of `_SHORT`, by anchor: the first words of an item that has to occur whole.
+        sizes: Long n-grams of each item that are looked for.
+        entries: Records of `ngram_search.ENTRY` of them, by hash.
+        short_sizes: The same of short n-grams; none where an edited item is not looked for.
+        short_entries: The same.
+        whole: Records of `_WHOLE`, by anchor: the first words of an item that has to occur whole.
         images: Records of `IMAGE_DTYPE`.
         image_items: The item of each image.
         tiles: Of all images, back to back, where crops are looked for.
         tile_counts: Of each image.
-        common: How many n-grams were left out because too many items have them.
+        common: How many long n-grams were left out because too many items have them.
         unfindable: How many items have no other n-grams, or too few words.
     """
 
@@ -95,7 +99,9 @@ class BenchmarkIndex(NamedTuple):
     texts: list[str]
     sizes: NDArray[np.int64]
     entries: NDArray[np.void]
-    short: NDArray[np.void]
+    short_sizes: NDArray[np.int64]
+    short_entries: NDArray[np.void]
+    whole: NDArray[np.void]
     images: ImageHashes
     image_items: NDArray[np.int64]
     tiles: Tiles
@@ -124,23 +130,30 @@ class BenchmarkIndex(NamedTuple):
                 try:
                     decoded = decode(item.image)
                     images.append(hash_pixels(decoded))
-                    tiles.append(tiles_of(decoded, BENCHMARK_TILES if config.crops else 0))
+                    if config.crops:
+                        tiles.append(tiles_of(decoded, BENCHMARK_TILES))
                 except ImageError as error:
                     raise ImageError(f"{item.name}: {error}") from None
                 image_items.append(len(names))
             names.append(item.name)
             texts.append(normalise(item.text))
         words = hash_words(texts, mask_digits=True)
-        entries, common = _long_entries(words, config)
-        short = _short_entries(words, config)
-        sizes = np.bincount(entries["item"], minlength=len(names))
-        findable = (sizes > 0) | np.isin(np.arange(len(names)), [*short["item"].tolist(), *image_items])
+        entries, common = ngram_entries(words, config.ngram, config.max_items)
+        short_entries, _ = ngram_entries(words, _SHORT_NGRAM, config.max_items)
+        is_searched = np.array([config.overlap is not None and parts_words_by_spaces(text) for text in texts], bool)
+        short_entries = short_entries[is_searched[short_entries["item"]]]
+        whole = _whole_entries(words, config)
+        sizes, short_sizes = (np.bincount(e["item"], minlength=len(names)) for e in (entries, short_entries))
+        findable = (sizes > 0) | (short_sizes >= _FEWEST)
+        findable |= np.isin(np.arange(len(names)), [*whole["item"].tolist(), *image_items])
         return cls(
             names,
             texts,
             sizes,
             entries,
-            short,
+            short_sizes,
+            short_entries,
+            whole,
             np.array(images, IMAGE_DTYPE),
             np.array(image_items, np.int64),
             np.concatenate([np.zeros(0, TILE), *tiles]),
@@ -168,53 +181,19 @@ class BenchmarkIndex(NamedTuple):
         return cls(names=names, texts=texts, common=common, unfindable=unfindable, **rest)
 
 
-def _long_entries(words: Words, config: DecontaminateConfig) -> tuple[NDArray[np.void], int]:
-    """The n-grams of items, each once an item; and how many were left out because too many items have them."""
-    ngrams = words.ngrams(config.ngram)
-    entries = np.empty(len(ngrams.hashes), _ENTRY)
-    entries["hash"], entries["item"] = ngrams.hashes, np.repeat(np.arange(len(ngrams.counts)), ngrams.counts)
-    entries = distinct(entries)
-    _, sizes = groups(entries["hash"])
-    common = sizes > config.max_items
-    return entries[np.repeat(~common, sizes)], int(common.sum())
-
-
-def _short_entries(words: Words, config: DecontaminateConfig) -> NDArray[np.void]:
+def _whole_entries(words: Words, config: DecontaminateConfig) -> NDArray[np.void]:
     """The items of fewer words than an n-gram, each as a whole."""
     offsets = words.offsets
     rows = []
     for item in np.flatnonzero((words.counts >= config.min_words) & (words.counts < config.ngram)).tolist():
         hashes = words.hashes[offsets[item] : offsets[item + 1]]
         rows.append((_run(hashes[: config.min_words]), _run(hashes), len(hashes), item))
-    return np.sort(np.array(rows, _SHORT), order="anchor")
+    return np.sort(np.array(rows, _WHOLE), order="anchor")
 
 
 def _run(hashes: U64) -> int:
     """The hash of words in a row."""
     return int(Words(hashes, np.array([len(hashes)])).ngrams(len(hashes)).hashes[0])
-
-
-class _Table:
-    """Whether hashes are in a set: nearly all are not, which a sparse table of bytes tells at once.
-
-    Args:
-        hashes: Sorted.
-    """
-
-    def __init__(self, hashes: U64) -> None:
-        self.hashes = hashes
-        bits = max(10, (len(hashes) * _SPARSE).bit_length())
-        self._shift = np.uint64(64 - bits)
-        self._marks = np.zeros(1 << bits, np.bool_)
-        self._marks[hashes >> self._shift] = True
-
-    def find(self, hashes: U64) -> NDArray[np.intp]:
-        """The places of the hashes that are in the set."""
-        if not len(self.hashes):
-            return np.zeros(0, np.intp)
-        maybe = np.flatnonzero(self._marks[hashes >> self._shift])
-        places = np.searchsorted(self.hashes, hashes[maybe])
-        return maybe[self.hashes[np.minimum(places, len(self.hashes) - 1)] == hashes[maybe]]
 
 
 class Decontaminator:
@@ -228,7 +207,11 @@ class Decontaminator:
 
     def __init__(self, index: BenchmarkIndex, config: DecontaminateConfig, images: ImagesConfig | None) -> None:
         self._index, self._config, self._images = index, config, images
-        self._long, self._short = _Table(index.entries["hash"]), _Table(index.short["anchor"])
+        self._long = NgramSearch(config.ngram, index.entries, index.sizes)
+        self._edited = NgramSearch(
+            _SHORT_NGRAM, index.short_entries, index.short_sizes, fewest=_FEWEST, share=config.overlap or 1.0
+        )
+        self._whole = HashTable(index.whole["anchor"])
         structured = index.images["quality"] >= images.pdq_quality if images else np.zeros(len(index.images), bool)
         self._near: dict[int, list[int]] = {}
         keys = chunk_keys(index.images["phash"].astype(np.uint64), selective=False)
@@ -265,40 +248,24 @@ class Decontaminator:
 
     def _check(self, texts: Sequence[str], images: Sequence[ImageHashes]) -> list[Hit | None]:
         words = hash_words(texts, mask_digits=True)
-        shared: list[dict[int, int]] = [{} for _ in texts]
-        self._find_long(words, shared)
-        whole = self._find_short(words)
-        return [
-            self._best(shared[number], whole.get(number)) or self._find_image(images[number])
-            for number in range(len(texts))
-        ]
+        edited = {sample: self._hit(*match, "edited: ") for sample, match in self._edited.find(words).items()}
+        whole = {sample: self._hit(item, 1.0) for sample, item in self._find_whole(words).items()}
+        long = {sample: self._hit(*match) for sample, match in self._long.find(words).items()}
+        hits = edited | whole | long  # the last one decides
+        return [hits.get(number) or self._find_image(images[number]) for number in range(len(texts))]
 
-    def _find_long(self, words: Words, shared: list[dict[int, int]]) -> None:
-        """Count the distinct n-grams that each sample shares with each item."""
-        ngrams = words.ngrams(self._config.ngram)
-        places = self._long.find(ngrams.hashes)
-        rows = np.empty(len(places), _SHARED)
-        rows["sample"] = np.searchsorted(ngrams.offsets, places, side="right") - 1
-        rows["hash"] = ngrams.hashes[places]
-        rows = distinct(rows)
-        entries = self._index.entries
-        first, last = (np.searchsorted(entries["hash"], rows["hash"], side=side) for side in ("left", "right"))
-        for sample, start, stop in zip(rows["sample"].tolist(), first.tolist(), last.tolist(), strict=True):
-            for item in entries["item"][start:stop].tolist():
-                shared[sample][item] = shared[sample].get(item, 0) + 1
-
-    def _find_short(self, words: Words) -> dict[int, int]:
+    def _find_whole(self, words: Words) -> dict[int, int]:
         """The first short item that each sample contains whole."""
         anchors = words.ngrams(self._config.min_words)
         whole: dict[int, int] = {}
-        places = self._short.find(anchors.hashes)
+        places = self._whole.find(anchors.hashes)
         samples = np.searchsorted(anchors.offsets, places, side="right") - 1
-        short = self._index.short
+        items = self._index.whole
         for place, sample in zip(places.tolist(), samples.tolist(), strict=True):
             start = int(words.offsets[sample]) + place - int(anchors.offsets[sample])
             left = int(words.offsets[sample + 1]) - start
-            first, last = (np.searchsorted(short["anchor"], anchors.hashes[place], side=s) for s in ("left", "right"))
-            for row in short[first:last]:
+            first, last = (np.searchsorted(items["anchor"], anchors.hashes[place], side=s) for s in ("left", "right"))
+            for row in items[first:last]:
                 length = int(row["length"])
                 if (
                     sample not in whole
@@ -308,12 +275,8 @@ class Decontaminator:
                     whole[sample] = int(row["item"])
         return whole
 
-    def _best(self, shared: dict[int, int], whole: int | None) -> Hit | None:
-        index = self._index
-        if shared:
-            item = min(shared, key=lambda item: (-shared[item] / int(index.sizes[item]), item))
-            return Hit(index.names[item], shared[item] / int(index.sizes[item]), 0, 0, index.texts[item][:QUOTE])
-        return None if whole is None else Hit(index.names[whole], 1.0, 0, 0, index.texts[whole][:QUOTE])
+    def _hit(self, item: int, share: float, how: str = "") -> Hit:
+        return Hit(self._index.names[item], share, None, None, f"{how}{self._index.texts[item][:QUOTE]}")
 
     def _find_image(self, images: ImageHashes) -> Hit | None:
         if self._images is None or not len(self._index.images):
@@ -336,7 +299,7 @@ class Decontaminator:
         if not matches:
             return None
         image, shared = max(matches, key=lambda pair: (pair[1].tiles, -pair[0]))
-        return Hit(self._name(image), 1.0, 0, 0, f"an image that shares a part: {shared.tiles} tiles lie alike")
+        return Hit(self._name(image), 1.0, None, None, f"an image that shares a part: {shared.tiles} tiles lie alike")
 
     def _name(self, image: int) -> str:
         return self._index.names[int(self._index.image_items[image])]

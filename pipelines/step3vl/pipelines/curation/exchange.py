@@ -5,7 +5,7 @@ keys fall into one partition, and the number of partitions follows from the amou
 memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,8 +14,9 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from numpy.typing import NDArray
 
 from step3vl.pipelines.core.accounts import Report
-from step3vl.pipelines.core.beam import as_text
+from step3vl.pipelines.core.beam import as_text, run_pipeline
 from step3vl.pipelines.core.staging import Staging
+from step3vl.pipelines.curation.spilling import SPILL_FOLDER, Place, SpillPacks, is_local, read_places
 from step3vl.pipelines.curation.words import U64, mix
 
 Packs = Iterator[tuple[int, NDArray[Any]]]
@@ -88,29 +89,35 @@ class Exchange(beam.PTransform):
         dtype: Of the rows that travel.
         gather: What becomes of a partition's rows.
         partitions: Every one of them is gathered, also one without rows.
+        staging: Where the rows wait if the runner would hold them in memory.
     """
 
-    def __init__(self, dtype: Any, gather: Gather, partitions: int) -> None:
+    def __init__(self, dtype: Any, gather: Gather, partitions: int, staging: Staging) -> None:
         super().__init__()
         self._dtype, self._gather, self._partitions = np.dtype(dtype), gather, partitions
+        self._staging = staging
 
     def expand(self, packs: PCollection[tuple[int, bytes]]) -> Any:  # Exchanged; Beam has no hint for two outputs
-        pairs = tuple[int, bytes]
-        every = [(number, b"") for number in range(self._partitions)]
+        spilled = is_local(packs)
+        pairs: Any = tuple[int, Place] if spilled else tuple[int, bytes]
+        sent = packs | "spill" >> beam.ParDo(SpillPacks(self._staging)).with_output_types(pairs) if spilled else packs
+        nothing = ("", 0, 0) if spilled else b""
+        every = [(number, nothing) for number in range(self._partitions)]
         empty = packs.pipeline | "partitions" >> beam.Create(every).with_output_types(pairs)
-        gathered = (packs, empty) | beam.Flatten() | beam.GroupByKey()
-        gather = beam.ParDo(_Gather(self._dtype, self._gather))
+        gathered = (sent, empty) | beam.Flatten() | beam.GroupByKey()
+        gather = beam.ParDo(_Gather(self._dtype, self._gather, self._staging if spilled else None))
         outputs = gathered | "gather" >> gather.with_outputs(_REPORTS, main=_PACKS)
-        packs = outputs[_PACKS] | "packs" >> beam.Map(lambda pack: pack).with_output_types(pairs)
+        packs = outputs[_PACKS] | "packs" >> beam.Map(lambda pack: pack).with_output_types(tuple[int, bytes])
         return Exchanged(packs, as_text(outputs, _REPORTS))
 
 
 class _Gather(beam.DoFn):
-    def __init__(self, dtype: np.dtype[Any], gather: Gather) -> None:
-        self._dtype, self._gather = dtype, gather
+    def __init__(self, dtype: np.dtype[Any], gather: Gather, spilled: Staging | None) -> None:
+        self._dtype, self._gather, self._spilled = dtype, gather, spilled
 
-    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        rows = np.frombuffer(b"".join(group[1]), self._dtype)
+    def process(self, group: tuple[int, Iterable[Any]]) -> Iterator[Any]:
+        data = read_places(self._spilled.open(), group[1]) if self._spilled else b"".join(group[1])
+        rows = np.frombuffer(data, self._dtype)
         for output in self._gather(group[0], rows):
             if isinstance(output, Report):
                 yield TaggedOutput(_REPORTS, output.model_dump_json(exclude_defaults=True))
@@ -138,6 +145,16 @@ def scatter_from(pipeline: beam.Pipeline, inputs: int, scatter: Scatter, label: 
     """
     numbers = pipeline | f"{label}: inputs" >> beam.Create(range(inputs))
     return numbers | f"{label}: scatter" >> beam.ParDo(_Scatter(scatter)).with_output_types(tuple[int, bytes])
+
+
+def run_exchanges(
+    name: str, flags: Sequence[str], staging: Staging, wire: Callable[[beam.Pipeline, Staging], None]
+) -> None:
+    """Run a pipeline as `run_pipeline` does, and remove what its exchanges left in files."""
+    root = staging.open()
+    root.remove_folder(SPILL_FOLDER)  # of a run that was killed
+    run_pipeline(name, flags, staging, wire)
+    root.remove_folder(SPILL_FOLDER)
 
 
 class WriteParts:

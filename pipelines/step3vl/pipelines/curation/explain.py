@@ -11,6 +11,7 @@ from step3vl.data.dataset.sharding import may_hold
 from step3vl.data.errors import UserError
 from step3vl.pipelines.curation.evidence import amount, evidence_of
 from step3vl.pipelines.curation.filtering import MASKED
+from step3vl.pipelines.curation.reading import READ
 
 _CURATION = "curate."  # begins the names of its steps
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -87,8 +88,10 @@ def _explain(dataset: Dataset, name: str) -> tuple[list[Explanation], str]:
 
 
 def _passed(dataset: Dataset, name: str, last: str = "") -> list[Explanation]:
-    """The steps of a curation that a sample passed before one of them; all of them without one."""
+    """The steps of the curation that a sample passed before one of them; all of them without one."""
     steps = [step.name for step in dataset.manifest.ledger if step.name.startswith(_CURATION)]
+    if READ in steps:  # before it are those of curations of the datasets that were read
+        steps = steps[len(steps) - 1 - steps[::-1].index(READ) :]
     before = steps[: steps.index(last)] if last in steps else [] if last else steps
     return [Explanation(name, step, "passed") for step in before]
 

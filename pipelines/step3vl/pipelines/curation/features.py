@@ -14,12 +14,13 @@ from step3vl.data.storage import FileSlice, Store
 from step3vl.pipelines.curation.config import CurationConfig
 from step3vl.pipelines.curation.filters.alignment import IMAGE_TEXT
 from step3vl.pipelines.curation.filters.pixels import NSFW
+from step3vl.pipelines.curation.filters.rollouts import PASS_RATE, SOLUTION_TOKENS
 from step3vl.pipelines.curation.filters.texts import PERPLEXITY
 from step3vl.pipelines.curation.image_hashes import IMAGE_DTYPE, ImageHashes
 from step3vl.pipelines.curation.inputs import Nodes, rows_of, shards_of
 
 Records = NDArray[np.void]
-MEASURES = (NSFW, PERPLEXITY, IMAGE_TEXT)
+MEASURES = (NSFW, PERPLEXITY, IMAGE_TEXT, PASS_RATE, SOLUTION_TOKENS)
 
 
 def record_dtype(slots: int, scores: int) -> np.dtype[np.void]:

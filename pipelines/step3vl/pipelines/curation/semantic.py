@@ -137,8 +137,8 @@ class SemanticSteps:
         """Find the cluster of each sample, and then what is dropped."""
         count = self._semantic.clusters
         members = scatter_from(pipeline, len(self._shards), self._scatter, "clusters")
-        decided = members | "compare" >> Exchange(_MEMBER, self._gather, count)
-        write = Exchange(DROP, WriteParts(staging, f"{self._folder}/semantic"), len(self._shards))
+        decided = members | "compare" >> Exchange(_MEMBER, self._gather, count, staging)
+        write = Exchange(DROP, WriteParts(staging, f"{self._folder}/semantic"), len(self._shards), staging)
         yield decided.reports
         yield (decided.packs | "write" >> write).reports
 

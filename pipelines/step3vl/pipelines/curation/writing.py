@@ -193,10 +193,12 @@ class ScatterKept:
             *(_hex(samples["id"][rows]), _hex(matched["id"]), shards_of(drops["kept"]).tolist()),
             *(drops[name].tolist() for name in ("similarity", "phash", "pdq")),
             decisions.step[rows].tolist(),
+            samples["images"][rows].tolist(),
             strict=True,
         )
-        for id, kept, number, similarity, phash, pdq, place in fields:
+        for id, kept, number, similarity, phash, pdq, place, images in fields:
             step = self._outcomes.steps[place - 1]
+            is_measured = images > 0 and step != CROPPED
             yield {
                 "id": id,
                 "step": step,
@@ -204,8 +206,8 @@ class ScatterKept:
                 "matched_id": kept,
                 "matched_dataset": self._shards[number].dataset,
                 "similarity": similarity,
-                "phash": phash,
-                "pdq": pdq,
+                "phash": phash if is_measured else None,
+                "pdq": pdq if is_measured else None,
                 "detail": "",
             }
 

@@ -15,7 +15,8 @@ from rapidfuzz.distance import Levenshtein
 
 from step3vl.data.sample import Box
 from step3vl.pipelines.documents.agreement import IDEOGRAPHS, has_ideographs, tokens
-from step3vl.pipelines.documents.lines import Line, is_centred_in, join, reading_sides, same_row
+from step3vl.pipelines.documents.lines import Line, around, is_centred_in, join, reading_sides, same_row
+from step3vl.pipelines.documents.margins import are_few, body_of, is_note, line_numbers
 from step3vl.pipelines.documents.reading_order import reading_order
 from step3vl.pipelines.documents.tables import Grid, table_grid
 from step3vl.pipelines.models.layout import LayoutRegion, RegionKind, intersection
@@ -23,8 +24,12 @@ from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.models.tables import TableCell
 from step3vl.pipelines.sources.documents.pdf_text import UNNAMED, PageWord
 
-BlockKind = RegionKind | Literal["margin"]
+BlockKind = RegionKind | Literal["margin", "note", "line_number"]
+"""Besides the regions of the layout: what runs along the margin, a note in the margin, the numbers of lines."""
 
+_ASIDE: tuple[BlockKind, ...] = ("header", "note", "footer", "margin", "line_number")  # beside the main body
+
+_NOTES: tuple[BlockKind, ...] = ("text", "title", "reference", "figure_caption")  # what notes are taken for
 _INSIDE = 0.5  # of a line's area, in the region that it belongs to
 _WITHIN, _CLOSE = 0.9, 0.5  # of a line's width and height: it belongs to the paragraph above or below it
 _TEXT = 0.35  # of a figure's area: with more text in it, it is no figure
@@ -67,7 +72,7 @@ class Block:
 
 
 class PageBlocks(NamedTuple):
-    """The blocks of a page in reading order: headers, main body, footers, then what runs along the margin."""
+    """The blocks of a page: headers, the main body in reading order, notes, footers, text along margins, numbers."""
 
     blocks: tuple[Block, ...]
     vertical: bool
@@ -173,16 +178,15 @@ def page_blocks(
     index = WordIndex(words if trusted else ())
     wide = has_wide_brackets(lines)
     spelled = [spelled_by_file(line, index, vertical, wide=wide) for line in lines]
-    blocks = _ordered(_blocks(spelled, regions, height, vertical), height, vertical)
-    body = [block for block in blocks if block.kind not in ("header", "footer", "margin")]
+    blocks = _ordered(_with_margins(spelled, regions, height, vertical), height, vertical)
+    body = [block for block in blocks if block.kind not in _ASIDE]
     if trusted:
         top, inner, bottom = (
             [block for block in body if at_edge(block.box) == edge] for edge in ("top", None, "bottom")
         )
         body = [*top, *_ordered_by_file(inner, index), *bottom]
-    parts = {kind: [block for block in blocks if block.kind == kind] for kind in ("header", "footer", "margin")}
-    ordered = (*parts["header"], *body, *parts["footer"], *parts["margin"])
-    return PageBlocks(ordered, vertical, height)
+    headers, *others = ([block for block in blocks if block.kind == kind] for kind in _ASIDE)
+    return PageBlocks((*headers, *body, *(block for part in others for block in part)), vertical, height)
 
 
 def at_edge(box: Box) -> Literal["top", "bottom"] | None:
@@ -200,6 +204,21 @@ def is_vertical(lines: Sequence[OcrLine]) -> bool:
 
 def _runs_down(box: Box) -> bool:
     return box.y2 - box.y1 > _TALL * (box.x2 - box.x1)
+
+
+def _with_margins(lines: Sequence[Line], regions: Sequence[PageRegion], height: float, vertical: bool) -> list[Block]:
+    """The blocks of a page, of which those beside the main body are notes and numbers of lines."""
+    body = None if vertical else body_of(lines)
+    if body is None:
+        return _blocks(lines, regions, height, vertical)
+    numbers = line_numbers(lines, body)
+    text = [line for place, line in enumerate(lines) if place not in numbers]
+    blocks = _blocks(text, regions, height, vertical)
+    notes = [block for block in blocks if block.kind in _NOTES and is_note(block.lines, body)]
+    if are_few([note.lines for note in notes], lines):
+        blocks = [replace(block, kind="note") if block in notes else block for block in blocks]
+    counted = [lines[place] for place in sorted(numbers, key=lambda place: lines[place].box.y1)]
+    return blocks + [Block("line_number", line.box, (line,)) for line in counted]
 
 
 def _blocks(lines: Sequence[Line], regions: Sequence[PageRegion], height: float, vertical: bool) -> list[Block]:
@@ -268,7 +287,7 @@ def _typed(region: PageRegion, lines: list[Line], height: float, vertical: bool)
         kind = _kind_alone(lines[0], height, vertical, kind)
     order = reading_order([line.box for line in lines], height, vertical=vertical)
     grid = table_grid(lines, region.cells) if kind == "table" else None
-    box = _around([region.box, *(line.box for line in lines)])
+    box = around([region.box, *(line.box for line in lines)])
     return Block(kind, box, tuple(lines[place] for place in order), grid)
 
 
@@ -284,16 +303,6 @@ def _kind_alone(line: Line, height: float, vertical: bool, otherwise: BlockKind 
     return otherwise
 
 
-def _around(boxes: Sequence[Box]) -> Box:
-    return replace(
-        boxes[0],
-        x1=min(box.x1 for box in boxes),
-        y1=min(box.y1 for box in boxes),
-        x2=max(box.x2 for box in boxes),
-        y2=max(box.y2 for box in boxes),
-    )
-
-
 def _ordered(blocks: list[Block], height: float, vertical: bool) -> list[Block]:
     """The blocks by their boxes, where lines without a region that follow each other are combined."""
     order = reading_order([block.box for block in blocks], height, vertical=vertical)
@@ -301,8 +310,13 @@ def _ordered(blocks: list[Block], height: float, vertical: bool) -> list[Block]:
     for place in order:
         block = blocks[place]
         last = merged[-1] if merged else None
-        if last is not None and last.kind == block.kind == "text" and _continues(last.lines[-1], block, vertical):
-            merged[-1] = Block("text", _around([last.box, block.box]), last.lines + block.lines)
+        if (
+            last is not None
+            and last.kind == block.kind
+            and block.kind in ("text", "note")
+            and _continues(last.lines[-1], block, vertical)
+        ):
+            merged[-1] = Block(block.kind, around([last.box, block.box]), last.lines + block.lines)
         else:
             merged.append(block)
     return merged

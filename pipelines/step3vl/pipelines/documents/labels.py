@@ -13,7 +13,7 @@ from step3vl.pipelines.documents.agreement import order_agreement, recall, token
 from step3vl.pipelines.documents.blocks import Block, PageBlocks, PageRegion, WordIndex, at_edge, page_blocks
 from step3vl.pipelines.documents.checks import page_checks, passing, text_span
 from step3vl.pipelines.documents.lines import Line, is_centred_in
-from step3vl.pipelines.documents.markup import EDGES, to_markdown, to_text
+from step3vl.pipelines.documents.markup import EDGES, NUMBERS, to_markdown, to_text
 from step3vl.pipelines.documents.questions import LabelForm
 from step3vl.pipelines.models.ocr import OcrLine
 from step3vl.pipelines.sources.documents.mineru import LabelBlock, labels_to_markdown
@@ -74,7 +74,7 @@ def label_page(
     kept = [line for line in read if line.score >= min_line_confidence]
     trusted = agreement is not None and agreement >= _TRUSTED
     page = page_blocks(sure, regions, words, trusted=trusted) if sure else PageBlocks((), False, 1.0)
-    text, left_out = (to_markdown(page), EDGES) if form == "markdown" else (to_text(page), ())
+    text, left_out = (to_markdown(page), EDGES) if form == "markdown" else (to_text(page), NUMBERS)
     blocks = [block for block in page.blocks if block.kind not in left_out]
     return PageLabel(
         form=form,
@@ -169,8 +169,8 @@ def _inside_any(box: Box, boxes: Sequence[Box]) -> bool:
 
 
 def _is_ordered(block: Block) -> bool:
-    """Whether the place of a block among the others is certain: neither a figure, nor at the edge of the page."""
-    return block.kind not in (*EDGES, *_NOT_READ) and at_edge(block.box) is None
+    """Whether the place of a block among the others is certain: no figure or note, nor at the edge of the page."""
+    return block.kind not in (*EDGES, *_NOT_READ, "note") and at_edge(block.box) is None
 
 
 def _is_doubtful(block: Block) -> bool:

@@ -1,7 +1,7 @@
 """Lines of a page: how they stand to each other, and how they are joined."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from step3vl.data.sample import Box
 from step3vl.pipelines.documents.agreement import has_ideographs
@@ -30,6 +30,17 @@ def is_centred_in(box: Box, other: Box) -> bool:
     """Whether the centre of a box is in another one of the same space."""
     centre = box.centre
     return other.x1 <= centre.x <= other.x2 and other.y1 <= centre.y <= other.y2
+
+
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box around some boxes of one space."""
+    return replace(
+        boxes[0],
+        x1=min(box.x1 for box in boxes),
+        y1=min(box.y1 for box in boxes),
+        x2=max(box.x2 for box in boxes),
+        y2=max(box.y2 for box in boxes),
+    )
 
 
 def same_row(first: Box, second: Box, vertical: bool = False) -> bool:

@@ -11,7 +11,9 @@ from step3vl.pipelines.documents.lines import Line, glue, join, reading_sides, r
 
 FORMULA = "[formula]"
 FIGURE = "[figure]"
-EDGES = ("header", "footer", "margin")
+NUMBERS = ("line_number",)
+"""The blocks that no label has."""
+EDGES = ("header", "footer", "margin", *NUMBERS)
 """The blocks that Markdown leaves out."""
 
 _FULL = 0.85  # of a block's width: a line that reaches so far is filled
@@ -42,8 +44,8 @@ def to_markdown(page: PageBlocks) -> str:
 
 
 def to_text(page: PageBlocks) -> str:
-    """All of the page as plain text, line by line; a formula or a figure by its mark."""
-    return "\n\n".join(_text(block, page) for block in page.blocks)
+    """All of the page but the numbers of its lines, line by line; a formula or a figure by its mark."""
+    return "\n\n".join(_text(block, page) for block in page.blocks if block.kind not in NUMBERS)
 
 
 def _text(block: Block, page: PageBlocks) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from functools import cached_property
 from html.parser import HTMLParser
+from itertools import chain
 
 from PIL import Image as PILImage
 from rapidfuzz import fuzz
@@ -12,6 +13,9 @@ from step3vl.data.optional import require
 from step3vl.data.sample import BoxTruth, Sample, TextPart
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import DomainEntry, Unchecked
+from step3vl.pipelines.domains.formula_check import FormulaImages, check_formula, ink_of
+from step3vl.pipelines.domains.rows_check import check_rows
+from step3vl.pipelines.domains.vqa_questions.table_check import cells_of
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
 
 _QUOTED = re.compile(r'"(.+)"|“(.+)”', re.DOTALL)
@@ -27,7 +31,8 @@ class DocumentCheck:
     """Checks samples of `ocr.document_to_code`.
 
     The code is parsed by the HTML parser of Python, by mistune or by pylatexenc, none of which made it, and must say
-    what PaddleOCR reads on the image. For a table without merged rows, it must say so row by row.
+    what PaddleOCR reads on the image. For a table without merged rows, it must say so row by row, and number by number
+    for one without merged cells. Formulas are typeset again from the label, and their symbols compared.
     """
 
     def __init__(self, entry: DomainEntry, context: StepContext) -> None:
@@ -35,10 +40,14 @@ class DocumentCheck:
 
     @cached_property
     def _model(self) -> OcrModel:
-        return OcrModel()
+        return OcrModel.shared()
+
+    @cached_property
+    def _formulas(self) -> FormulaImages:
+        return FormulaImages()
 
     def __call__(self, sample: Sample) -> str | None:
-        """None for a right label, or what is wrong with it. Raises Unchecked for formulas."""
+        """None for a right label, or what is wrong with it. Raises Unchecked for what it cannot tell."""
         subject, _, asked = sample.task.rpartition(".")[2].partition("_")
         question, image = _question(sample), sample.images[0].open().convert("RGB")
         if isinstance(sample.truth, BoxTruth):
@@ -47,7 +56,10 @@ class DocumentCheck:
             expected = (quote[1] or quote[2]) if quote else ""
             return None if fuzz.ratio(_letters(text), _letters(expected)) >= 100 * _LEAST_RATIO else "text_not_in_box"
         if subject == "formula":
-            raise Unchecked("formula")
+            label, height = sample.answer(), len(ink_of(image))
+            # First as the builder sets it, by the same program; matplotlib reads the LaTeX by itself.
+            again = self._formulas.pdflatex(label, height, sample.source.traits["font"])
+            return check_formula(image, chain(again, self._formulas.mathtext(label, height)))
         if asked.endswith("_region") and (box := _BOX.search(question)):
             x1, y1, x2, y2 = map(int, box.groups())
             image = _cropped(image, (x1, y1, x2, y2))
@@ -59,7 +71,15 @@ class DocumentCheck:
         in_order = subject == "table" and "rowspan" not in sample.answer() and "multirow" not in sample.answer()
         if in_order and fuzz.ratio(_letters(label_text), _letters(image_text)) < 100 * _LEAST_RATIO:
             return "order_differs"
-        return None
+        return self._check_cells(sample.answer(), image) if in_order and "colspan" not in sample.answer() else None
+
+    def _check_cells(self, code: str, image: PILImage.Image) -> str | None:
+        """What is wrong with the words and numbers of a table's cells. Cells of several lines are not in one row."""
+        try:
+            reason = check_rows(cells_of(code), image, self._model.read)
+        except Unchecked:
+            return None
+        return None if reason == "rows_differ" else reason
 
     def _read(self, image: PILImage.Image) -> list[str]:
         """The texts on an image, row by row."""

@@ -16,8 +16,11 @@ from step3vl.data.sample import NumberTruth, OptionTruth, Sample, Source, TextTr
 from step3vl.grading import last_number
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntRange
+from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record, rng_for
+from step3vl.pipelines.domains.education_check import CheckProblems
+from step3vl.pipelines.domains.education_phrasings import ask
 from step3vl.pipelines.render.pages.page import block_size, fit, render_lines
 from step3vl.pipelines.render.style import FontFace, ink, paper
 from step3vl.pipelines.sources.education.problems import (
@@ -49,6 +52,8 @@ class EducationEntry(GeneratedEntry):
     """In pixels."""
     font_files: tuple[str, ...] = ("assets:fonts/DejaVu*.ttf",)
     """Patterns of fonts."""
+    languages: tuple[Language, ...] = Field(default=("en", "zh"), min_length=1)
+    """Of the requests, chosen with equal probability; the problems themselves are in English."""
     licence: str = "Apache-2.0 AND MIT"
     """Of the samples."""
 
@@ -100,11 +105,15 @@ class PoseProblems:
         problem = make_problem(family, entry.families[family], self._first + record.value, rng)
         truth = truth_of(problem.answer, family_of(family).answer)
         images = [encode_jpeg(self._render(problem, rng))] if entry.modality == "image" else []
+        language = rng.choice(entry.languages)
+        question = ask("problem" if images else "in_words", language, rng)
+        if not images:
+            question = paragraph(language, question, problem.question)
         yield compose(
             kind=entry.kind,
             domain="education",
             task=f"education.{family.rpartition('.')[2]}",
-            question=rng.choice(("Solve it.", "Answer the question.")) if images else problem.question,
+            question=question,
             answer=problem.answer,
             truth=truth,
             images=images,
@@ -132,6 +141,7 @@ class PoseProblems:
 
 DOMAIN = Domain(
     EducationEntry,
-    steps=(BeamStep("build", version=2, worker=PoseProblems, output=Sample),),
+    steps=(BeamStep("build", version=3, worker=PoseProblems, output=Sample),),
+    label_check=CheckProblems,
     example={"count": 20, "families": {"chain_sum": {"max_terms": 3}, "mathgenerator.addition": {}}},
 )

@@ -81,22 +81,6 @@ _FINAL_EN = (
     "Therefore, the answer is {x}.",
 )
 _FINAL_ZH = ("答案：{x}", "答案是{x}。", "所以答案是{x}。", "故答案为{x}。", "因此，答案为{x}。")
-_CAPTION_EN = (
-    "Describe the figure.", "What does the figure show?", "Describe this diagram in words.",
-    "Write a caption for the figure.",
-    "Say in words what is shown here.", "List what is shown and marked in the figure.", "Put the diagram into words.",
-    "Describe everything that is marked in the illustration.", "What can be read from this figure?",
-    "Explain to someone who cannot see it what the figure shows.", "Give a description of the illustration.",
-    "Turn the figure into a description.", "State the facts that the figure gives.",
-    "What is shown and labelled here?",
-)  # fmt: skip
-_CAPTION_ZH = (
-    "请描述这幅图。", "图中画了什么？", "用文字描述该图形。", "请为此图写一段说明。", "图中标出了哪些条件？",
-    "把图的内容用文字表达出来。",
-    "请说出图中所有标注。", "从图中可以读出什么？", "请详细描述图示内容。", "给出这幅图的文字说明。",
-    "用语言叙述图中的内容。",
-    "列出图中画出和标明的内容。",
-)  # fmt: skip
 _ROUND_EN = {
     0: "Round to the nearest whole number.",
     1: "Round to one decimal place.",
@@ -129,11 +113,6 @@ def instruction(form: Form, with_steps: bool, language: Language, rng: random.Ra
     if form == "choice":
         return say(language, rng, *((_CHOICE_STEPS_EN, _CHOICE_STEPS_ZH) if with_steps else (_LABEL_EN, _LABEL_ZH)))
     return say(language, rng, *((_STEPS_EN, _STEPS_ZH) if with_steps else (_SHORT_EN, _SHORT_ZH)))
-
-
-def caption_request(language: Language, rng: random.Random) -> str:
-    """A request for a description of a figure."""
-    return say(language, rng, _CAPTION_EN, _CAPTION_ZH)
 
 
 def statement(exercise: Exercise) -> str:

@@ -1,10 +1,12 @@
-"""The independent check of exercises: their solutions are computed once more from the finished sample, by SymPy.
+"""The independent checks of exercises and problems: answers are computed once more from the finished sample, by SymPy.
 
-It shares nothing with what built the sample: it sees the words of question and answer and the truth. It finds a label
-that stands for another option, a rounding that is off, and a step whose sides differ.
+They share nothing with what built the sample: they see the words of question and answer and the truth. Of an exercise
+they find a label that stands for another option, a rounding that is off, and a step whose sides differ.
 """
 
 import re
+from collections.abc import Callable
+from math import gcd, lcm
 
 import sympy
 
@@ -68,9 +70,70 @@ class CheckExercises:
         expected = _expected(sample)
         if expected is None:
             raise Unchecked("answer_is_a_word")
-        rounded = "≈" in signs or _ROUNDING.search(_question(sample)) is not None
+        on_page = sample.task == "education.worksheets"  # where the rounding that is asked for stands, too
+        rounded = "≈" in signs or on_page or _ROUNDING.search(_question(sample)) is not None
         allowed = _ROUNDED if rounded else _CLOSE * max(1, abs(result))
         return None if abs(expected - result) <= allowed else "answer_differs"
+
+
+class CheckProblems:
+    """Checks samples of `education` whose question is in words and says all that is computed.
+
+    Args:
+        entry: Any.
+        context: Of the step.
+    """
+
+    def __init__(self, entry: DomainEntry, context: StepContext) -> None:
+        """Nothing to load."""
+
+    def __call__(self, sample: Sample, /) -> str | None:
+        """None for a right label, else `answer_differs`.
+
+        Raises:
+            Unchecked: The question is in the image, or of a family that only its generator can solve.
+        """
+        solve = _SOLVERS.get(sample.task.rpartition(".")[2])
+        if solve is None:
+            raise Unchecked("no_second_way")
+        if sample.images or sample.messages is None:
+            raise Unchecked("no_question_in_words")
+        assert isinstance(sample.truth, NumberTruth)
+        result = solve(_question(sample))
+        return None if abs(result - sample.truth.value) <= _CLOSE * max(1, abs(result)) else "answer_differs"
+
+
+def _integers(question: str) -> list[int]:
+    return [int(number) for number in re.findall(r"-?\d+", question)]
+
+
+def _calculated(question: str) -> float:
+    """The value of the calculation at the end of a question."""
+    (formula,) = re.findall(r"([-\d(][-+*/(). \d]*[\d)])\s*[.=]?$", question.strip())
+    return float(sympy.sympify(formula, rational=True))
+
+
+def _solved(question: str) -> float:
+    """The unknown of the equation after the last colon."""
+    left, _, right = question.rpartition(":")[2].partition("=")
+    difference = sympy.sympify(left) - sympy.sympify(right)
+    (solution,) = sympy.solve(difference)
+    return float(solution)
+
+
+def _primes(question: str) -> float:
+    low, high = _integers(question)
+    return sum(sympy.isprime(number) for number in range(low, high + 1))
+
+
+_SOLVERS: dict[str, Callable[[str], float]] = {
+    "basic_arithmetic": _calculated,
+    "chain_sum": _calculated,
+    "count_primes": _primes,
+    "gcd": lambda question: gcd(*_integers(question)),
+    "lcm": lambda question: lcm(*_integers(question)),
+    "simple_equations": _solved,
+}
 
 
 def _question(sample: Sample) -> str:

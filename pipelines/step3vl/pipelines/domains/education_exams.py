@@ -49,6 +49,7 @@ _FIGURE = re.compile(
     r"as shown|shown (?:below|above)|<image",
     re.IGNORECASE,
 )
+_SHOWS = re.compile(r"<image[ _]?\d*>", re.IGNORECASE)  # in an answer, which has no images
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _NUMBER = re.compile(r"[-−+]?[\d,]*\.?\d+(?:\s*/\s*\d+)?\s*(?:%|[A-Za-z°²³/]{0,6})")
 _FINAL_EN = ("Answer: {x}", "The answer is {x}.", "So the answer is {x}.", "Therefore, the answer is {x}.")
@@ -122,7 +123,8 @@ class BuildExams:
         options, correct = self._ordered(question, rng)
         labelled = [f"{label}. {option}" for label, option in zip(_LABELS, options, strict=False)]
         truth = _truth(labelled, correct, question.answer)
-        with_steps = bool(question.solution) and rng.random() < entry.solutions
+        has_steps = bool(question.solution) and not _SHOWS.search(question.solution)
+        with_steps = has_steps and rng.random() < entry.solutions
         if question.solution and _contradicts(truth, question.solution, options == list(question.options)):
             raise Dropped("solution_disagrees")
         final = "".join(_LABELS[i] for i in correct) if options else question.answer
@@ -168,6 +170,8 @@ class BuildExams:
             raise Dropped("equal_options")
         if len(question.options) == 1 or len(question.options) > len(_LABELS):
             raise Dropped("number_of_options")
+        if _SHOWS.search(question.answer):
+            raise Dropped("answer_is_no_text")
         low, high = entry.image_sides
         if any(min(i.width, i.height) < low or max(i.width, i.height) > high for i in question.images):
             raise Dropped("image_size")
@@ -245,8 +249,8 @@ def _document(parts: Parts, answer: str) -> Parts:
 DOMAIN = Domain(
     ExamsEntry,
     steps=(
-        BeamStep("open", version=1, worker=OpenExams, output=ExamQuestion, time_limit=_OPEN_SECONDS),
-        BeamStep("build", version=1, worker=BuildExams, output=Sample, spread=True),
+        BeamStep("open", version=2, worker=OpenExams, output=ExamQuestion, time_limit=_OPEN_SECONDS),
+        BeamStep("build", version=3, worker=BuildExams, output=Sample, spread=True),
     ),
     example={"sources": [{"files": ["data/samples/exams/exam.jsonl"], "licence": "CC0-1.0"}]},
 )

@@ -19,8 +19,9 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntR
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.domains.education_answers import Form, caption_request, pose
+from step3vl.pipelines.domains.education_answers import Form, pose
 from step3vl.pipelines.domains.education_check import CheckExercises
+from step3vl.pipelines.domains.education_phrasings import ask
 from step3vl.pipelines.render.exercises.exercise import Exercise, Subject
 from step3vl.pipelines.render.exercises.exercise_families import EXERCISES, make_exercise
 from step3vl.pipelines.render.exercises.exercise_proof import ProvenExercise, prove
@@ -148,7 +149,7 @@ class PoseFigures:
         truth: Truth
         form = "caption"
         if rng.random() < entry.captions and len(exercise.caption) >= _CAPTION:
-            question, answer = caption_request(language, rng), caption(exercise)
+            question, answer = ask("caption", language, rng), caption(exercise)
             truth, task = TranscriptTruth(text=answer), "caption"
         else:
             form = self._maker.form(exercise, rng)
@@ -188,7 +189,7 @@ def caption(exercise: Exercise) -> str:
 
 DOMAIN = Domain(
     FiguresEntry,
-    steps=(BeamStep("build", version=3, worker=PoseFigures, output=Sample),),
+    steps=(BeamStep("build", version=4, worker=PoseFigures, output=Sample),),
     label_check=CheckExercises,
     example={"count": 20, "subjects": {"geometry": 1, "functions": 1}, "side": [120, 200]},
 )

@@ -38,6 +38,7 @@ from step3vl.pipelines.domains.education_answers import (
 )
 from step3vl.pipelines.domains.education_check import CheckExercises
 from step3vl.pipelines.domains.education_figures import ExerciseEntry, ExerciseMaker
+from step3vl.pipelines.domains.education_phrasings import ask
 from step3vl.pipelines.render.exercises.exercise import Exercise, say
 from step3vl.pipelines.render.exercises.worksheet import PageProblem, PageStyle, pick_page_style, render_page
 from step3vl.pipelines.render.figures.figure import encode_png
@@ -55,51 +56,6 @@ _TITLES_ZH = (
     "练习{k}", "课堂练习{k}", "单元测试{k}", "作业{k}", "习题{k}", "随堂测验{k}", "复习题{k}",
     "姓名：________  班级：________", "课后作业{k}", "",
 )  # fmt: skip
-_ONLY_EN = (
-    "Solve the problem in the image.", "Answer the question on the page.", "Read the page and answer.",
-    "What is the answer to this problem?",
-    "Solve the exercise that is shown.", "Work on the problem in the image.", "Please solve this problem.",
-    "Find the answer to the printed question.",
-)  # fmt: skip
-_ONLY_ZH = (
-    "请解答图中的题目。",
-    "回答图中的问题。",
-    "图中这道题的答案是什么？",
-    "请做图中的题。",
-    "阅读图片并作答。",
-    "请解这道题。",
-    "完成图中的练习。",
-)
-_ONE_EN = (
-    "Solve problem {n}.", "Answer question {n} on the page.", "What is the answer to problem {n}?",
-    "Work on exercise {n} of the worksheet.",
-    "Look at number {n} and solve it.", "Only problem {n}, please.", "Find the answer to number {n}.",
-    "Do exercise {n}.", "Please answer problem {n}.",
-)  # fmt: skip
-_ONE_ZH = (
-    "请解答第{n}题。",
-    "第{n}题的答案是什么？",
-    "请做第{n}题。",
-    "回答图中第{n}题。",
-    "只做第{n}题。",
-    "请求解第{n}小题。",
-    "完成第{n}题。",
-)
-_ALL_EN = (
-    "Solve all problems on the page.", "Answer every question of the worksheet.",
-    "Give the answers to all problems.", "Complete the worksheet.",
-    "Work through the whole page.", "What are the answers, one by one?", "Write an answer key for this page.",
-    "Solve the problems in order.",
-)  # fmt: skip
-_ALL_ZH = (
-    "请解答页面上的所有题目。",
-    "完成整张练习。",
-    "请给出每道题的答案。",
-    "逐题作答。",
-    "写出这页练习的参考答案。",
-    "请按顺序解答各题。",
-    "全部题目的答案是什么？",
-)
 _STEPS_EN = (
     "Show your working.",
     "Explain step by step.",
@@ -208,12 +164,11 @@ class PoseWorksheets:
         if answering == "together":
             lines = [f"{n}. {answer_text(p.exercise, p.final, with_steps, rng)}" for n, p in enumerate(printed, 1)]
             answer = "\n".join(lines)
-            return [(asked(say(language, rng, _ALL_EN, _ALL_ZH)), answer)], TranscriptTruth(text=answer)
+            return [(asked(ask("all", language, rng)), answer)], TranscriptTruth(text=answer)
         order = [rng.randrange(len(printed))] if answering == "single" else list(range(len(printed)))
         exchanges = []
         for i in order:
-            phrasings = (_ONE_EN, _ONE_ZH) if len(printed) > 1 else (_ONLY_EN, _ONLY_ZH)
-            question = say(language, rng, *phrasings).format(n=i + 1)
+            question = ask("numbered" if len(printed) > 1 else "problem", language, rng, number=i + 1)
             question = asked(question) if i == order[0] else question
             answer = answer_text(printed[i].exercise, printed[i].final, with_steps, rng)
             check_grades(Posed(question, answer, printed[i].truth), ())
@@ -267,7 +222,7 @@ def _messages(exchanges: list[tuple[str, str]]) -> tuple[Message, ...]:
 
 DOMAIN = Domain(
     WorksheetsEntry,
-    steps=(BeamStep("build", version=3, worker=PoseWorksheets, output=Sample),),
+    steps=(BeamStep("build", version=4, worker=PoseWorksheets, output=Sample),),
     label_check=CheckExercises,
     example={"count": 4, "subjects": {"geometry": 1}, "languages": ["en"], "problems": [1, 2], "side": [120, 160]},
 )

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import (
+    Box,
     BoxTruth,
     CountTruth,
     OptionTruth,
@@ -22,17 +23,18 @@ from step3vl.data.sample import (
     Sample,
     Source,
     Truth,
-    format_boxes,
-    format_point,
     image,
     text,
 )
+from step3vl.grading import grade_answer
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry, IntRange
-from step3vl.pipelines.core.samples import compose, encode_jpeg, running_text
+from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry, IntRange, Unchecked
+from step3vl.pipelines.core.samples import compose, encode_jpeg, question_of, running_text
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.grounding.names import plural
+from step3vl.pipelines.grounding.wording import box_draft, point_draft
 from step3vl.pipelines.render.scenes.scene import IconRequest, PixelBox, PlacedIcon, render_scene
+from step3vl.pipelines.render.scenes.scene_reading import read_scene
 from step3vl.pipelines.render.style import COLOURS, PhotoBackgrounds, pastel, plain
 from step3vl.pipelines.sources.icons import IconSet
 
@@ -40,6 +42,7 @@ Task = Literal["counting.icons", "grounding.point", "grounding.box", "grounding.
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 GRID = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
+_SAME = 0.6  # intersection over union of a small box that was read, without its soft edge, and the label's
 # Tasks whose description may tell the target from another of the same icon by its colour.
 _DESCRIBED_BY_COLOUR = ("grounding.point", "grounding.box", "grounding.region")
 
@@ -113,6 +116,24 @@ class Question(NamedTuple):
     truth: Truth
 
 
+class IconScene(NamedTuple):
+    """A rendered scene.
+
+    Attributes:
+        tasks: That are asked about it.
+        region: Where its target is, as far as that is asked.
+        background: Without its icons.
+        image: With them.
+        placed: The icons, the target first.
+    """
+
+    tasks: tuple[Task, ...]
+    region: str
+    background: PILImage.Image
+    image: PILImage.Image
+    placed: Sequence[PlacedIcon]
+
+
 def region_boxes(regions: Literal["corners", "grid"], size: tuple[int, int]) -> dict[str, PixelBox]:
     """The box of each region's name, in pixels of an image of `size`. The boxes tile the image."""
     names, cells = (CORNERS, 2) if regions == "corners" else (GRID, 3)
@@ -142,19 +163,12 @@ class RenderScenes:
         self._regions = region_boxes(entry.regions, entry.image_size)
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
-        entry = self._entry
-        task = rng.choices(list(entry.tasks), list(entry.tasks.values()))[0]
-        region = rng.choice(list(self._regions))
-        # Icons that are counted lie anywhere; about a single icon, every other task can be asked as well.
-        single = task != "counting.icons"
-        others = [other for other in entry.tasks if other != task and single]
-        tasks = [task, *rng.sample(others, min(entry.questions - 1, len(others)))]
-        requests = self._choose_icons(task, self._regions[region] if "grounding.region" in tasks else None, rng)
-        scene = self._background(rng)
-        placed = render_scene(scene, requests, self._icons, rng)
-        if placed is None:
-            raise Dropped("no_room")
-        questions = [ask(each, placed, region, tuple(self._regions), entry.colours, rng) for each in tasks]
+        entry, rendered = self._entry, self.render(rng)
+        questions = [
+            ask(task, rendered.placed, rendered.region, tuple(self._regions), entry.colours, rng)
+            for task in rendered.tasks
+        ]
+        scene = rendered.image
         source = Source(uri=record.key, licence=entry.licence, collected_by=f"step3vl/{entry.name}")
         if entry.questions > 1:
             exchanges = [(question.question, question.answer) for question in questions]
@@ -169,13 +183,30 @@ class RenderScenes:
         yield compose(
             kind=entry.kind,
             domain="grounding",
-            task=task,
+            task=rendered.tasks[0],
             question=questions[0].question,
             answer=questions[0].answer,
             truth=questions[0].truth,
             images=[encode_jpeg(scene)],
             source=source,
         )
+
+    def render(self, rng: random.Random) -> IconScene:
+        """A scene, and what is to be asked about it. Raises Dropped for one that has no room for its icons."""
+        entry = self._entry
+        task = rng.choices(list(entry.tasks), list(entry.tasks.values()))[0]
+        region = rng.choice(list(self._regions))
+        # Icons that are counted lie anywhere; about a single icon, every other task can be asked as well.
+        single = task != "counting.icons"
+        others = [other for other in entry.tasks if other != task and single]
+        tasks = (task, *rng.sample(others, min(entry.questions - 1, len(others))))
+        requests = self._choose_icons(task, self._regions[region] if "grounding.region" in tasks else None, rng)
+        background = self._background(rng)
+        image = background.copy()
+        placed = render_scene(image, requests, self._icons, rng)
+        if placed is None:
+            raise Dropped("no_room")
+        return IconScene(tasks, region, background, image, placed)
 
     def _background(self, rng: random.Random) -> PILImage.Image:
         entry = self._entry
@@ -246,13 +277,70 @@ def ask(
         question = f"Which corner is the {name} in?" if len(regions) == 4 else f"Where is the {name}?"
         return Question(question, region, OptionTruth(option=region, options=regions))
     if task == "grounding.point":
-        truth = PointTruth(boxes=(target.box.milli(),))
-        return Question(f"Point to the {name}.", format_point(target.box.centre), truth)
-    return Question(f"Give the box of the {name}.", format_boxes([target.box]), BoxTruth(boxes=(target.box.milli(),)))
+        draft, question = point_draft(name, target.box.centre, (target.box.milli(),)), f"Point to the {name}."
+    else:
+        draft, question = box_draft(name, target.box), f"Give the box of the {name}."
+    return Question(question, draft.answers["json"], draft.truth)
+
+
+class CheckIcons:
+    """The label check: icons are read back from the pixels, and the question is answered from what is read.
+
+    Args:
+        entry: Whose samples are checked.
+        context: Of the build.
+    """
+
+    def __init__(self, entry: GroundingEntry, context: StepContext) -> None:
+        self._entry, self._context = entry, context
+        self._scenes = RenderScenes(entry, context)
+        self._scenes.setup()
+        self._icons = IconSet(entry.chosen_icons(context))
+
+    def __call__(self, sample: Sample) -> str | None:
+        """None for a right label, or what is wrong with it. Raises Unchecked for a scene that cannot be read."""
+        if sample.messages is None or sample.truth is None:
+            raise Unchecked("document")
+        key = sample.source.uri
+        scene = self._scenes.render(self._context.rng(f"{self._entry.name}.build", key))
+        if encode_jpeg(scene.image).sha256 != sample.images[0].sha256:
+            raise Unchecked("another_image")
+        if grade_answer(sample.truth, sample.answer()).verdict != "correct":
+            return "answer_fails_its_truth"
+        read = read_scene(scene.image, scene.background, [icon.box for icon in scene.placed], self._icons)
+        if read is None:
+            raise Unchecked("not_read")
+        question = question_of(sample)
+        return _differs(question.rstrip("?."), sample.truth, read, self._entry)
+
+
+def _differs(question: str, truth: Truth, read: Sequence[PlacedIcon], entry: GroundingEntry) -> str | None:
+    """What is wrong with a truth beside the icons that were read."""
+    if isinstance(truth, CountTruth):
+        name = question.removeprefix("How many ").removesuffix(" are there").removeprefix("Count the ")
+        return None if truth.count == sum(plural(icon.icon) == name for icon in read) else "another_number"
+    named = [icon for icon in read if question.endswith(f" the {icon.icon}") or f" the {icon.icon} " in question]
+    named += [icon for icon in read if f" the {icon.colour} {icon.icon}" in question]
+    if len(named) != 1:
+        raise Unchecked("not_named")
+    box = named[0].box
+    match truth:
+        case BoxTruth():
+            return None if Box(*truth.boxes[0], "milli", box.size).iou(box) >= _SAME else "another_box"
+        case PointTruth():
+            x1, y1, x2, y2 = truth.boxes[0]
+            return None if x1 <= box.centre.milli()[0] <= x2 and y1 <= box.centre.milli()[1] <= y2 else "another_point"
+        case OptionTruth() if truth.option in entry.colours:
+            return None if truth.option == named[0].colour else "another_colour"
+        case OptionTruth():
+            x1, y1, x2, y2 = region_boxes(entry.regions, entry.image_size)[truth.option]
+            return None if x1 <= box.centre.x <= x2 and y1 <= box.centre.y <= y2 else "another_region"
+    raise Unchecked(type(truth).__name__)
 
 
 DOMAIN = Domain(
     GroundingEntry,
     steps=(BeamStep("build", version=1, worker=RenderScenes, output=Sample),),
     example={"count": 20, "tasks": {"grounding.point": 2, "grounding.box": 1, "counting.icons": 1}},
+    label_check=CheckIcons,
 )

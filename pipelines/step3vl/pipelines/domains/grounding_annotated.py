@@ -16,25 +16,25 @@ from pydantic import Field
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError, describe_error
 from step3vl.data.sample import Image, Sample
-from step3vl.data.storage import is_url, store_of
+from step3vl.data.storage import ABSENT, is_url, store_of
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, Inputs
+from step3vl.pipelines.core.domain import BeamStep, Domain, Files, FileSource, Inputs
 from step3vl.pipelines.core.inputs import InputFile
-from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.grounding.questions import Weights, ask_about
+from step3vl.pipelines.domains.grounding_check import CheckObjects
+from step3vl.pipelines.domains.grounding_entry import AskAboutObjects, ObjectQuestions
 from step3vl.pipelines.grounding.records import GroundedImage
-from step3vl.pipelines.grounding.wording import to_sample
 from step3vl.pipelines.sources.annotations.cleaning import clean
 from step3vl.pipelines.sources.annotations.formats import FORMATS, FormatName, check_tables, make_format
 from step3vl.pipelines.sources.annotations.grouping import AnnotationPart, images_of, split_file
-from step3vl.pipelines.sources.annotations.raw import AnnotationFormat, RawImage
+from step3vl.pipelines.sources.annotations.raw import MALFORMED, AnnotationFormat, RawImage
 
 _SPLIT_SECONDS = 7200.0  # for a file to be read once: a gigabyte of COCO's JSON takes a few minutes
 _IMAGE_SECONDS = 60.0
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024  # bytes: a disk or store fails on longer ones as if it were broken itself
 
 
-class AnnotatedEntry(DomainEntry):
+class AnnotatedEntry(ObjectQuestions):
     """Questions about the objects of annotated images."""
 
     INPUT_FIELDS = frozenset({"sources"})
@@ -49,12 +49,6 @@ class AnnotatedEntry(DomainEntry):
     images: str = "{name}"
     """Path or URL of an image, in which `{name}` stands for what the annotations call it. A relative one starts beside
     the annotation file. A change of an image beside unchanged annotations is not noticed."""
-    questions: int = Field(default=3, ge=1)
-    """About an image, at most."""
-    tasks: Weights = Field(default_factory=dict)
-    """Relative weights; by default each task that suits an image is as likely as the others."""
-    languages: tuple[Language, ...] = ("en", "zh")
-    """Of the questions."""
 
     def inputs(self) -> Inputs:
         return Files(self.sources)
@@ -82,7 +76,7 @@ class SplitAnnotations:
         context, file = self._context, record.value
         parts = split_file(file, context.local_path(file), self._format, context.root, context.store)
         for number, part in enumerate(parts):
-            yield Record(f"{record.key}#{number}", part)
+            yield Record(f"{record.key}/{number}", part)  # not `#`, which an image of that name has
 
 
 class AnnotatedRow(Config):
@@ -118,7 +112,7 @@ class ReadAnnotations:
             return AnnotatedRow(raw=raw, url=image_url(self._entry.images, raw.name, file.url), licence=file.licence)
         except Dropped as drop:
             return AnnotatedRow(dropped=drop.reason, licence=file.licence)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:  # malformed in any way
+        except MALFORMED as error:
             return AnnotatedRow(problem=describe_error(error), licence=file.licence)
 
 
@@ -140,7 +134,7 @@ class CleanAnnotations:
         try:
             store, path = store_of(row.url)
             data = store.read_all(path)
-        except FileNotFoundError:
+        except ABSENT:
             raise Dropped("missing_image") from None
         if row.raw.sha256 and hashlib.sha256(data).hexdigest() != row.raw.sha256:
             raise Dropped("another_image")  # at its address
@@ -148,23 +142,6 @@ class CleanAnnotations:
         if not grounded.objects and not grounded.absent:
             raise Dropped("no_objects")
         yield Record(record.key, grounded)
-
-
-class AskAboutObjects:
-    """Worker: an image with its objects becomes questions about them."""
-
-    def __init__(self, entry: AnnotatedEntry, context: StepContext) -> None:
-        self._entry = entry
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def process(self, record: Record[GroundedImage], rng: random.Random) -> Iterator[Sample]:
-        entry = self._entry
-        asked = ask_about(record.value, entry.tasks, entry.languages, entry.questions, rng)
-        if not asked:
-            raise Dropped("nothing_to_ask")
-        yield from (to_sample(record.value, each, entry.kind, entry.name) for each in asked)
 
 
 def image_url(template: str, name: str, annotations: str) -> str:
@@ -176,11 +153,13 @@ def image_url(template: str, name: str, annotations: str) -> str:
         annotations: The URL of their file, which relative templates start beside.
 
     Raises:
-        ValueError: The name leads out of the folder of images.
+        ValueError: The name leads out of the folder of images, or no file can have it.
     """
     if name.startswith("/") or "://" in name or ".." in name.split("/"):
         raise ValueError(f"{name[:80]!r} is no path in the folder of images")
     path = template.replace("{name}", name)
+    if max(len(part.encode()) for part in path.split("/")) > _LONGEST_NAME or len(path.encode()) > _LONGEST_PATH:
+        raise ValueError(f"{name[:80]!r}... is too long for the name of a file")
     if is_url(path) or path.startswith("/"):
         return path
     folder, _, _ = annotations.rpartition("/")
@@ -195,14 +174,15 @@ def _format(entry: AnnotatedEntry, context: StepContext) -> AnnotationFormat:
 DOMAIN = Domain(
     AnnotatedEntry,
     steps=(
-        BeamStep("split", version=1, worker=SplitAnnotations, output=AnnotationPart, time_limit=_SPLIT_SECONDS),
+        BeamStep("split", version=2, worker=SplitAnnotations, output=AnnotationPart, time_limit=_SPLIT_SECONDS),
         BeamStep("read", version=1, worker=ReadAnnotations, output=AnnotatedRow, spread=True),
         BeamStep("clean", version=1, worker=CleanAnnotations, output=GroundedImage, time_limit=_IMAGE_SECONDS),
-        BeamStep("ask", version=1, worker=AskAboutObjects, output=Sample),
+        BeamStep("ask", version=2, worker=AskAboutObjects, output=Sample),
     ),
     example={
         "format": "coco",
         "sources": [{"files": ["data/samples/grounding/coco/*.json"], "licence": "CC0-1.0"}],
         "images": "../images/{name}",
     },
+    label_check=CheckObjects,
 )

@@ -16,13 +16,12 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Sample
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, GeneratedEntry, IntRange
-from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.grounding_check import CheckObjects
+from step3vl.pipelines.domains.grounding_entry import AskAboutObjects, ObjectQuestions
 from step3vl.pipelines.grounding.masks import point_in_mask, spots_of_mask
-from step3vl.pipelines.grounding.questions import Weights, ask_about
 from step3vl.pipelines.grounding.records import GroundedImage, GroundedObject
-from step3vl.pipelines.grounding.wording import to_sample
 from step3vl.pipelines.render.scenes.composite import Look, Placed, Request, compose
 from step3vl.pipelines.render.style import COLOURS, PhotoBackgrounds, gradient, pastel, plain
 from step3vl.pipelines.sources.cutouts import CutoutSet
@@ -32,7 +31,7 @@ _ABSENT = 6  # labels that an image keeps of those that it lacks
 _SMALL = 0.55  # of the side of the others, for one that differs in size alone
 
 
-class CompositesEntry(GeneratedEntry):
+class CompositesEntry(ObjectQuestions, GeneratedEntry):
     """Questions about composites."""
 
     domain: Literal["grounding.composites"]
@@ -52,10 +51,6 @@ class CompositesEntry(GeneratedEntry):
     """Names of `render.style.COLOURS`, for icons."""
     questions: int = Field(default=2, ge=1)
     """About an image, at most."""
-    tasks: Weights = Field(default_factory=dict)
-    """Relative weights; by default each task that suits an image is as likely as the others."""
-    languages: tuple[Language, ...] = ("en", "zh")
-    """Of the questions."""
     icon_files: tuple[str, ...] = ("assets:icons/*.svg",)
     """Patterns of SVG files of a single colour, called what their files are."""
     cutout_files: tuple[str, ...] = ()
@@ -86,7 +81,7 @@ class CompositesEntry(GeneratedEntry):
 
 
 class ComposeImages:
-    """Worker: a number becomes a composite and questions about it."""
+    """Worker: a number becomes a composite. The number only names the record."""
 
     def __init__(self, entry: CompositesEntry, context: StepContext) -> None:
         self._entry, self._context = entry, context
@@ -97,7 +92,7 @@ class ComposeImages:
         self._cutouts = CutoutSet(assets(entry.cutout_files) if entry.cutout_files else ())
         self._photos = PhotoBackgrounds(assets(entry.photo_files))
 
-    def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
+    def process(self, record: Record[int], rng: random.Random) -> Iterator[Record[GroundedImage]]:
         entry = self._entry
         size = rng.randint(*entry.image_size), rng.randint(*entry.image_size)
         crowded = rng.random() < entry.crowded
@@ -108,16 +103,13 @@ class ComposeImages:
         if composed is None:
             raise Dropped("no_room")
         image, placed = composed
-        grounded = self._grounded(image, placed, kinds, record.key, rng)
-        asked = ask_about(grounded, entry.tasks, entry.languages, entry.questions, rng)
-        if not asked:
-            raise Dropped("nothing_to_ask")
         traits = {
             "objects": _bucket(len(placed)),
             "covered": "yes" if any(item.visible < 1 for item in placed) else "no",
             "shadow": "yes" if look.shadow else "no",
         }
-        yield from (to_sample(grounded, each, entry.kind, entry.name, traits) for each in asked)
+        grounded = self._grounded(image, placed, kinds, record.key, rng)
+        yield Record(record.key, grounded.model_copy(update={"traits": traits}))
 
     def _kinds(self, rng: random.Random) -> list[str]:
         """What an image may hold: names of icons, or of cut-outs."""
@@ -220,6 +212,10 @@ def _bucket(number: int) -> str:
 
 DOMAIN = Domain(
     CompositesEntry,
-    steps=(BeamStep("build", version=1, worker=ComposeImages, output=Sample),),
+    steps=(
+        BeamStep("compose", version=1, worker=ComposeImages, output=GroundedImage),
+        BeamStep("ask", version=1, worker=AskAboutObjects, output=Sample),
+    ),
     example={"count": 20, "image_size": [192, 256]},
+    label_check=CheckObjects,
 )

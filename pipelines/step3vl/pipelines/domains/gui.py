@@ -8,7 +8,7 @@ and the page itself says that a task is done. Boxes are in 0..1000; `scroll` mov
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Image, Sample, Source
@@ -18,36 +18,39 @@ from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import compose, encode_rendering
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.domains.gui_entry import EpisodeQuestions, GuiEntry
+from step3vl.pipelines.domains.gui_check import CheckScreens
+from step3vl.pipelines.domains.gui_entry import EpisodeQuestions, GuiEntry, RecordingEntry
 from step3vl.pipelines.domains.gui_questions import SCREEN_TASKS, STEP_TASKS, Question
-from step3vl.pipelines.domains.gui_trajectories import step_samples, trajectory_sample
+from step3vl.pipelines.domains.gui_trajectories import step_samples, trajectory_sample, verification_samples
 from step3vl.pipelines.gui.experts import Task, perform_task, read_tasks
-from step3vl.pipelines.gui.explorers import Recording, breadth_first, random_walk
+from step3vl.pipelines.gui.explorers import Recording, Surface, breadth_first, random_walk
+from step3vl.pipelines.gui.hindsight import Attempt, attempts
 from step3vl.pipelines.gui.recorder import GuiPage, Recorder
 from step3vl.pipelines.gui.screen import Episode, EpisodeKind, Screen
 from step3vl.pipelines.gui.site import ArchiveSite, FileSite, Site
 from step3vl.pipelines.gui.view import View, ViewOptions, pick_view
-from step3vl.pipelines.render.fonts import load_families
+from step3vl.pipelines.render.fonts import FontFamily, load_families
 from step3vl.pipelines.render.web.web_style import is_mono
 from step3vl.pipelines.sources.web.warc import is_warc
 
 _SECONDS = 300.0  # for an episode
+_GOALS = 4  # of an exploration or a walk, that are reached, at most
 _NO_CHOICE: list[Language] = ["en"]  # of a page that is as it was fetched
 _CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 _LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,:;!?()-$"
 
 
 class StoredPage(Config):
-    """A page to record, and which of its episodes."""
+    """A page or program to record, and which of its episodes."""
 
     file: InputFile
     episode: int
 
 
 class OpenPages:
-    """Worker: a page becomes its episodes, which are dealt to all workers."""
+    """Worker: a page or program becomes its episodes, which are dealt to all workers."""
 
-    def __init__(self, entry: GuiEntry, context: StepContext) -> None:
+    def __init__(self, entry: RecordingEntry, context: StepContext) -> None:
         self._entry = entry
 
     def setup(self) -> None:
@@ -79,7 +82,7 @@ class RecordEpisodes:
 
         def operate(page: GuiPage) -> Episode:
             recorded, task = _operate(page, kind, entry, random.Random(seed))
-            self._require_glyphs(recorded.screens)
+            require_glyphs(recorded.screens, self._families)
             return Episode(
                 kind="task" if task else "explore" if kind == "task" else kind,
                 page=file.key,
@@ -102,7 +105,7 @@ class RecordEpisodes:
             languages, site = _NO_CHOICE, ArchiveSite(path, page.episode)
         else:
             languages, site = self._languages(path.read_text()), FileSite(path, self._shared)
-        options = ViewOptions(entry.viewports, entry.scales, languages, entry.dark, self._fonts())
+        options = ViewOptions(entry.viewports, entry.scales, languages, entry.dark, text_fonts(self._families))
         return site, pick_view(options, rng)
 
     def _languages(self, source: str) -> list[Language]:
@@ -110,13 +113,21 @@ class RecordEpisodes:
         has_chinese = bool(characters) and all(any(f.covers(c) for f in self._families) for c in characters)
         return [name for name in self._entry.page_languages if name != "zh" or has_chinese] or ["en"]
 
-    def _fonts(self) -> list[str]:
-        return [f.name for f in self._families if f.covers(_LATIN) and not is_mono(f)]
 
-    def _require_glyphs(self, screens: list[Screen]) -> None:
-        characters = {c for screen in screens for line in screen.lines for c in line.text if not c.isspace()}
-        if not all(any(family.covers(c) for family in self._families) for c in sorted(characters)):
-            raise Dropped("no_font_has_all_characters")
+def text_fonts(families: Sequence[FontFamily]) -> list[str]:
+    """The names of the fonts that a whole interface can be set in."""
+    return [family.name for family in families if family.covers(_LATIN) and not is_mono(family)]
+
+
+def require_glyphs(screens: Sequence[Screen], families: Sequence[FontFamily]) -> None:
+    """Check that no text of some screens is shown as boxes.
+
+    Raises:
+        Dropped: No font has a character of them.
+    """
+    characters = {c for screen in screens for line in screen.lines for c in line.text if not c.isspace()}
+    if not all(any(family.covers(c) for family in families) for c in sorted(characters)):
+        raise Dropped("no_font_has_all_characters")
 
 
 def _operate(page: GuiPage, kind: EpisodeKind, entry: GuiEntry, rng: random.Random) -> tuple[Recording, Task | None]:
@@ -125,9 +136,14 @@ def _operate(page: GuiPage, kind: EpisodeKind, entry: GuiEntry, rng: random.Rand
     if tasks:
         number = rng.randrange(len(tasks))
         return perform_task(page, number, tasks[number], entry.max_steps), tasks[number]
+    return explore(page, kind, entry, rng), None
+
+
+def explore(surface: Surface, kind: EpisodeKind, entry: RecordingEntry, rng: random.Random) -> Recording:
+    """Act without a goal: actions one after the other (`walk`), or several a state."""
     if kind == "walk":
-        return random_walk(page, entry.actions, rng), None
-    return breadth_first(page, entry.actions, entry.branch, rng), None
+        return random_walk(surface, entry.actions, rng)
+    return breadth_first(surface, entry.actions, entry.branch, rng)
 
 
 class AskAboutEpisodes:
@@ -155,10 +171,12 @@ class AskAboutEpisodes:
             languages = [name for name in entry.languages if name in episode.goal]
             if not languages:
                 raise Dropped("no_goal_in_these_languages")
-            language = rng.choice(languages)
-            source = self._source(key, episode, language)
-            yield trajectory_sample(episode, images, language, entry.kind, source, rng)
-            yield from step_samples(episode, images, language, entry.kind, source, rng)
+            yield from self._about_attempt(
+                key, Attempt(episode=episode, done=True), images, rng.choice(languages), rng
+            )
+        elif entry.trajectories and episode.steps:
+            for attempt in attempts(episode, _GOALS, rng):
+                yield from self._about_attempt(key, attempt, images, rng.choice(entry.languages), rng)
         states: set[str] = set()
         for screen, image in zip(episode.screens, images, strict=True):
             if screen.state() not in states:
@@ -166,6 +184,17 @@ class AskAboutEpisodes:
                 yield from self._about_screen(key, episode, screen, image, rng)
         if episode.kind != "task":
             yield from self._about_steps(key, episode, images, rng)
+
+    def _about_attempt(
+        self, key: str, attempt: Attempt, images: list[Image], language: Language, rng: random.Random
+    ) -> Iterator[Sample]:
+        """The trajectory and its steps of a task that was done, and whether it was."""
+        episode, kind = attempt.episode, self._entry.kind
+        source = self._source(key, episode, language)
+        if attempt.done:
+            yield trajectory_sample(episode, images, language, kind, source, rng)
+            yield from step_samples(episode, images, language, kind, source, rng)
+        yield from verification_samples(episode, images, language, kind, source, rng, done=attempt.done)
 
     def _about_screen(
         self, key: str, episode: Episode, screen: Screen, image: Image, rng: random.Random
@@ -222,8 +251,8 @@ DOMAIN = Domain(
     GuiEntry,
     steps=(
         BeamStep("open", version=1, worker=OpenPages, output=StoredPage),
-        BeamStep("record", version=2, worker=RecordEpisodes, output=Episode, spread=True, time_limit=_SECONDS),
-        BeamStep("build", version=2, worker=AskAboutEpisodes, output=Sample),
+        BeamStep("record", version=5, worker=RecordEpisodes, output=Episode, spread=True, time_limit=_SECONDS),
+        BeamStep("build", version=5, worker=AskAboutEpisodes, output=Sample),
     ),
     example={
         "sources": [{"files": ["data/samples/web_apps/settings.html"], "licence": "CC0-1.0"}],
@@ -234,4 +263,5 @@ DOMAIN = Domain(
         "viewports": [[480, 360]],
         "scales": [1.0],
     },
+    label_check=CheckScreens,
 )

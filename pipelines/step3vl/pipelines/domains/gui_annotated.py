@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from step3vl.data.config import Config
 from step3vl.data.errors import UserError, describe_error
 from step3vl.data.sample import Image, Sample, Size, Source
-from step3vl.data.storage import store_of
+from step3vl.data.storage import ABSENT, store_of
 from step3vl.pipelines.core.context import StepContext
 from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, FileSource, Inputs
 from step3vl.pipelines.core.inputs import InputFile
@@ -31,10 +31,12 @@ from step3vl.pipelines.domains.gui_annotated_samples import (
     target_sample,
     trajectory_sample,
 )
+from step3vl.pipelines.domains.gui_check import CheckScreens
 from step3vl.pipelines.grounding.conventions import MISREAD, BoxFormat, GeometryError, Order, Unit, require_convention
 from step3vl.pipelines.gui.sets.format import SetFile
 from step3vl.pipelines.gui.sets.formats import FORMATS, load_format
 from step3vl.pipelines.gui.sets.records import RawEpisode, RawScreen, RawStep, RawTarget, ScreenImage
+from step3vl.pipelines.sources.annotations.raw import MALFORMED
 
 _READ_SECONDS = 7200.0  # for a file to be read once
 
@@ -153,7 +155,7 @@ class ReadSet:
             raw = self._format.convert(item, file)
         except Dropped as drop:
             return SetRecord(dropped=drop.reason, file=input_file)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:  # malformed in any way
+        except MALFORMED as error:
             return SetRecord(problem=describe_error(error), file=input_file)
         if isinstance(raw, RawScreen):
             return SetRecord(screen=raw, file=input_file)
@@ -233,7 +235,7 @@ class OpenScreens:
         store, path = store_of(image_url(self._entry.images, screen.name, file.url))
         try:
             return Image.from_bytes(store.read_all(path))
-        except FileNotFoundError:
+        except ABSENT:
             return None
 
     def _is_excluded(self, image: Image) -> bool:
@@ -311,4 +313,5 @@ DOMAIN = Domain(
         "sources": [{"files": ["data/samples/gui_sets/agentnet/*.json"], "licence": "CC0-1.0"}],
         "images": "../images/{name}",
     },
+    label_check=CheckScreens,
 )

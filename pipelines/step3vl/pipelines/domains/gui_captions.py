@@ -1,4 +1,4 @@
-"""Descriptions of screens, composed of what the page's own structure says is shown."""
+"""Descriptions of screens, composed of what their own structure says is shown."""
 
 from collections.abc import Sequence
 
@@ -20,6 +20,7 @@ _PARTS = {
     "list": ("a list", "列表"),
     "listbox": ("an open list of options", "展开的选项列表"),
     "menu": ("an open menu", "展开的菜单"),
+    "menubar": ("a menu bar", "菜单栏"),
     "tablist": ("a row of tabs", "标签栏"),
     "toolbar": ("a toolbar", "工具栏"),
     "radiogroup": ("a group of radio buttons", "单选按钮组"),
@@ -50,7 +51,11 @@ def caption(screen: Screen, language: Language) -> str:
     controls = [e for e in screen.elements if e.role in CONTROL_ROLES and e.role in ROLES]
     if not parts or not controls:
         return ""
-    sentences = [f"The page is titled {quote(screen.title)}." if english else f"页面标题是{quote(screen.title)}。"]
+    title = quote(screen.title)
+    if screen.url:
+        sentences = [f"The page is titled {title}." if english else f"页面标题是{title}。"]
+    else:
+        sentences = [f"This is the program {title}." if english else f"这是程序{title}。"]
     headings = [e.text for e in screen.elements if e.role == "heading" and e.text][:4]
     if headings:
         listed = _listed([quote(text[:_LONGEST]) for text in headings], language)

@@ -29,32 +29,50 @@ class EpisodeQuestions(DomainEntry):
     step_tasks: tuple[StepTask, ...] = ("knowledge.effect", "knowledge.happened")
     """Questions about each action of an exploration or a walk."""
     trajectories: bool = True
-    """Whether tasks become trajectories and their single steps."""
+    """Whether tasks become trajectories, their single steps, and questions whether they are done: those of a page, and
+    in hindsight what an exploration or a walk reached."""
     languages: tuple[Language, ...] = ("en", "zh")
     """Of questions, with equal probability."""
     jpeg: float = Field(default=0.25, ge=0, le=1)
     """The fraction of images encoded as JPEG, at qualities of 60 to 95; the others are PNG."""
 
 
-class GuiEntry(EpisodeQuestions):
-    """Recordings of pages in Chromium, and questions about them."""
+class RecordingEntry(EpisodeQuestions):
+    """How pages or programs are shown and explored."""
 
     INPUT_FIELDS = frozenset({"sources"})
+
+    sources: tuple[FileSource, ...] = Field(min_length=1)
+    """What is recorded."""
+    episodes: int = Field(default=10, gt=0)
+    """Recordings of each file, each with another view."""
+    actions: int = Field(default=12, gt=0)
+    """Of an exploration or a walk."""
+    branch: int = Field(default=6, gt=0)
+    """Actions that an exploration tries on a state."""
+    dark: float = Field(default=0.3, ge=0, le=1)
+    """The share of dark views."""
+    font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
+    """Patterns of the fonts that there are; a page or program is set in one of them."""
+
+    def inputs(self) -> Files:
+        return Files(self.sources)
+
+    def assets(self) -> tuple[str, ...]:
+        return self.font_files
+
+
+class GuiEntry(RecordingEntry):
+    """Recordings of pages in Chromium, and questions about them."""
 
     domain: Literal["gui"]
     sources: tuple[FileSource, ...] = Field(min_length=1)
     """Pages, each in one HTML file with its scripts, and web archives (WARC), whose pages are taken in turn."""
     shared_files: tuple[str, ...] = ()
     """Patterns of files that pages load by their names, such as scripts and style sheets."""
-    episodes: int = Field(default=10, gt=0)
-    """Recordings of each file, each with another view."""
     episode_kinds: dict[EpisodeKind, float] = Field(default={"task": 3.0, "explore": 2.0, "walk": 1.0}, min_length=1)
     """Relative weights: a task of the page done by its expert, several actions tried on each state, actions one after
     the other. A page without tasks is explored instead."""
-    actions: int = Field(default=12, gt=0)
-    """Of an exploration or a walk."""
-    branch: int = Field(default=6, gt=0)
-    """Actions that an exploration tries on a state."""
     max_steps: int = Field(default=10, gt=0)
     """Of a task; longer ones are dropped."""
     page_languages: tuple[Language, ...] = ("en", "zh")
@@ -63,16 +81,9 @@ class GuiEntry(EpisodeQuestions):
     """Of windows, in CSS pixels."""
     scales: tuple[float, ...] = (1.0, 1.0, 1.5)
     """Pixels of a CSS pixel."""
-    dark: float = Field(default=0.3, ge=0, le=1)
-    """The share of dark views."""
-    font_files: tuple[str, ...] = ("assets:fonts/*.ttf", "assets:fonts/*.otf")
-    """Patterns of the fonts that the browser has; a page is set in one of them."""
-
-    def inputs(self) -> Files:
-        return Files(self.sources)
 
     def assets(self) -> tuple[str, ...]:
-        return (*self.font_files, *self.shared_files)
+        return (*super().assets(), *self.shared_files)
 
     def check(self, context: StepContext) -> None:
         super().check(context)

@@ -20,7 +20,7 @@ DO: dict[str, dict[Language, tuple[str, ...]]] = {
         "en": combine(
             " ",
             ("Click", "Click on", "Press", "Select", "Please click", "Tap"),
-            ("{phrase}.", "{phrase} now.", "{phrase} on this page.", "on {phrase}.")[:3],
+            ("{phrase}.", "{phrase} now.", "{phrase} in this interface.", "on {phrase}.")[:3],
         ),
         "zh": combine(
             "",
@@ -32,7 +32,7 @@ DO: dict[str, dict[Language, tuple[str, ...]]] = {
         "en": combine(
             " ",
             ("Double-click", "Double-click on", "Open by a double click", "Please double-click"),
-            ("{phrase}.", "{phrase} now.", "{phrase} on this page."),
+            ("{phrase}.", "{phrase} now.", "{phrase} in this interface."),
         ),
         "zh": combine(
             "", ("双击", "请双击", "用双击打开"), ("{phrase}。", "屏幕上的{phrase}。", "界面中的{phrase}。")
@@ -42,7 +42,7 @@ DO: dict[str, dict[Language, tuple[str, ...]]] = {
         "en": combine(
             " ",
             ("Type {text} into", "Enter {text} in", "Write {text} in", "Fill {text} into", "Put {text} into"),
-            ("{phrase}.", "{phrase} on this page.", "{phrase}, please."),
+            ("{phrase}.", "{phrase} in this interface.", "{phrase}, please."),
         ),
         "zh": combine(
             "",

@@ -19,13 +19,15 @@ from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.steps import Record
 from step3vl.pipelines.domains.gui import AskAboutEpisodes
+from step3vl.pipelines.domains.gui_check import CheckScreens
 from step3vl.pipelines.domains.gui_entry import EpisodeQuestions
 from step3vl.pipelines.gui.miniwob.environment import MiniWobPage, task_view
 from step3vl.pipelines.gui.miniwob.experts import experts, perform_task
-from step3vl.pipelines.gui.miniwob.held_out import EVALUATION_SEED, HELD_OUT
+from step3vl.pipelines.gui.miniwob.held_out import HELD_OUT
 from step3vl.pipelines.gui.miniwob.site import MiniWobSite
 from step3vl.pipelines.gui.recorder import GuiPage, Recorder
 from step3vl.pipelines.gui.screen import Episode
+from step3vl.pipelines.gui.suite import EVALUATION_SEED
 from step3vl.pipelines.render.web.browser import find_chromium
 
 _SECONDS = 300.0  # for an episode
@@ -129,8 +131,8 @@ DOMAIN = Domain(
     MiniWobEntry,
     steps=(
         BeamStep("deal", version=1, worker=DealInstances, output=Instance),
-        BeamStep("record", version=1, worker=RecordTasks, output=Episode, spread=True, time_limit=_SECONDS),
-        BeamStep("build", version=1, worker=AskAboutEpisodes, output=Sample),
+        BeamStep("record", version=3, worker=RecordTasks, output=Episode, spread=True, time_limit=_SECONDS),
+        BeamStep("build", version=4, worker=AskAboutEpisodes, output=Sample),
     ),
     example={
         "sources": [{"files": ["data/samples/gui_sets/miniwob/miniwob-0.zip"], "licence": "CC0-1.0"}],
@@ -138,4 +140,5 @@ DOMAIN = Domain(
         "episodes": 2,
         "scales": [2.0],
     },
+    label_check=CheckScreens,
 )

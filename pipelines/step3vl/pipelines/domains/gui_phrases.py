@@ -66,7 +66,14 @@ def can_be_asked(screen: Screen, element: Element) -> bool:
         and element.whole
         and min(x2 - x1, y2 - y1) >= _MIN_SIDE
         and element.box != (0, 0, *screen.size)
+        and not _is_sign(element)
     )
+
+
+def _is_sign(element: Element) -> bool:
+    """Whether an element is a link of signs alone, such as the “¶” beside a heading. A button “+” is worth asking."""
+    label = element.name + element.text
+    return element.role == "link" and bool(label) and not any(character.isalnum() for character in label)
 
 
 def phrases(screen: Screen, element: Element, language: Language) -> list[Phrase]:
@@ -131,11 +138,12 @@ def _inside(phrase: str, container: str, language: Language) -> str:
 
 
 def _container(screen: Screen, element: Element) -> Element | None:
-    """The nearest named part of the screen that an element is in, if no other part has its name."""
+    """The nearest named part of the screen that an element is in, if no other part has its name and it can be read."""
     for parent in screen.ancestors(element):
         if parent.role in LANDMARKS and _usable(parent.name):
             same = [e for e in screen.elements if e.role in LANDMARKS and e.name == parent.name]
-            return parent if len(same) == 1 else None
+            is_shown = any(line.text == parent.name for line in screen.lines)
+            return parent if len(same) == 1 and is_shown else None
     return None
 
 

@@ -16,7 +16,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
                 "{phrase} in the screenshot.",
                 "{phrase} with one point.",
                 "{phrase}; answer with a point.",
-                "{phrase} on the page.",
+                "{phrase} in this interface.",
             ),
             (
                 "Where is {phrase}? Give a point.",
@@ -126,7 +126,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
                 "Is there",
                 "Can you see",
                 "Does this screen show",
-                "Does the page have",
+                "Does the interface have",
                 "Do you find",
                 "Does the screenshot contain",
             ),
@@ -144,7 +144,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
         ),
         "zh": combine(
             "",
-            ("屏幕上", "界面中", "这张截图里", "当前页面", "画面中", "这里"),
+            ("屏幕上", "界面中", "这张截图里", "当前界面", "画面中", "这里"),
             (
                 "有名为{name}的{role}吗？",
                 "有没有{role}{name}？",
@@ -201,7 +201,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
     "effect": {
         "en": combine(
             " ",
-            ("What happens", "What will happen", "What does the page do", "What follows", "What is the effect"),
+            ("What happens", "What will happen", "What does the interface do", "What follows", "What is the effect"),
             (
                 "when {phrase} is clicked?",
                 "after a click on {phrase}?",
@@ -234,7 +234,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
                 "会出现什么？",
                 "会引起什么变化？",
                 "之后会怎样？",
-                "页面会怎样变化？",
+                "界面会怎样变化？",
             ),
         ),
     },
@@ -287,7 +287,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
     "state": {
         "en": combine(
             " ",
-            ("Is", "On this screen, is", "Can you tell whether", "Look at the screen: is", "In the screenshot, is"),
+            ("Is", "On this screen, is", "Can you tell: is", "Look at the screen: is", "In the screenshot, is"),
             (
                 "{phrase} on or off?",
                 "{phrase} on or off here?",
@@ -296,7 +296,7 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
                 "{phrase} switched on or off?",
                 "{phrase} on, or off?",
                 "{phrase} now on or off?",
-                "{phrase} in the state on or off?",
+                "{phrase} turned on or off?",
                 "{phrase} shown as on or off?",
                 "{phrase} at the moment on or off?",
             ),
@@ -327,7 +327,13 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
     "value": {
         "en": combine(
             " ",
-            ("What", "On this screen, what", "Read the screen: what", "In the screenshot, what", "Tell me what"),
+            (
+                "What",
+                "On this screen, what",
+                "Read the screen: what",
+                "In the screenshot, what",
+                "Look at the screen: what",
+            ),
             (
                 "does {phrase} contain?",
                 "is entered in {phrase}?",
@@ -372,16 +378,16 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
                 "this screen.",
                 "the screenshot.",
                 "this user interface.",
-                "the page that is shown.",
-                "the layout of this page.",
+                "the interface that is shown.",
+                "the layout of this interface.",
                 "what this screen shows and what can be done here.",
                 "the parts of this screen.",
-                "this page part by part.",
+                "this interface part by part.",
             ),
             (
                 "What does this screen show?",
-                "What can be seen and done on this page?",
-                "Which parts does this page have?",
+                "What can be seen and done in this interface?",
+                "Which parts does this interface have?",
             ),
         ),
         "zh": combine(
@@ -390,14 +396,14 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
             (
                 "这个界面。",
                 "这张截图。",
-                "当前页面。",
-                "页面的布局。",
+                "当前界面。",
+                "界面的布局。",
                 "屏幕上的内容和可用的操作。",
                 "界面的各个部分。",
-                "这个页面的组成。",
+                "这个界面的组成。",
                 "屏幕显示的内容。",
             ),
-            ("这个界面显示了什么？", "这个页面由哪些部分组成？", "在这个页面上能看到什么、能做什么？"),
+            ("这个界面显示了什么？", "这个界面由哪些部分组成？", "在这个界面上能看到什么、能做什么？"),
         ),
     },
     "text": {
@@ -530,14 +536,60 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
             ),
         ),
     },
+    "verify": {
+        "en": combine(
+            " ",
+            (
+                "Task: {goal} {history}",
+                "Goal: {goal} {history}",
+                "The user asked: {goal} What was done: {history}",
+                "Instruction: {goal} Actions: {history}",
+                "The task was: {goal} The actions were: {history}",
+                "Wanted: {goal} So far: {history}",
+            ),
+            (
+                "Is the task done? Answer yes or no.",
+                "This is the screen now. Is the goal reached? Answer yes or no.",
+                "Does the screen show that it is done? Answer yes or no.",
+                "Has this succeeded? Say yes or no.",
+                "Is it done now? Yes or no?",
+                "Judge by the screen whether the goal is reached: yes or no.",
+                "Check the screen: is that achieved? Yes or no?",
+                "Would you stop here because it is done? Yes or no?",
+                "Is nothing left to be done? Answer yes or no.",
+            ),
+        ),
+        "zh": combine(
+            "",
+            (
+                "任务：{goal}{history}",
+                "目标：{goal}{history}",
+                "用户要求：{goal}已执行：{history}",
+                "指令：{goal}动作：{history}",
+                "任务是：{goal}所做的动作：{history}",
+                "要求：{goal}到目前为止：{history}",
+            ),
+            (
+                "任务完成了吗？请回答是或否。",
+                "这是现在的屏幕。目标达到了吗？请回答是或否。",
+                "屏幕是否表明已经完成？回答是或否。",
+                "成功了吗？回答是或否。",
+                "现在完成了吗？是还是否？",
+                "根据屏幕判断目标是否达到：是或否。",
+                "检查屏幕：达到要求了吗？是或否？",
+                "是否可以因为已完成而停止？回答是或否。",
+                "是否已没有剩下的事要做？回答是或否。",
+            ),
+        ),
+    },
     "trajectory": {
         "en": combine(
             " ",
             (
-                "You operate this page by actions in JSON.",
-                "Use the page to do a task, one action at a time.",
+                "You operate this interface by actions in JSON.",
+                "Use what is on the screen to do a task, one action at a time.",
                 "You are an agent that acts on this screen.",
-                "Operate the page step by step.",
+                "Operate the interface step by step.",
                 "Act on the screen until the task is done.",
             ),
             (
@@ -556,10 +608,10 @@ _TEMPLATES: dict[str, dict[Language, tuple[str, ...]]] = {
         "zh": combine(
             "",
             (
-                "你通过 JSON 动作操作这个页面。",
-                "使用页面完成任务，每次一个动作。",
+                "你通过 JSON 动作操作这个界面。",
+                "使用屏幕上的界面完成任务，每次一个动作。",
                 "你是操作该界面的智能体。",
-                "逐步操作页面。",
+                "逐步操作界面。",
                 "在界面上操作直到任务完成。",
             ),
             (

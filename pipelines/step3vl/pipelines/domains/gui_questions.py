@@ -28,8 +28,9 @@ from step3vl.pipelines.domains.gui_captions import caption
 from step3vl.pipelines.domains.gui_instructions import DO, FORMAT
 from step3vl.pipelines.domains.gui_phrases import ROLES, can_be_asked, pick_phrase, quote, role_word
 from step3vl.pipelines.domains.gui_phrasings import ask
-from step3vl.pipelines.gui.effect import describe_effect
-from step3vl.pipelines.gui.screen import CONTROL_ROLES, LANDMARKS, Element, Episode, Screen, Step, TextLine
+from step3vl.pipelines.gui.effect import describe_effect, meaning
+from step3vl.pipelines.gui.field_texts import text_for
+from step3vl.pipelines.gui.screen import CONTROL_ROLES, LANDMARKS, Element, Episode, Screen, Step, TextLine, target_of
 
 ScreenTask = Literal[
     "grounding.point", "grounding.box", "grounding.all", "grounding.exists", "knowledge.name", "knowledge.state",
@@ -42,7 +43,6 @@ _LETTERS = "ABCD"
 _MAX_INSTANCES = 12
 _MAX_LINES = (2, 24)  # of a region that is read
 _MAX_TEXT = 80  # characters of a line that is asked for
-_TYPED = ("weekly report", "Lisbon", "18:30", "blue", "team lunch", "budget 2026", "A. Moreau", "notes")
 
 
 class Question(NamedTuple):
@@ -284,14 +284,14 @@ def _rows(lines: Sequence[TextLine]) -> list[list[TextLine]]:
 
 
 def _single(episode: Episode, screen: Screen, language: Language, rng: random.Random) -> Question | None:
-    """An instruction for one action."""
-    element = _pick(_askable(screen), rng)
+    """An instruction for one action. Nobody clicks into the middle of a slider."""
+    element = _pick([each for each in _askable(screen) if each.role != "slider"], rng)
     phrase = element and pick_phrase(screen, element, language, rng)
     if element is None or not phrase:
         return None
     fields = {"phrase": phrase.text}
     if element.role in ("textbox", "searchbox"):
-        action = Action(action="type", point_2d=element.point, text=rng.choice(_TYPED))
+        action = Action(action="type", point_2d=element.point, text=text_for(element, screen, rng))
         fields["text"] = quote(action.text or "")
     else:
         action = Action(action="click", point_2d=element.point)
@@ -326,12 +326,13 @@ def effect_question(episode: Episode, step: Step, language: Language, rng: rando
     target = target_of(episode, step)
     if step.action.action != "click" or target is None or not can_be_asked(screen, target):
         return None
-    if target.role == "link" and step.effect.kind in ("none", "focus"):
-        return None  # what it leads to was not there to be opened
+    if step.effect.kind == "focus" or (target.role == "link" and step.effect.kind == "none"):
+        return None  # that nobody asks for; what a link leads to was not there to be opened
     phrase = pick_phrase(screen, target, language, rng)
     if phrase is None:
         return None
-    others = [describe_effect(other.effect, language) for other in episode.steps if other.action.action == "click"]
+    clicks = [each.effect for each in episode.steps if each.action.action == "click" and each.effect.kind != "focus"]
+    others = [describe_effect(effect, language) for effect in clicks if meaning(effect) != meaning(step.effect)]
     right = describe_effect(step.effect, language)
     question = ask("effect", language, rng, phrase=phrase.text)
     return choose_among(question, right, others, rng, phrase.style, target.role)
@@ -340,7 +341,8 @@ def effect_question(episode: Episode, step: Step, language: Language, rng: rando
 def happened_question(episode: Episode, step: Step, language: Language, rng: random.Random) -> Question | None:
     """Which action leads from one screen to another, among those that led elsewhere from the same screen."""
     after = episode.screens[step.after].state()
-    if step.effect.kind in ("none", "focus"):
+    target = target_of(episode, step)
+    if step.effect.kind in ("none", "focus") or (target is not None and not (target.name or target.text)):
         return None
     right = describe_action(episode, step, language)
     others = []
@@ -357,13 +359,6 @@ STEP_TASKS: dict[StepTask, Callable[[Episode, Step, Language, random.Random], Qu
 """How a question about an action is made, by its task. The second shows the screens before and after."""
 
 
-def target_of(episode: Episode, step: Step) -> Element | None:
-    """The element that a step is performed on."""
-    if step.target is None:
-        return None
-    return next(e for e in episode.screens[step.before].elements if e.index == step.target)
-
-
 def describe_action(episode: Episode, step: Step, language: Language) -> str:
     """What a step does, such as: click the button “Save”."""
     target, action = target_of(episode, step), step.action
@@ -371,8 +366,8 @@ def describe_action(episode: Episode, step: Step, language: Language) -> str:
     name = ""
     if target is not None:
         word = role_word(target.role, language)
-        label = quote(target.name or target.text)
-        name = f"the {word} {label}" if english else f"{word}{label}"
+        label = quote(target.name or target.text) if target.name or target.text else ""
+        name = f"the {word} {label}".rstrip() if english else f"{word}{label}"
     elif action.point_2d is not None:
         name = "this place" if english else "此处"
     match action.action:

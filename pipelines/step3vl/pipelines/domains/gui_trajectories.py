@@ -1,4 +1,4 @@
-"""Samples of tasks that were done: the whole trajectory, and its single steps."""
+"""Samples of tasks: the trajectory and its single steps of one that was done, and whether one was done at all."""
 
 import random
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from step3vl.data.sample import (
     GuiStep,
     Image,
     Kind,
+    OptionTruth,
     Parts,
     Sample,
     Source,
@@ -22,9 +23,9 @@ from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose
 from step3vl.pipelines.domains.gui_instructions import FORMAT
 from step3vl.pipelines.domains.gui_phrasings import ask
-from step3vl.pipelines.domains.gui_questions import describe_action, target_of
+from step3vl.pipelines.domains.gui_questions import describe_action
 from step3vl.pipelines.gui.effect import describe_effect
-from step3vl.pipelines.gui.screen import Episode, Step
+from step3vl.pipelines.gui.screen import Episode, Step, target_of
 
 
 class Move(NamedTuple):
@@ -100,14 +101,61 @@ def step_samples(
         )
         if number < len(episode.steps):
             step = episode.steps[number]
-            done = describe_action(episode, step, language)
-            end = "." if language == "en" else "。"
-            done = f"{number + 1}. {done[0].upper()}{done[1:]}{end}"
+            done = _numbered(number, describe_action(episode, step, language), language)
             history.append(paragraph(language, done, describe_effect(step.effect, language)))
 
 
+def verification_samples(
+    episode: Episode,
+    images: list[Image],
+    language: Language,
+    kind: Kind,
+    source: Source,
+    rng: random.Random,
+    *,
+    done: bool,
+) -> Iterator[Sample]:
+    """Whether the goal is reached after an action: at the end, and at a random place before it.
+
+    Args:
+        episode: With its goal.
+        images: Of its screens.
+        language: Of the question.
+        kind: Of the samples.
+        source: Of the samples.
+        rng: Chooses.
+        done: Whether the goal is reached in the end.
+    """
+    places = {len(episode.steps) - 1, rng.randrange(len(episode.steps))}
+    for number in sorted(places):
+        step = episode.steps[number]
+        past = [
+            _numbered(n, describe_action(episode, each, language), language) for n, each in enumerate(episode.steps)
+        ]
+        history = paragraph(language, *past[: number + 1])
+        options = ("yes", "no") if language == "en" else ("是", "否")
+        answer = options[0] if done and number == len(episode.steps) - 1 else options[1]
+        yield compose(
+            kind=kind,
+            domain="gui",
+            task="gui.trajectory.verification",
+            question=ask("verify", language, rng, goal=episode.goal[language], history=history),
+            answer=answer,
+            reasoning=describe_effect(step.effect, language),
+            truth=OptionTruth(option=answer, options=options),
+            images=[images[step.after]],
+            source=source,
+        )
+
+
+def _numbered(number: int, action: str, language: Language) -> str:
+    return f"{number + 1}. {action[0].upper()}{action[1:]}{'.' if language == 'en' else '。'}"
+
+
 def _first_look(episode: Episode, language: Language) -> str:
-    title = episode.screens[0].title
+    title = episode.screens[episode.steps[0].before].title
+    if episode.view.get("platform") == "desktop":
+        return f"The program “{title}” is open." if language == "en" else f"当前程序是“{title}”。"
     return f"The page “{title}” is open." if language == "en" else f"当前页面是“{title}”。"
 
 

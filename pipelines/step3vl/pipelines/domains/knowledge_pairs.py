@@ -19,12 +19,12 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, IntRa
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.knowledge_drafts import JUDGE_STEP, RECAPTION_STEP, Draft, WriteDrafts, check_prompts
-from step3vl.pipelines.domains.knowledge_phrasings import caption_request
+from step3vl.pipelines.domains.knowledge_phrasings import caption_request, has_name
 from step3vl.pipelines.domains.knowledge_sources import OPEN_SECONDS, PAGE_SECONDS, WebEntry, model_files
 from step3vl.pipelines.models.clip import ClipModel
 from step3vl.pipelines.models.concepts import BalanceConfig, ConceptTable
 from step3vl.pipelines.models.judge import JudgeConfig
-from step3vl.pipelines.models.language import is_foreign, spoken
+from step3vl.pipelines.models.language import is_foreign, spoken, sure_language
 from step3vl.pipelines.models.recaption import RecaptionConfig
 from step3vl.pipelines.models.similarity import ClipScorer, LexicalScorer, Scorer, detail, lexical_similarity
 from step3vl.pipelines.sources.pairs.image_text import Pair, PairSlice, PairText
@@ -63,7 +63,9 @@ class PairsEntry(WebEntry):
     characters: IntRange = (8, 600)
     """Of a text, a CJK one counting double."""
     languages: tuple[str, ...] = ()
-    """ISO 639-1 codes; a text that is surely in another language is dropped. Any when empty."""
+    """ISO 639-1 codes; a text that is surely in another language is dropped. Any when empty. The request of a
+    conversation names the language of a text that is neither English nor Chinese; a single code here decides it, for
+    that of a short text is never sure."""
     balance: BalanceConfig | None = None
     """Caps common concepts."""
     recaption: RecaptionConfig | None = None
@@ -244,8 +246,23 @@ class BuildPairs:
             collected_by=f"step3vl/{entry.name}",
             traits={"role": best.role, "language": spoken(best.text)},
         )
-        request = caption_request(best.role, best.text, rng) if entry.kind == "conversation" else ""
+        request = ""
+        if entry.kind == "conversation":
+            request = caption_request(best.role, best.text, rng, self._other_language(best.text))
         return Draft(image=picked, text=best.text, request=request, source=source, scores=scores)
+
+    def _other_language(self, text: str) -> str:
+        """The language of a text that a request must name: neither English nor Chinese. Empty for these two.
+
+        An entry of a single language says it; otherwise a text counts as English where no other language is sure.
+        """
+        languages = self._entry.languages
+        language = languages[0] if len(languages) == 1 else sure_language(text)
+        if language in ("", "en", "zh"):
+            return ""
+        if not has_name(language):
+            raise Dropped("language")
+        return language
 
 
 DOMAIN = Domain(
@@ -262,7 +279,7 @@ DOMAIN = Domain(
             time_limit=_BATCH_SECONDS,
             when=_has_model,
         ),
-        BeamStep("build", version=2, worker=BuildPairs, output=Draft),
+        BeamStep("build", version=3, worker=BuildPairs, output=Draft),
         RECAPTION_STEP,
         JUDGE_STEP,
         BeamStep("write", version=1, worker=WriteDrafts, output=Sample),

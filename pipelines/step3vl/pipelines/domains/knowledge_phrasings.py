@@ -2,7 +2,7 @@
 
 import random
 
-from step3vl.pipelines.core.phrasings import Language, combine
+from step3vl.pipelines.core.phrasings import Language, combine, paragraph
 from step3vl.pipelines.sources.pairs.image_text import Role
 from step3vl.pipelines.sources.text.words import is_chinese
 
@@ -137,21 +137,54 @@ _KNOWLEDGE: dict[Language, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+_NAMES: dict[str, tuple[str, str]] = {
+    "ar": ("Arabic", "阿拉伯语"), "cs": ("Czech", "捷克语"), "da": ("Danish", "丹麦语"), "de": ("German", "德语"),
+    "el": ("Greek", "希腊语"), "es": ("Spanish", "西班牙语"), "fi": ("Finnish", "芬兰语"), "fr": ("French", "法语"),
+    "he": ("Hebrew", "希伯来语"), "hi": ("Hindi", "印地语"), "hu": ("Hungarian", "匈牙利语"),
+    "id": ("Indonesian", "印度尼西亚语"), "it": ("Italian", "意大利语"), "ja": ("Japanese", "日语"),
+    "ko": ("Korean", "韩语"), "nb": ("Norwegian", "挪威语"), "nl": ("Dutch", "荷兰语"), "no": ("Norwegian", "挪威语"),
+    "pl": ("Polish", "波兰语"), "pt": ("Portuguese", "葡萄牙语"), "ro": ("Romanian", "罗马尼亚语"),
+    "ru": ("Russian", "俄语"), "sv": ("Swedish", "瑞典语"), "th": ("Thai", "泰语"), "tr": ("Turkish", "土耳其语"),
+    "uk": ("Ukrainian", "乌克兰语"), "vi": ("Vietnamese", "越南语"),
+}  # fmt: skip
+_ANSWER_IN: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "Answer in {name}.",
+        "Write in {name}.",
+        "Reply in {name}.",
+        "Use {name}.",
+        "The answer should be in {name}.",
+    ),
+    "zh": ("请用{name}回答。", "请用{name}写。", "使用{name}。", "答案用{name}。"),
+}
+
 
 def language_of(text: str) -> Language:
     """The language in which a text is asked for: Chinese for Chinese, English for any other."""
     return "zh" if is_chinese(text) else "en"
 
 
-def caption_request(role: Role, text: str, rng: random.Random) -> str:
+def has_name(language: str) -> bool:
+    """Whether a request can ask for an answer in a language, by its ISO 639-1 code, besides English and Chinese."""
+    return language in _NAMES
+
+
+def caption_request(role: Role, text: str, rng: random.Random, language: str = "") -> str:
     """A question whose answer is a text that came with an image.
 
     Args:
         role: What the text is to the image; one from above or below need not be a caption.
         text: The answer.
         rng: Picks a wording.
+        language: ISO 639-1 code of the text where it is neither English nor Chinese: the question, in one of these,
+            then asks for an answer in that language. See `has_name`.
     """
-    return rng.choice((_PASSAGE if role in ("above", "below") else _DESCRIBE)[language_of(text)])
+    phrasings = _PASSAGE if role in ("above", "below") else _DESCRIBE
+    if not language:
+        return rng.choice(phrasings[language_of(text)])
+    asked: Language = rng.choice(("en", "zh"))
+    name = _NAMES[language][asked == "zh"]
+    return paragraph(asked, rng.choice(phrasings[asked]), rng.choice(_ANSWER_IN[asked]).format(name=name))
 
 
 def description_request(text: str, rng: random.Random) -> str:

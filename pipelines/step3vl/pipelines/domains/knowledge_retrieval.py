@@ -26,7 +26,7 @@ from step3vl.pipelines.models.language import is_foreign
 from step3vl.pipelines.models.similarity import detail
 from step3vl.pipelines.sources.pairs.image_search import ImageHit, ImageSearch, caption_index
 from step3vl.pipelines.sources.pairs.pair_reader import PairReader
-from step3vl.pipelines.sources.text.corpora import Part, read_documents
+from step3vl.pipelines.sources.text.corpora import CorpusError, Part, read_documents
 from step3vl.pipelines.sources.text.keywords import mine_keywords
 from step3vl.pipelines.sources.text.words import content_words
 from step3vl.pipelines.sources.web.fetch import FetchConfig
@@ -93,6 +93,8 @@ class Query(Config):
     licence: str
     reason: str = ""
     """Why the document has none."""
+    problem: str = ""
+    """Why the document cannot be read; empty for a good one."""
 
 
 class MineKeywords:
@@ -111,6 +113,9 @@ class MineKeywords:
         documents = read_documents(path, part.file.key, Part(part.start, part.stop), entry.field)
         for number, lines in enumerate(documents):
             key = f"{record.key}/{number}"
+            if isinstance(lines, CorpusError):
+                yield Record(key, Query(uri=key, licence=part.file.licence, problem=str(lines)))
+                continue
             low, high = entry.characters
             paragraphs = [joined for line in lines if low <= len(joined := " ".join(line.split())) <= high]
             keywords = mine_keywords(paragraphs, self._search.rarity, entry.keywords)
@@ -144,6 +149,8 @@ class FindImages:
 
     def process(self, record: Record[Query], rng: random.Random) -> Iterator[Record[Draft]]:
         entry, query = self._entry, record.value
+        if query.problem:
+            raise CorpusError(query.problem)
         if query.reason:
             raise Dropped(query.reason)
         if is_foreign(query.passage, entry.languages):
@@ -188,8 +195,8 @@ def _overlap(hit: ImageHit, query: Query) -> tuple[int, float]:
 DOMAIN = Domain(
     RetrievalEntry,
     steps=(
-        BeamStep("open", version=1, worker=SplitFiles, output=FilePart, time_limit=OPEN_SECONDS),
-        BeamStep("mine", version=2, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
+        BeamStep("open", version=2, worker=SplitFiles, output=FilePart, time_limit=OPEN_SECONDS),
+        BeamStep("mine", version=3, worker=MineKeywords, output=Query, spread=True, time_limit=PAGE_SECONDS),
         BeamStep("find", version=3, worker=FindImages, output=Draft, spread=True, time_limit=PAGE_SECONDS),
         PASSAGE_JUDGE_STEP,
         BeamStep("write", version=1, worker=WriteDrafts, output=Sample),

@@ -17,21 +17,21 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, FractionRange, Gener
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
-from step3vl.pipelines.grounding.map_questions import TASKS, MapQuestions, MapTask, unique_names
+from step3vl.pipelines.domains.map_questions import TASKS, MapQuestions, MapTask, unique_names
+from step3vl.pipelines.domains.map_regions_check import CheckRegions
 from step3vl.pipelines.grounding.records import GroundedImage
 from step3vl.pipelines.grounding.wording import ask_in_turn, to_sample
-from step3vl.pipelines.render.scenes.map import choose_view
-from step3vl.pipelines.render.scenes.region_map import STYLES, Style, render_regions
-from step3vl.pipelines.render.style import FontFace
-from step3vl.pipelines.sources.countries import load_countries
-from step3vl.pipelines.sources.region_maps import (
-    RegionMap,
-    country_names,
-    load_region_map,
-    load_translations,
-    scaled,
+from step3vl.pipelines.render.scenes.map import choose_view, in_the_world
+from step3vl.pipelines.render.scenes.region_map import (
+    STYLES,
+    MapScene,
+    Style,
+    render_regions,
     window_of_countries,
 )
+from step3vl.pipelines.render.style import FontFace
+from step3vl.pipelines.sources.countries import load_countries
+from step3vl.pipelines.sources.region_maps import RegionMap, country_names, load_region_map, load_translations, scaled
 
 _FEWEST = 3  # regions of a map that is asked about
 
@@ -93,6 +93,26 @@ class AskAboutMaps:
         self._names = {country.name: country_names(country.name, entry.languages) for country in self._countries}
 
     def process(self, record: Record[int], rng: random.Random) -> Iterator[Sample]:
+        entry, scene = self._entry, self.render(rng)
+        grounded = GroundedImage(
+            image=encode_jpeg(scene.image),
+            subject="map",
+            objects=(),
+            licence=entry.licence,
+            origin=record.key,
+            traits={"style": scene.style, "map": scene.region_map.name},
+        )
+        language = scene.language
+        elsewhere = self._names_elsewhere(scene.region_map, language, rng)
+        questions = MapQuestions(scene.region_map, scene.placed, scene.names, elsewhere, language, rng)
+        weights = entry.tasks or dict.fromkeys(TASKS, 1.0)
+        asked = ask_in_turn(weights, entry.questions, lambda task: (language, TASKS[task](questions)), rng)
+        if not asked:
+            raise Dropped("nothing_to_ask")
+        yield from (to_sample(grounded, each, entry.kind, entry.name) for each in asked)
+
+    def render(self, rng: random.Random) -> MapScene:
+        """A map. Raises Dropped for one that is not asked about."""
         entry = self._entry
         language = rng.choice(entry.languages)
         region_map = self._choose_map(rng)
@@ -101,17 +121,7 @@ class AskAboutMaps:
             raise Dropped("too_few_names")
         style = rng.choices(STYLES, [entry.styles.get(each, 0.0) if entry.styles else 1.0 for each in STYLES])[0]
         image, placed = render_regions(region_map.owners, names, style, face, rng)
-        grounded = GroundedImage(
-            image=encode_jpeg(image), subject="map", objects=(), licence=entry.licence, origin=record.key
-        )
-        elsewhere = self._names_elsewhere(region_map, language, rng)
-        questions = MapQuestions(region_map, placed, names, elsewhere, language, rng)
-        weights = entry.tasks or dict.fromkeys(TASKS, 1.0)
-        asked = ask_in_turn(weights, entry.questions, lambda task: (language, TASKS[task](questions)), rng)
-        if not asked:
-            raise Dropped("nothing_to_ask")
-        traits = {"style": style, "map": region_map.name}
-        yield from (to_sample(grounded, each, entry.kind, entry.name, traits) for each in asked)
+        return MapScene(region_map, image, placed, names, style, language)
 
     def _choose_map(self, rng: random.Random) -> RegionMap:
         entry = self._entry
@@ -127,7 +137,8 @@ class AskAboutMaps:
             raise Dropped("spans_the_date_line")
         shorter = round(longest * rng.uniform(0.6, 1))
         size = (longest, shorter) if rng.random() < 0.7 else (shorter, longest)
-        return window_of_countries(self._countries, choose_view(country, size, entry.zoom, rng), self._names)
+        view = in_the_world(choose_view(country, size, entry.zoom, rng))
+        return window_of_countries(self._countries, view, self._names)
 
     def _choose_face(self, names: dict[int, str], rng: random.Random) -> tuple[FontFace, dict[int, str]]:
         """A font that has the characters of most of the names, and those names."""
@@ -147,8 +158,15 @@ class AskAboutMaps:
         ]
 
 
+def _check(entry: RegionMapsEntry, context: StepContext) -> CheckRegions:
+    maps = AskAboutMaps(entry, context)
+    maps.setup()
+    return CheckRegions(lambda key: maps.render(context.rng(f"{entry.name}.build", key)))
+
+
 DOMAIN = Domain(
     RegionMapsEntry,
-    steps=(BeamStep("build", version=1, worker=AskAboutMaps, output=Sample),),
+    steps=(BeamStep("build", version=2, worker=AskAboutMaps, output=Sample),),
     example={"count": 20, "longest": [224, 320]},
+    label_check=_check,
 )

@@ -329,7 +329,7 @@ DOMAIN = Domain(
     DocumentToCodeEntry,
     steps=(
         BeamStep("open", version=1, worker=OpenSources, output=StoredDocument, time_limit=_OPEN_SECONDS),
-        BeamStep("split", version=3, worker=SplitDocuments, output=DocumentPiece, spread=True, time_limit=_SECONDS),
+        BeamStep("split", version=4, worker=SplitDocuments, output=DocumentPiece, spread=True, time_limit=_SECONDS),
         BeamStep(
             "render", version=2, worker=RenderDocuments, output=RenderedDocument, spread=True, time_limit=_SECONDS
         ),

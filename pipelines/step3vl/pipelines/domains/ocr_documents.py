@@ -395,7 +395,7 @@ DOMAIN = Domain(
         BeamStep("open", version=2, worker=OpenDocuments, output=DocumentPage, time_limit=_SECONDS),
         BeamStep("render", version=3, worker=RenderPages, output=Page, spread=True, time_limit=_SECONDS),
         ModelStep("read", version=3, annotator=PageReader, output=ReadPage, time_limit=_READ_SECONDS),
-        BeamStep("split", version=3, worker=SplitRegions, output=Region, time_limit=_SECONDS),
+        BeamStep("split", version=4, worker=SplitRegions, output=Region, time_limit=_SECONDS),
         BeamStep("build", version=2, worker=LabelRegions, output=Sample),
     ),
     example={

@@ -44,10 +44,9 @@ _SECONDS = 60.0  # for a figure; the first takes seconds, until fonts and progra
 _ELONGATED = {"graphviz": 4.0, "formula": 16.0}  # times as long as wide; other tools keep within theirs
 
 
-class ImageToCodeEntry(GeneratedEntry):
-    """Figures and the code, data or boxes that they are asked for."""
+class FigureEntry(GeneratedEntry):
+    """Figures, for every domain that asks about some."""
 
-    domain: Literal["ocr.image_to_code"]
     tools: dict[Tool, float] = Field(
         default={
             "vega_lite": 3.0,
@@ -66,9 +65,6 @@ class ImageToCodeEntry(GeneratedEntry):
     tables in LaTeX and Typst, infographics, chemical structures by RDKit, circuits by schemdraw, scores by Verovio,
     diagrams by Mermaid. No defaults are `plotly`, charts for which every worker needs Chromium, and `tikz`, for which
     it needs pdflatex."""
-    tasks: dict[Task, float] = Field(default={"code": 3.0, "data": 2.0, "place": 1.0}, min_length=1)
-    """Relative weights of what is asked for: the code, the data, the box of a text. A figure that has no data to be
-    read off is asked for its code."""
     families: tuple[str, ...] = ()
     """Only these families, such as `vega_lite.bar`; all of them when empty."""
     languages: tuple[Language, ...] = ("en", "zh")
@@ -102,6 +98,15 @@ class ImageToCodeEntry(GeneratedEntry):
             find_pdflatex()
         if self.tools.get("plotly"):
             find_chromium()
+
+
+class ImageToCodeEntry(FigureEntry):
+    """Figures and the code, data or boxes that they are asked for."""
+
+    domain: Literal["ocr.image_to_code"]
+    tasks: dict[Task, float] = Field(default={"code": 3.0, "data": 2.0, "place": 1.0}, min_length=1)
+    """Relative weights of what is asked for: the code, the data, the box of a text. A figure that has no data to be
+    read off is asked for its code."""
 
 
 class FigureElement(Config):
@@ -144,7 +149,7 @@ class RenderedFigure(Config):
 class RenderFigures:
     """Worker: a number becomes a proven figure."""
 
-    def __init__(self, entry: ImageToCodeEntry, context: StepContext) -> None:
+    def __init__(self, entry: FigureEntry, context: StepContext) -> None:
         self._entry = entry
         self._context = context
 

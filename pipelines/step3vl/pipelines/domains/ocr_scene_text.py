@@ -1,8 +1,8 @@
 """Real images with text on them, labelled by PaddleOCR: what two readings at different scales agree on is a label.
 
-After the real image-to-text data of the STEP3-VL-10B report, section 2.2. A wrong reading seldom survives a change of
-scale: detection and recognition then see other pixels. Lines that only one reading has make a transcript incomplete,
-so an image with such lines is asked for single lines alone, and one that is mostly disputed is dropped.
+After the real image-to-text data of the STEP3-VL-10B report, section 2.2. Lines that only one reading has make a
+transcript incomplete, so an image with such lines is asked for single lines alone, and one that is mostly disputed is
+dropped.
 """
 
 import random
@@ -11,7 +11,6 @@ from typing import Literal
 
 from PIL import Image as PILImage
 from pydantic import Field
-from rapidfuzz.distance import Levenshtein
 
 from step3vl.data.config import Config
 from step3vl.data.sample import (
@@ -29,6 +28,7 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, DomainEntry, Files, 
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.documents.two_readings import agreed_lines, read_twice, reads_like
 from step3vl.pipelines.domains.text_page_questions import Language, ask
 from step3vl.pipelines.models.ocr import OcrLine, OcrModel
 from step3vl.pipelines.sources.documents.pages import count_pages, left_in_file, read_page
@@ -36,7 +36,6 @@ from step3vl.pipelines.sources.documents.pages import count_pages, left_in_file,
 _SECONDS = 60.0  # for a file to be opened
 _READ_SECONDS = 300.0  # for an image to be read twice
 _DPI = 120  # of PDF pages, which a pattern may match too
-_SAME_PLACE = 0.5  # intersection over union of two boxes of one line
 
 
 class SceneTextEntry(DomainEntry):
@@ -128,38 +127,8 @@ class PhotoReader:
         return [self._read(photo) for photo in photos]
 
     def _read(self, photo: Photo) -> ReadPhoto:
-        pixels = photo.image.open()
-        first = self._model.read(pixels)
-        if not first:  # nothing that a second reading could confirm
-            return ReadPhoto(**dict(photo), first=(), second=())
-        size = max(1, round(pixels.width * self._scale)), max(1, round(pixels.height * self._scale))
-        scaled = self._model.read(pixels.resize(size, PILImage.Resampling.LANCZOS))
-        second = [line.model_copy(update={"box": line.box.resized(pixels.size)}) for line in scaled]
-        return ReadPhoto(**dict(photo), first=tuple(first), second=tuple(second))
-
-
-def agreed_lines(
-    first: Sequence[OcrLine], second: Sequence[OcrLine], min_confidence: float, min_height: float = 0.0
-) -> list[OcrLine]:
-    """The lines of the first reading that the second has at the same place with the very same text.
-
-    A line of one character is too short to be sure of.
-
-    Args:
-        first: A reading.
-        second: Another.
-        min_confidence: Of both, 0..1.
-        min_height: Of the box of a line, in pixels; both readings err alike on smaller print.
-    """
-    agreed = []
-    for line in first:
-        twin = max(second, key=lambda other: line.box.iou(other.box), default=None)
-        if twin is None or line.box.iou(twin.box) < _SAME_PLACE or min(line.score, twin.score) < min_confidence:
-            continue
-        tall = min(line.box.y2 - line.box.y1, line.box.x2 - line.box.x1) >= min_height
-        if tall and line.text.split() == twin.text.split() and len(line.text) > 1:
-            agreed.append(line)
-    return agreed
+        readings = read_twice(self._model, photo.image.open(), self._scale)
+        return ReadPhoto(**dict(photo), first=readings.first, second=readings.second)
 
 
 def agreement(agreed: Sequence[OcrLine], first: Sequence[OcrLine], second: Sequence[OcrLine]) -> float:
@@ -249,15 +218,11 @@ class LabelPhotos:
             question = ask("region", language, rng, box=format_boxes([line.box]))
             truth = TextTruth(text=line.text)
             return question, line.text, truth, "ocr.region"
-        if any(_is_like(line.text, other.text) for other in lines if other is not line):
+        if any(reads_like(line.text, other.text) for other in lines if other is not line):
             return None  # there are two places that say so
         truth = BoxTruth(boxes=(line.box.milli(),))
         question = ask("locate", language, rng, text=line.text)
         return question, format_boxes([line.box]), truth, "ocr.locate"
-
-
-def _is_like(text: str, other: str) -> bool:
-    return text in other or Levenshtein.normalized_similarity(text, other) > 0.8
 
 
 DOMAIN = Domain(

@@ -1,5 +1,7 @@
 """Text rendered on an image, to be read back: fonts, sizes, backgrounds and tilts vary, English and Chinese.
 
+A text is asked for in its own language.
+
 After the synthetic image-to-text data of the STEP3-VL-10B report, section 2.2.
 """
 
@@ -16,6 +18,8 @@ from step3vl.pipelines.core.domain import BeamStep, Domain, GeneratedEntry, IntR
 from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.core.samples import compose, encode_jpeg
 from step3vl.pipelines.core.steps import Dropped, Record
+from step3vl.pipelines.domains.text_page_check import CheckTextPages
+from step3vl.pipelines.domains.text_page_questions import ask
 from step3vl.pipelines.render.pages.page import block_size, fit, render_lines, render_tilted_lines
 from step3vl.pipelines.render.style import Background, FontFace, PhotoBackgrounds, ink, paper
 
@@ -23,12 +27,6 @@ Unit = Literal["digits", "characters", "words", "lines"]
 
 _DIGITS = "0123456789"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_QUESTIONS = {
-    "digits": ("Read the number.",),
-    "characters": ("Read the text.",),
-    "words": ("Read the text.",),
-    "lines": ("Read the text.", "Transcribe the text."),
-}
 
 
 class SyntheticEntry(GeneratedEntry):
@@ -174,7 +172,7 @@ class RenderText:
             kind=entry.kind,
             domain="ocr",
             task="ocr.image_to_text",
-            question=rng.choice(_QUESTIONS[entry.text]),
+            question=ask("transcribe", language, rng),
             answer=answer,
             truth=truth,
             images=[encode_jpeg(image)],
@@ -184,6 +182,7 @@ class RenderText:
 
 DOMAIN = Domain(
     SyntheticEntry,
-    steps=(BeamStep("build", version=1, worker=RenderText, output=Sample),),
+    steps=(BeamStep("build", version=2, worker=RenderText, output=Sample),),
+    label_check=CheckTextPages,
     example={"count": 20, "languages": ["en"], "text": "words", "characters": [5, 40]},
 )

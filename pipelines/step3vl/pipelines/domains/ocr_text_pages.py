@@ -31,7 +31,7 @@ from step3vl.pipelines.render.pages.sheet import Sheet
 from step3vl.pipelines.render.pages.sign_layouts import poster, scattered, screen, sign, slide, terminal
 from step3vl.pipelines.render.pages.typefaces import TypefaceLibrary, require_shaping
 from step3vl.pipelines.render.style import PhotoBackgrounds
-from step3vl.pipelines.sources.text.corpora import Part, read_documents, split_file
+from step3vl.pipelines.sources.text.corpora import CorpusError, Part, read_documents, split_file
 from step3vl.pipelines.sources.text.spans import cut
 
 ChoiceT = TypeVar("ChoiceT")
@@ -133,6 +133,8 @@ class TextSpan(Config):
 
     text: str
     licence: str
+    problem: str = ""
+    """Why a text cannot be read; empty for a good one."""
 
 
 class Page(NamedTuple):
@@ -173,6 +175,11 @@ class CutSpans:
         path = self._context.local_path(part.file)
         number = 0
         for document in read_documents(path, part.file.key, Part(part.start, part.stop), entry.text_field):
+            if isinstance(document, CorpusError):
+                span = TextSpan(text="", licence=part.file.licence, problem=str(document))
+                yield Record(f"{record.key}/{number}", span)
+                number += 1
+                continue
             for text in cut(document, entry.characters, rng):
                 if rng.random() < entry.share:
                     yield Record(f"{record.key}/{number}", TextSpan(text=text, licence=part.file.licence))
@@ -192,6 +199,8 @@ class RenderTextPages:
 
     def process(self, record: Record[TextSpan], rng: random.Random) -> Iterator[Sample]:
         entry, span = self._entry, record.value
+        if span.problem:
+            raise CorpusError(span.problem)
         page = self._page(span.text, rng)
         lines = page.sheet.lines()
         boxes = [page.shot.box([line.box]) for line in lines]
@@ -337,8 +346,8 @@ def _weighted(weights: Mapping[ChoiceT, float], rng: random.Random) -> ChoiceT:
 DOMAIN = Domain(
     TextPagesEntry,
     steps=(
-        BeamStep("split", version=1, worker=SplitFiles, output=TextPart),
-        BeamStep("cut", version=1, worker=CutSpans, output=TextSpan, spread=True),
+        BeamStep("split", version=2, worker=SplitFiles, output=TextPart),
+        BeamStep("cut", version=2, worker=CutSpans, output=TextSpan, spread=True),
         BeamStep("build", version=1, worker=RenderTextPages, output=Sample, spread=True, time_limit=_SECONDS),
     ),
     example={

@@ -24,7 +24,14 @@ from step3vl.pipelines.core.samples import texts_of
 from step3vl.pipelines.core.steps import Dropped, Record
 from step3vl.pipelines.domains.text_parts import FilePart, SplitFiles
 from step3vl.pipelines.models.language import identify
-from step3vl.pipelines.sources.text.corpora import Part, read_documents, read_rows, text_format
+from step3vl.pipelines.sources.text.corpora import (
+    CorpusError,
+    Part,
+    read_documents,
+    read_rows,
+    text_format,
+    text_of,
+)
 from step3vl.pipelines.sources.text.text_quality import QualityLimits, normalise, split_text, text_fault
 
 RowFormat = Literal["documents", "messages", "sharegpt", "answers"]
@@ -100,6 +107,8 @@ class TextRow(Config):
     """The text of a document that is no row; a row as JSON."""
     is_row: bool
     licence: str
+    problem: str = ""
+    """Why the rows from here on cannot be read; empty for a row."""
 
 
 class ReadRows:
@@ -115,15 +124,21 @@ class ReadRows:
         file, part = record.value.file, Part(record.value.start, record.value.stop)
         path = self._context.local_path(file)
         is_row = self._entry.format != "documents" or text_format(file.key) in ("parquet", "jsonl")
-        if is_row:
-            values = (
-                row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
-                for row in read_rows(path, file.key, part)
-            )
-        else:
-            values = ("\n".join(paragraphs) for paragraphs in read_documents(path, file.key, part))
-        for number, value in enumerate(values):
-            yield Record(f"{record.key}.{number}", TextRow(value=value, is_row=is_row, licence=file.licence))
+        items = read_rows(path, file.key, part) if is_row else read_documents(path, file.key, part)
+        for number, item in enumerate(items):
+            row = TextRow(value="", is_row=is_row, licence=file.licence)
+            if isinstance(item, CorpusError):
+                row = row.model_copy(update={"problem": str(item)})
+            else:
+                row = row.model_copy(update={"value": _staged(item)})
+            yield Record(f"{record.key}.{number}", row)
+
+
+def _staged(item: dict[str, Any] | list[str] | str) -> str:
+    """A row as JSON, which a line is already; the paragraphs of a document as its text."""
+    if isinstance(item, list):
+        return "\n".join(item)
+    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)
 
 
 class BuildTexts:
@@ -138,13 +153,15 @@ class BuildTexts:
 
     def process(self, record: Record[TextRow], rng: random.Random) -> Iterator[Sample]:
         entry, row = self._entry, record.value
+        if row.problem:
+            raise CorpusError(row.problem)
         value: Any = json.loads(row.value) if row.is_row else {entry.text_field: row.value}
         if not isinstance(value, dict):
             raise ValueError(f"the row is {type(value).__name__}, not an object")
         licence = str(value.get(entry.licence_field) or row.licence)
         source = Source(uri=record.key, licence=licence, collected_by=f"step3vl/{entry.name}")
         if entry.format == "documents":
-            yield from self._documents(str(value[entry.text_field] or ""), source)
+            yield from self._documents(text_of(value, entry.text_field), source)
         else:
             yield self._conversation(record.key, value, source)
 
@@ -205,8 +222,8 @@ class BuildTexts:
         entry = self._entry
         tools: tuple[dict[str, Any], ...] = ()
         if entry.format == "answers":
-            question, answer = (str(value[name] or "") for name in (entry.question_field, entry.answer_field))
-            reasoning = str(value[entry.reasoning_field] or "") if entry.reasoning_field else None
+            question, answer = (text_of(value, name) for name in (entry.question_field, entry.answer_field))
+            reasoning = text_of(value, entry.reasoning_field) if entry.reasoning_field else None
             if not reasoning:
                 reasoning, answer = split_reasoning(answer)
             if not question.strip() or not answer.strip():
@@ -234,9 +251,9 @@ def _has_mark(message: Message) -> bool:
 DOMAIN = Domain(
     TextEntry,
     steps=(
-        BeamStep("split", version=1, worker=SplitFiles, output=FilePart),
-        BeamStep("read", version=1, worker=ReadRows, output=TextRow, spread=True, time_limit=_SECONDS),
-        BeamStep("build", version=1, worker=BuildTexts, output=Sample, time_limit=_SECONDS),
+        BeamStep("split", version=2, worker=SplitFiles, output=FilePart),
+        BeamStep("read", version=2, worker=ReadRows, output=TextRow, spread=True, time_limit=_SECONDS),
+        BeamStep("build", version=3, worker=BuildTexts, output=Sample, time_limit=_SECONDS),
     ),
     example={
         "sources": [{"files": ["data/samples/reasoning/worked.jsonl"], "licence": "CC0-1.0"}],

@@ -138,9 +138,9 @@ def _language(text: str) -> Language:
 DOMAIN = Domain(
     OpenVqaEntry,
     steps=(
-        BeamStep("slice", version=1, worker=SliceFiles, output=RowSlice),
-        BeamStep("read", version=1, worker=ReadRows, output=RawRow, spread=True, time_limit=_SECONDS),
-        BeamStep("ask", version=1, worker=AskAsGiven, output=Asked),
+        BeamStep("slice", version=2, worker=SliceFiles, output=RowSlice),
+        BeamStep("read", version=2, worker=ReadRows, output=RawRow, spread=True, time_limit=_SECONDS),
+        BeamStep("ask", version=2, worker=AskAsGiven, output=Asked),
         JUDGE_STEP,
         BeamStep("build", version=1, worker=WriteConversations, output=Sample),
     ),

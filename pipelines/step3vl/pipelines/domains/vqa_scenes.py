@@ -133,7 +133,7 @@ class AskAboutScenes:
 DOMAIN = Domain(
     ScenesEntry,
     steps=(
-        BeamStep("ask", version=2, worker=AskAboutScenes, output=Asked),
+        BeamStep("ask", version=3, worker=AskAboutScenes, output=Asked),
         JUDGE_STEP,
         BeamStep("build", version=1, worker=WriteConversations, output=Sample),
     ),

@@ -1,9 +1,23 @@
 """How objects are called: plurals, articles, Chinese names, and phrases that refer to one."""
 
 from step3vl.pipelines.core.phrasings import Language
-from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.grounding.referring import Phrase, Place
 
+ICONS_ZH = {
+    "airplane": "飞机", "anchor": "船锚", "apple": "苹果", "bell": "铃铛", "bicycle": "自行车", "bird": "鸟",
+    "boat": "船", "book": "书", "camera": "相机", "car": "汽车", "cat": "猫", "cloud": "云", "crown": "皇冠",
+    "dog": "狗", "elephant": "大象", "fish": "鱼", "flag": "旗子", "flame": "火焰", "flower": "花",
+    "gift": "礼物", "hammer": "锤子", "heart": "心形", "house": "房子", "key": "钥匙", "leaf": "叶子",
+    "lock": "锁", "moon": "月亮", "mushroom": "蘑菇", "phone": "手机", "rabbit": "兔子", "rocket": "火箭",
+    "snowflake": "雪花", "star": "星星", "sun": "太阳", "sword": "剑", "train": "火车", "tree": "树",
+    "trophy": "奖杯", "turtle": "乌龟", "umbrella": "雨伞",
+}  # fmt: skip
+"""Chinese names of the package's icons."""
+COLOURS_ZH = {
+    "red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色",
+    "pink": "粉色", "brown": "棕色", "black": "黑色", "white": "白色", "grey": "灰色",
+}  # fmt: skip
+"""Chinese names of `render.style.COLOURS`."""
 LABELS_ZH = ICONS_ZH | {
     "person": "人", "motorcycle": "摩托车", "bus": "公交车", "truck": "卡车", "traffic light": "红绿灯",
     "fire hydrant": "消防栓", "stop sign": "停车标志", "parking meter": "停车计时器", "bench": "长椅",
@@ -22,7 +36,10 @@ LABELS_ZH = ICONS_ZH | {
     "figure caption": "图注", "table": "表格", "table caption": "表注", "header": "页眉", "footer": "页脚",
     "reference": "参考文献", "equation": "公式", "caption": "说明文字", "footnote": "脚注", "formula": "公式",
     "list-item": "列表项", "page-footer": "页脚", "page-header": "页眉", "section-header": "小标题",
-    "word": "文字", "text line": "文字行", "cell": "单元格", "country": "国家",
+    "word": "文字", "text line": "文字行", "cell": "单元格", "country": "国家", "paragraph": "段落",
+    "chart title": "图表标题", "axis title": "坐标轴标题", "tick label": "刻度标签", "legend entry": "图例项",
+    "value label": "数值标签", "heading": "栏目标题", "item name": "项目名称", "node": "节点",
+    "group title": "分组标题", "edge label": "连线标签", "bar": "条形", "table entry": "表格条目",
     "picture": "图片",  # words: DocLayNet's class of figures
 }  # fmt: skip
 """Chinese names of COCO's classes, of regions of pages, and of the package's icons; others are quoted in English."""
@@ -31,8 +48,9 @@ _IRREGULAR = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
     "foot": "feet", "tooth": "teeth", "knife": "knives", "shelf": "shelves", "sheep": "sheep", "deer": "deer",
     "broccoli": "broccoli", "skis": "skis", "scissors": "scissors", "sunglasses": "sunglasses", "glasses": "glasses",
-    "pants": "pants", "shorts": "shorts", "jeans": "jeans", "text": "text blocks", "bus": "buses", "fish": "fish",
-    "leaf": "leaves",
+    "pants": "pants", "shorts": "shorts", "jeans": "jeans", "text": "text blocks", "bus": "buses",
+    "leaf": "leaves", "bison": "bison", "shrimp": "shrimp", "mantis": "mantises", "iris": "irises",
+    "woodlouse": "woodlice",
 }  # fmt: skip
 _PLACES: dict[Place, tuple[str, str]] = {
     "leftmost": ("leftmost", "最左边的"),
@@ -49,6 +67,8 @@ def plural(label: str) -> str:
     rest, space, last = label.rpartition(" ")
     if last in _IRREGULAR:
         last = _IRREGULAR[last]
+    elif last.endswith("fish"):
+        pass  # clownfish, as one and as many
     elif last.endswith("s") and not last.endswith(("ss", "us")) and len(last) > 3:
         pass  # a plural already, as sets of points have them
     elif last.endswith(("s", "x", "z", "ch", "sh")):
@@ -97,6 +117,9 @@ def describe(phrase: Phrase, language: Language) -> str:
         noun = f"第{row}行第{column}列的{noun}" if zh else f"{noun} in row {row}, column {column}"
     if "text" in attributes:
         noun = f"{noun}“{attributes['text']}”" if zh else f'{noun} that reads "{attributes["text"]}"'
+    if "start" in attributes:
+        start = attributes["start"]
+        noun = f"{noun}（开头是“{start}”）" if zh else f'{noun} that begins with "{start}"'
     if phrase.place:
         word = _PLACES[phrase.place][zh]
         noun = f"{word}{noun}" if zh else f"{word} {noun}"

@@ -17,28 +17,35 @@ from step3vl.data.sample import (
     OptionTruth,
     Point,
     PointsTruth,
-    PointTruth,
     TextTruth,
     TranscriptTruth,
     Truth,
     format_boxes,
-    format_point,
 )
 from step3vl.data.sample.truth import MilliBox
 from step3vl.pipelines.core.phrasings import Language
-from step3vl.pipelines.grounding.answer_phrasings import NONE
 from step3vl.pipelines.grounding.names import describe, name, plural, say
 from step3vl.pipelines.grounding.records import GroundedImage, GroundedObject
-from step3vl.pipelines.grounding.referring import Phrase, Undecided, phrases_for, referents, related_phrases_for
+from step3vl.pipelines.grounding.referring import (
+    Phrase,
+    Undecided,
+    can_be_cited,
+    phrases_for,
+    referents,
+    related_phrases_for,
+)
 from step3vl.pipelines.grounding.relations import RELATIONS
 from step3vl.pipelines.grounding.wording import (
     COORDINATES,
     Asked,
     Draft,
     GroundingTask,
+    absent_draft,
     ask_in_turn,
+    box_draft,
     boxes_as_list,
     format_points,
+    point_draft,
 )
 
 Weights = dict[GroundingTask, float]
@@ -46,8 +53,9 @@ Weights = dict[GroundingTask, float]
 
 _MAX_BOXES = 30  # in an answer
 _MAX_POINTS = 100
-_SMALLEST = 10  # thousandths of the image: less cannot be boxed from an image that is scaled down
+_SMALLEST = 7  # thousandths of the image, such as a line of small print: less is lost in an image that is scaled down
 _TRIES = 6  # targets that are tried for a question
+_OF_THINGS = ("larger", "is_inside")  # relations that nobody asks about texts
 _ANCHORS = 8  # objects that others are told by
 
 
@@ -121,14 +129,16 @@ class Questions:
 
     def absent(self) -> Draft | None:
         """What is not there: the right answer is that there is none."""
-        phrase = self._missing()
+        phrase = self._missing(texts=True)
         if phrase is None:
             return None
+        if any(kind == "text" for kind, _ in phrase.attributes):
+            kind = self._rng.choice(("box", "point"))  # nobody asks for all lines that read so
+            return absent_draft(kind, {"name": say(phrase, self._language)}, self._language)
         kind = self._rng.choice(("box", "point", "boxes", "points"))
-        answer = NONE[self._language]
         values = self._names(phrase) | {"name": say(phrase, self._language)}
         values = values if kind in ("boxes", "points") else {"name": self._indefinite(phrase)}
-        return Draft(kind, values, TextTruth(text=answer), ("json",), {"json": answer}, none=True)
+        return absent_draft(kind, values, self._language)
 
     def count(self, with_points: bool) -> Draft | None:
         """How many there are, of a label or of those of a colour; sometimes none."""
@@ -215,7 +225,10 @@ class Questions:
         indices = [referents(self._image, phrase)[0] for phrase in phrases]
         if len(set(indices)) != len(indices):
             return None
-        boxes = [self._image.box(self._image.objects[index]) for index in indices]
+        items = [self._image.objects[index] for index in indices]
+        if relation in _OF_THINGS and any("text" in item.attributes for item in items):
+            return None
+        boxes = [self._image.box(item) for item in items]
         answer = decide(*boxes)
         again = decide(*(self._rounded.box(self._rounded.objects[index]) for index in indices))
         if answer is None or answer != again:
@@ -233,15 +246,10 @@ class Questions:
         return Draft(relation, values, truth, ("choice",), {"choice": options[answer]})
 
     def _located(self, kind: Literal["box", "point"], phrase: Phrase, index: int) -> Draft:
-        item = self._image.objects[index]
-        values = {"name": say(phrase, self._language)}
+        item, words = self._image.objects[index], say(phrase, self._language)
         if kind == "box":
-            box = self._image.box(item)
-            return Draft(
-                "box", values, BoxTruth(boxes=(box.milli(),)), COORDINATES, {"json": format_boxes([box])}, none=False
-            )
-        answer = format_point(self._image.point(item))
-        return Draft("point", values, PointTruth(boxes=item.spots), COORDINATES, {"json": answer}, none=False)
+            return box_draft(words, self._image.box(item))
+        return point_draft(words, self._image.point(item), item.spots)
 
     def _targets(self, boxed: bool) -> list[int]:
         """Some objects, at random, that are large enough to be asked about."""
@@ -287,8 +295,8 @@ class Questions:
             return None, []
         return (phrase, self._in_order(indices)) if len(indices) <= most else (None, [])
 
-    def _missing(self) -> Phrase | None:
-        """What the image does not have: a label, or one of its labels in a colour that none of them has."""
+    def _missing(self, *, texts: bool = False) -> Phrase | None:
+        """What the image does not have: a label, one of its labels in a colour that none of them has, or a text."""
         image, rng = self._image, self._rng
         colours = {
             item.label: {each.attributes.get("colour", "") for each in image.of_label(item.label)}
@@ -303,6 +311,8 @@ class Questions:
             if colour not in colours[label]
         ]
         plain = [Phrase(label) for label in image.absent]
+        for label, written in image.absent_texts.items() if texts else ():
+            plain += [Phrase(label, (("text", text),)) for text in written if can_be_cited(text)]
         phrase = rng.choice(recoloured) if recoloured and (not plain or rng.random() < 0.5) else None
         phrase = phrase or (rng.choice(plain) if plain else None)
         try:

@@ -9,7 +9,7 @@ from step3vl.data.config import Config
 from step3vl.data.sample import Box, Image, Point, Size
 from step3vl.data.sample.truth import MilliBox
 
-Subject = Literal["photo", "page", "table", "scene", "map"]
+Subject = Literal["photo", "page", "table", "scene", "map", "figure"]
 Quad = tuple[float, float, float, float]
 
 
@@ -53,8 +53,12 @@ class GroundedImage(Config):
     """Labels of which every instance in the image is an object here."""
     absent: tuple[str, ...] = ()
     """Labels of which there is none in the image."""
+    absent_texts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """By label, texts that none of it has."""
     dropped: dict[str, int] = Field(default_factory=dict)
     """How many of its objects were left out, by reason."""
+    traits: dict[str, str] = Field(default_factory=dict)
+    """What else was chosen of it, for the samples' provenance."""
     licence: str
     origin: str
     """The key of the record."""

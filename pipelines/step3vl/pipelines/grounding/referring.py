@@ -5,7 +5,7 @@ label that is not complete, two objects nearly as far left, a colour that one of
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, Optional
@@ -20,6 +20,8 @@ APART = 0.05
 """Of an image's side: centres that are less apart are not told left from right."""
 LARGER = 1.4
 """Times the area of the next, from which one is clearly larger."""
+_WRITTEN = ("text", "start")  # attributes that are what is written on an object
+_LONGEST = 120  # characters of a text that is cited
 _NEARER = 1.35  # times the distance of the nearest, from which another one is clearly further
 
 
@@ -88,7 +90,9 @@ def phrases_for(image: GroundedImage, target: int) -> Iterator[Phrase]:
     candidates = [Phrase(item.label, written=words) for words in item.phrases]
     candidates.append(plain)
     candidates += [Phrase(item.label, attributes) for attributes in _attributes_of(item)]
-    candidates += [Phrase(item.label, place=place) for place in PLACES]
+    # Nobody tells texts by how much room they take.
+    places = [place for place in PLACES if "text" not in item.attributes or place not in ("largest", "smallest")]
+    candidates += [Phrase(item.label, place=place) for place in places]
     if "colour" in item.attributes:
         colour = (("colour", item.attributes["colour"]),)
         candidates += [Phrase(item.label, colour, place=place) for place in PLACES]
@@ -116,10 +120,16 @@ def related_phrases_for(image: GroundedImage, target: int, anchors: list[Phrase]
 
 def _attributes_of(item: GroundedObject) -> list[tuple[tuple[str, str], ...]]:
     known = item.attributes
-    sets: list[tuple[tuple[str, str], ...]] = [((kind, known[kind]),) for kind in ("colour", "text") if kind in known]
+    kinds = [kind for kind in ("colour", *_WRITTEN) if kind in known and can_be_cited(known[kind])]
+    sets: list[tuple[tuple[str, str], ...]] = [((kind, known[kind]),) for kind in kinds]
     if "row" in known and "column" in known:
         sets.append((("row", known["row"]), ("column", known["column"])))
     return sets
+
+
+def can_be_cited(text: str) -> bool:
+    """Whether a text can stand in quotation marks within a question."""
+    return 0 < len(text) <= _LONGEST and not set(text) & set('"“”')
 
 
 def _having(image: GroundedImage, phrase: Phrase) -> list[int]:
@@ -128,7 +138,8 @@ def _having(image: GroundedImage, phrase: Phrase) -> list[int]:
         if phrase.label in image.absent:
             return []
         raise Undecided
-    if any(region.label == phrase.label for region in image.ignored) and "text" not in dict(phrase.attributes):
+    is_told_by_text = any(kind in _WRITTEN for kind, _ in phrase.attributes)
+    if any(region.label == phrase.label for region in image.ignored) and not is_told_by_text:
         raise Undecided  # what cannot be read does not read so, but it is there
     if any(is_kind_of(item.label, phrase.label) for item in image.objects) or any(
         is_kind_of(region.label, phrase.label) for region in image.ignored
@@ -162,45 +173,53 @@ def _boxed(image: GroundedImage, index: int) -> Box:
 
 def _at(image: GroundedImage, fitting: list[int], place: Place) -> list[int]:
     """The one of some objects that is outermost, largest or smallest. Raises Undecided where two nearly are."""
-    if len(fitting) < 2:
-        raise Undecided  # nobody says `the leftmost` of one
+    extent = _boxed if place in ("largest", "smallest") else _extent
+    return [fitting[outermost([extent(image, index) for index in fitting], place)]]
+
+
+def outermost(boxes: Sequence[Box], place: Place) -> int:
+    """Which of some boxes of an image is outermost, largest or smallest.
+
+    Args:
+        boxes: In pixels.
+        place: Which is looked for.
+
+    Raises:
+        Undecided: Two of them nearly are, or there is one alone: nobody says `the leftmost` of one.
+    """
+    if len(boxes) < 2:
+        raise Undecided
     if place in ("largest", "smallest"):
-        ranked = sorted(fitting, key=lambda i: _boxed(image, i).area, reverse=place == "largest")
-        first, second = (_boxed(image, i).area for i in ranked[:2])
+        ranked = sorted(range(len(boxes)), key=lambda index: boxes[index].area, reverse=place == "largest")
+        first, second = (boxes[index].area for index in ranked[:2])
         if max(first, second) < LARGER * min(first, second):
             raise Undecided
-        return ranked[:1]
+        return ranked[0]
     axis, sign = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "bottommost": (1, -1)}[place]
-    centres = sorted((sign * _centre(image, i)[axis], i) for i in fitting)
-    if centres[1][0] - centres[0][0] < APART * image.size[axis]:
+    centres = sorted((sign * (box.centre.x, box.centre.y)[axis], index) for index, box in enumerate(boxes))
+    if centres[1][0] - centres[0][0] < APART * boxes[0].size[axis]:
         raise Undecided
-    target = centres[0][1]
     # A long one may begin further left than the one whose centre is furthest left.
-    if any(_side(image, i, axis, sign) < _side(image, target, axis, sign) for i in fitting):
+    sides = [sign * (box.x1, box.y1, box.x2, box.y2)[axis if sign > 0 else axis + 2] for box in boxes]
+    target = centres[0][1]
+    if any(side < sides[target] for side in sides):
         raise Undecided
-    return [target]
+    return target
 
 
-def _centre(image: GroundedImage, index: int) -> tuple[float, float]:
+def _extent(image: GroundedImage, index: int) -> Box:
+    """The box of an object, or its point as one."""
     item = image.objects[index]
-    if item.box is None:
-        return item.point
-    return (item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2
-
-
-def _side(image: GroundedImage, index: int, axis: int, sign: int) -> float:
-    item = image.objects[index]
-    if item.box is None:
-        return sign * item.point[axis]
-    return sign * item.box[axis if sign > 0 else axis + 2]
+    return Box(*(item.box or (*item.point, *item.point)), "pixels", image.size)
 
 
 def _nearest(image: GroundedImage, fitting: list[int], anchor: int) -> list[int]:
     """The one of some objects that is nearest to another, both by centres and by the gap between boxes."""
     if len(fitting) < 2:
         raise Undecided
-    x, y = _centre(image, anchor)
-    distances = sorted((math.dist((x, y), _centre(image, i)), i) for i in fitting)
+    centres = {i: _extent(image, i).centre for i in (anchor, *fitting)}
+    x, y = centres[anchor].x, centres[anchor].y
+    distances = sorted((math.dist((x, y), (centres[i].x, centres[i].y)), i) for i in fitting)
     if distances[1][0] < _NEARER * distances[0][0]:
         raise Undecided
     target = distances[0][1]

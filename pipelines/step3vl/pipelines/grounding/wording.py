@@ -7,11 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
-from step3vl.data.sample import Box, Kind, Point, Sample, Source, Truth, format_boxes
+from step3vl.data.sample import (
+    Box,
+    BoxTruth,
+    Kind,
+    Point,
+    PointTruth,
+    Sample,
+    Source,
+    TextTruth,
+    Truth,
+    format_boxes,
+    format_point,
+)
+from step3vl.data.sample.truth import MilliBox
 from step3vl.grading import grade_answer
 from step3vl.pipelines.core.phrasings import Language, paragraph
 from step3vl.pipelines.core.samples import compose
-from step3vl.pipelines.grounding.answer_phrasings import HINTS, SENTENCES
+from step3vl.pipelines.grounding.answer_phrasings import HINTS, NONE, SENTENCES
 from step3vl.pipelines.grounding.map_phrasings import MAP_BODIES
 from step3vl.pipelines.grounding.phrasings import BODIES
 from step3vl.pipelines.grounding.records import GroundedImage
@@ -49,6 +62,31 @@ class Draft:
     answers: dict[str, str]
     sentence: str = "place"
     none: bool | None = None
+
+
+def box_draft(name: str, box: Box) -> Draft:
+    """The question for the box of what is called so."""
+    truth, answers = BoxTruth(boxes=(box.milli(),)), {"json": format_boxes([box])}
+    return Draft("box", {"name": name}, truth, COORDINATES, answers, none=False)
+
+
+def point_draft(name: str, point: Point, spots: tuple[MilliBox, ...]) -> Draft:
+    """The question for a point on what is called so.
+
+    Args:
+        name: What it is called.
+        point: Well inside of it.
+        spots: Where a point counts, in 0..1000.
+    """
+    return Draft(
+        "point", {"name": name}, PointTruth(boxes=spots), COORDINATES, {"json": format_point(point)}, none=False
+    )
+
+
+def absent_draft(kind: str, values: dict[str, str], language: Language) -> Draft:
+    """The question for what is not there, to which the right answer is that there is none."""
+    answer = NONE[language]
+    return Draft(kind, values, TextTruth(text=answer), ("json",), {"json": answer}, none=True)
 
 
 class Asked(NamedTuple):
@@ -132,9 +170,7 @@ def ask_in_turn(
     return asked
 
 
-def to_sample(
-    image: GroundedImage, asked: Asked, kind: Kind, entry: str, traits: dict[str, str] | None = None
-) -> Sample:
+def to_sample(image: GroundedImage, asked: Asked, kind: Kind, entry: str) -> Sample:
     """The sample of a question.
 
     Args:
@@ -142,7 +178,6 @@ def to_sample(
         asked: The question.
         kind: A conversation, or a document of a question and its answer.
         entry: The name of the entry.
-        traits: What else was chosen.
     """
     return compose(
         kind=kind,
@@ -157,7 +192,7 @@ def to_sample(
             licence=image.licence,
             collected_by=f"step3vl/{entry}",
             traits={
-                **(traits or {}),
+                **image.traits,
                 "language": asked.language,
                 "question": asked.kind,
                 "answer": asked.form,

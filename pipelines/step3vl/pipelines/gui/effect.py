@@ -40,10 +40,12 @@ def observe_effect(before: Screen, after: Screen, action: Action, target: Elemen
     same_document = urldefrag(after.url)[0] == urldefrag(before.url)[0]
     if not same_document or after.title != before.title or (after.url != before.url and (added or removed)):
         return effect("page", after.title)
+    if before.tree and not after.tree:
+        return effect("closed", before.title)
     if names := _names(added, _DIALOGS):
         return effect("dialog_opened", names[0])
-    if names := _names(added, _POPUPS):
-        return effect("popup_opened", names[0])
+    if popup := next((node for node in added if node.role in _POPUPS), None):
+        return effect("popup_opened", popup.name, popup.role)
     if message := _message(before, after):
         return effect("message", message)
     if names := _names(removed, _DIALOGS):
@@ -60,7 +62,7 @@ def observe_effect(before: Screen, after: Screen, action: Action, target: Elemen
         return effect("value", target.name, _value_of(after, target))
     if (after.extent, after.scrolled) != (before.extent, before.scrolled) and not (added or removed):
         return effect("scrolled", state=action.direction or _direction(before, after))
-    if names := _names(removed, _POPUPS):
+    if (names := _names(removed, _POPUPS)) and not _is_new(added, removed):
         return effect("popup_closed", names[0])
     if added or removed:
         return effect("content")
@@ -96,8 +98,17 @@ def _without(nodes: Sequence[TreeNode], others: Counter[TreeNode]) -> list[TreeN
     return rest
 
 
+def _is_new(added: Sequence[TreeNode], removed: Sequence[TreeNode]) -> bool:
+    """Whether there is more than what was there before in another state, such as the button that opened a list."""
+    return bool({(node.role, node.name) for node in added} - {(node.role, node.name) for node in removed})
+
+
 def _texts(nodes: Sequence[TreeNode]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(node.name[:_LONGEST] for node in nodes if node.name))[:_SAMPLES]
+    return tuple(dict.fromkeys(_shortened(node.name) for node in nodes if node.name))[:_SAMPLES]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1].rstrip() + "…"
 
 
 def _names(nodes: Sequence[TreeNode], roles: Sequence[str]) -> list[str]:
@@ -105,9 +116,14 @@ def _names(nodes: Sequence[TreeNode], roles: Sequence[str]) -> list[str]:
 
 
 def _message(before: Screen, after: Screen) -> str:
-    """The text of a message that appeared."""
-    old = {e.text for e in before.elements if e.role in ("status", "alert")}
-    new = [e.text for e in after.elements if e.role in ("status", "alert") and e.text and e.text not in old]
+    """The text of a message that appeared. An `output` is what a slider is set to or a form computes; and what was
+    behind a dialog, where it had no role, is no news when the dialog closes."""
+    old = {e.text for e in before.elements}
+    new = [
+        e.text
+        for e in after.elements
+        if e.role in ("status", "alert") and e.tag != "output" and e.text and e.text not in old
+    ]
     return new[0] if new else ""
 
 
@@ -158,20 +174,42 @@ _SENTENCES: dict[EffectKind, tuple[str, str]] = {
     "value": ("“{0}” is set to “{1}”.", "“{0}”变为“{1}”。"),
     "scrolled": ("What was {1} comes into view.", "{1}的内容进入视野。"),
     "focus": ("“{0}” receives the focus.", "“{0}”获得焦点。"),
+    "closed": ("“{0}” is no longer on the screen.", "“{0}”不再显示。"),
     "none": ("Nothing changes.", "没有变化。"),
 }
+_NAMELESS: dict[EffectKind, tuple[str, str]] = {
+    "page": ("Another page opens.", "打开另一个页面。"),
+    "dialog_opened": ("A dialog opens.", "弹出一个对话框。"),
+    "dialog_closed": ("The dialog closes.", "对话框关闭。"),
+    "popup_opened": ("A list opens.", "展开一个列表。"),
+    "popup_closed": ("The list closes.", "列表收起。"),
+}
+
+
+def meaning(effect: Effect) -> tuple[str, str, str]:
+    """What an effect amounts to: a list that closes and its field that closes are two words for the same."""
+    if effect.kind in ("popup_opened", "popup_closed"):
+        return "state", effect.subject, "expanded" if effect.kind == "popup_opened" else "not expanded"
+    return effect.kind, effect.subject, effect.state
 
 
 def describe_effect(effect: Effect, language: Language) -> str:
     """A sentence about an effect."""
     place = ("en", "zh").index(language)
-    if effect.kind == "state":
-        return _STATES[effect.state][place].format(effect.subject)
     if effect.kind == "scrolled":
         return _SENTENCES["scrolled"][place].format("", _DIRECTIONS[effect.state or "down"][place])
     if effect.kind == "content":
         return _describe_content(effect, place)
-    return _SENTENCES[effect.kind][place].format(effect.subject, effect.state)
+    if effect.kind == "popup_opened" and effect.state == "menu":
+        sentence = ("The menu “{0}” opens.", "打开菜单“{0}”。")
+        if not effect.subject:
+            sentence = ("A menu opens.", "打开一个菜单。")
+    elif not effect.subject and effect.kind in _NAMELESS:
+        sentence = _NAMELESS[effect.kind]
+    else:
+        sentence = _STATES[effect.state] if effect.kind == "state" else _SENTENCES[effect.kind]
+    words = sentence[place] if effect.subject else sentence[place].replace("“{0}”", ("It", "它")[place])
+    return words.format(effect.subject, effect.state)
 
 
 def _describe_content(effect: Effect, place: int) -> str:

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from step3vl.data.sample import Action
 from step3vl.data.sample.action import Direction
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.gui.effect import observe_effect
-from step3vl.pipelines.gui.recorder import GuiPage
+from step3vl.pipelines.gui.field_texts import text_for
 from step3vl.pipelines.gui.screen import EffectKind, Element, Pixels, Screen, Step
 
 _FIELDS = ("textbox", "searchbox")
@@ -22,7 +22,19 @@ _FOREIGN_TYPES = (
     "color",
     "number",
 )  # windows of the system
-_WORDS = ("green tea", "notes", "Maria", "42", "hello", "2026", "blue", "report", "Anna Berg", "test")
+
+
+class Surface(Protocol):
+    """What is looked at and acted on: a page in a browser, or a program on a desktop."""
+
+    def reset(self) -> None:
+        """Begin as if nothing had happened."""
+
+    def observe(self) -> Screen:
+        """The screen as it is."""
+
+    def act(self, action: Action) -> None:
+        """Perform an action and wait until all that it does is done."""
 
 
 class Trial(NamedTuple):
@@ -42,15 +54,14 @@ class Recording(NamedTuple):
 
 
 def trials(screen: Screen, rng: random.Random) -> list[Trial]:
-    """What can be done on a screen: every control that a click reaches, and scrolling. Lists of the system, whose
-    choices no screenshot shows, are left alone."""
+    """What can be done on a screen: every control that a click reaches, and scrolling. Left alone are lists of the
+    system, whose choices no screenshot shows, and links to what the site does not hold."""
     possible = []
     for element in screen.controls():
-        if element.tag == "select" or element.type in _FOREIGN_TYPES or element.role == "slider":
+        if element.tag == "select" or element.type in _FOREIGN_TYPES or element.role == "slider" or element.leads_out:
             continue
         if element.role in _FIELDS:
-            texts = [word for line in screen.lines for word in line.text.split() if 3 <= len(word) <= 12]
-            text = rng.choice(texts or _WORDS) if rng.random() < 0.5 else rng.choice(_WORDS)
+            text = text_for(element, screen, rng)
             possible.append(Trial(Action(action="type", point_2d=element.point, text=text), element))
         else:
             possible.append(Trial(Action(action="click", point_2d=element.point), element))
@@ -59,10 +70,17 @@ def trials(screen: Screen, rng: random.Random) -> list[Trial]:
         possible.append(Trial(Action(action="scroll", direction="down"), None))
     if top > 0:
         possible.append(Trial(Action(action="scroll", direction="up"), None))
+    for element in screen.elements:  # which scroll in the page
+        if element.scroll and element.exact:
+            top, height, window = element.scroll
+            if top + window < height - 1:
+                possible.append(Trial(Action(action="scroll", point_2d=element.point, direction="down"), element))
+            if top > 0:
+                possible.append(Trial(Action(action="scroll", point_2d=element.point, direction="up"), element))
     return possible
 
 
-def perform(page: GuiPage, recording: Recording, before: int, trial: Trial) -> Step:
+def perform(page: Surface, recording: Recording, before: int, trial: Trial) -> Step:
     """Perform an action on the last state of a page, and add the screen and the step to a recording."""
     page.act(trial.action)
     after = page.observe()
@@ -81,7 +99,7 @@ def perform(page: GuiPage, recording: Recording, before: int, trial: Trial) -> S
     return step
 
 
-def random_walk(page: GuiPage, steps: int, rng: random.Random) -> Recording:
+def random_walk(page: Surface, steps: int, rng: random.Random) -> Recording:
     """Actions one after the other, each tried once on a state; it ends where nothing is left to try.
 
     Args:
@@ -103,7 +121,7 @@ def random_walk(page: GuiPage, steps: int, rng: random.Random) -> Recording:
     return recording
 
 
-def breadth_first(page: GuiPage, actions: int, branch: int, rng: random.Random) -> Recording:
+def breadth_first(page: Surface, actions: int, branch: int, rng: random.Random) -> Recording:
     """Several actions on each state, the states in the order in which they are reached.
 
     Before an action on a state that the page has left, what was done last is undone. Where that does not bring the
@@ -149,7 +167,7 @@ _TAKEN_BACK: dict[EffectKind, Action] = {
 _OPPOSITE: dict[Direction, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
-def _undo(page: GuiPage, recording: Recording, step: Step, before: int) -> bool:
+def _undo(page: Surface, recording: Recording, step: Step, before: int) -> bool:
     """Take back what the last action did; whether the page is as it was before. That is a fifth of a reset's time."""
     if recording.screens[step.before].state() != recording.screens[before].state():
         return False
@@ -159,14 +177,14 @@ def _undo(page: GuiPage, recording: Recording, step: Step, before: int) -> bool:
     if step.effect.kind == "state":
         action = step.action  # a switch
     elif step.action.direction:
-        action = Action(action="scroll", direction=_OPPOSITE[step.action.direction])
+        action = step.action.model_copy(update={"direction": _OPPOSITE[step.action.direction]})
     if action is None:
         return False
     page.act(action)
     return page.observe().state() == recording.screens[before].state()
 
 
-def _lead(page: GuiPage, path: Sequence[Action], screen: Screen) -> None:
+def _lead(page: Surface, path: Sequence[Action], screen: Screen) -> None:
     page.reset()
     for action in path:
         page.act(action)

@@ -92,6 +92,12 @@
     }
     return clipTo(box, [0, 0, WIDTH, HEIGHT]);
   };
+  // Where a click on a link leads: an address, or `none:` for a window of its own, which is not on the screen.
+  const leadsTo = element => {
+    if (!element.matches('a[href], area[href]') || typeof element.href !== 'string') return '';  // no text in SVG
+    if (/^javascript:/i.test(element.href)) return '';
+    return element.target === '_blank' ? 'none:' : element.href;
+  };
   const isShown = element => {
     const style = styleOf(element);
     return style.visibility === 'visible' && parseFloat(style.opacity) > 0;
@@ -118,7 +124,7 @@
       inner: hits(INNER), edges: hits(EDGES), visible: (x2 - x1) * (y2 - y1) / area,
       text: (element.innerText ?? '').trim().slice(0, 400),
       icon: element.querySelector?.('svg, img') !== null && !(element.innerText ?? '').trim(),
-      hint: element.getAttribute('placeholder') ?? '', label: element.getAttribute('aria-label') ?? '',
+      address: leadsTo(element), hint: element.getAttribute('placeholder') ?? '', label: element.getAttribute('aria-label') ?? '',
       range: element.type === 'range' ? [element.min || '0', element.max || '100', element.step || '1'].map(Number) : null,
       scroll: element.scrollHeight > element.clientHeight + 1 && /auto|scroll/.test(styleOf(element).overflowY)
         ? [element.scrollTop, element.scrollHeight, element.clientHeight] : null,
@@ -143,10 +149,17 @@
     return result;
   };
   const SHOWN_AS = {uppercase: text => text.toUpperCase(), lowercase: text => text.toLowerCase()};
+  // Words are measured only where a text can be seen: most of a long page is outside of the window.
+  const isNear = (element, node) => {
+    const range = node.ownerDocument.createRange();
+    range.selectNodeContents(node);
+    const [x1, y1, x2, y2] = absolute(element, range.getBoundingClientRect());
+    return x1 < WIDTH && y1 < HEIGHT && x2 > 0 && y2 > 0;
+  };
   const linesOf = (element, index) => {
     const lines = [];
     for (const node of element.childNodes) {
-      if (node.nodeType !== 3 || !node.data.trim()) continue;
+      if (node.nodeType !== 3 || !node.data.trim() || !isNear(element, node)) continue;
       let line = null, end = 0;
       for (const [text, rect, at] of pieces(node)) {
         if (line && Math.abs(rect.top - line.top) < 3) {

@@ -11,18 +11,18 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from xml.sax.saxutils import escape
 
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.optional import require
 from step3vl.data.sample import Action, Image
+from step3vl.pipelines.core.scratch import scratch_folder
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.gui.accessibility import AccessibilityTree, read_tree
+from step3vl.pipelines.gui.fonts import font_config
 from step3vl.pipelines.gui.screen import Element, MilliPoint, Screen, TextLine
 from step3vl.pipelines.gui.site import Site
 from step3vl.pipelines.gui.view import View
@@ -58,6 +58,11 @@ _KEYS = {
     "escape": "Escape", "esc": "Escape", "tab": "Tab", "space": "Space", "backspace": "Backspace", "delete": "Delete",
     "up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight", "home": "Home", "end": "End",
 }  # fmt: skip
+_SCROLLED = """(() => { const places = [], walk = root => { for (const element of root.querySelectorAll('*')) {
+  places.push(element.scrollLeft, element.scrollTop);
+  if (element.shadowRoot) walk(element.shadowRoot);
+  if (element.localName === 'iframe' && element.contentDocument) walk(element.contentDocument);
+} }; walk(document); return places.join(); })()"""
 _HAS_PARTS = "['date', 'time', 'month', 'week', 'datetime-local'].includes(document.activeElement?.type)"
 _SCROLLS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 
@@ -74,6 +79,13 @@ class GuiPage:
     def reset(self) -> None:
         """Open the first page of the site as if nothing had happened."""
         self.close()
+        try:
+            self._open()
+        except BaseException:
+            self.close()  # nobody else can: who opens a page has none yet
+            raise
+
+    def _open(self) -> None:
         view, site = self._view, self._site
         context = self._browser.new_context(
             viewport={"width": view.width, "height": view.height},
@@ -131,7 +143,7 @@ class GuiPage:
         tree = read_tree(self._devtools, probe["names"])
         if self._page.evaluate(_PROBE) != text:
             raise Dropped("page_moves")
-        return _screen(probe, png, tree)
+        return _screen(probe, png, tree, self._site)
 
     def act(self, action: Action) -> None:
         """Perform an action and wait until the page has done what it does.
@@ -165,7 +177,7 @@ class GuiPage:
             case "hot_key" if (action.text or "").lower() == "back":
                 self._page.go_back()
             case "hot_key":
-                keyboard.press("+".join(_KEYS.get(key.lower(), key) for key in (action.text or "").split("+")))
+                self._press(action.text or "")
             case "slide":
                 mouse.move(x, y)
                 mouse.down()
@@ -178,6 +190,16 @@ class GuiPage:
             case _:
                 raise ValueError(f"a page in a browser cannot {action.action}")
         self._settle()
+
+    def _press(self, keys: str) -> None:
+        """Press keys together. Raises ValueError for a key that there is none of."""
+        api = require("playwright.sync_api", "pipelines")
+        try:
+            self._page.keyboard.press("+".join(_KEYS.get(key.lower(), key) for key in keys.split("+")))
+        except api.Error as error:
+            if "Unknown key" not in str(error):
+                raise
+            raise ValueError(f"there is no key {keys!r}") from error
 
     def _answer(self, route: Any) -> None:
         """What the site has, to whoever asks for it; another document that it lacks leaves the page as it is."""
@@ -196,21 +218,17 @@ class GuiPage:
 
     def _scroll(self, x: float, y: float, direction: str) -> None:
         across, down = _SCROLLS[direction]
-        start = last = self._scrolled()
+        start = last = self._page.evaluate(_SCROLLED)
         self._page.mouse.move(x, y)
         self._page.mouse.wheel(
             across * round(self._view.width * _SCROLL_SHARE), down * round(self._view.height * _SCROLL_SHARE)
         )
         for _ in range(_SCROLL_POLLS):  # the compositor scrolls, and tells the page a frame later
             self._page.evaluate(_TWO_FRAMES)
-            position = self._scrolled()
+            position = self._page.evaluate(_SCROLLED)
             if position == last != start:
                 return
             last = position
-
-    def _scrolled(self) -> Any:
-        probe = json.loads(self._page.evaluate(_PROBE))
-        return probe["extent"], probe["scrolled"]
 
     def _settle(self) -> None:
         """Wait for another document if one comes, then let the page's time pass."""
@@ -281,34 +299,51 @@ class Recorder:
             raise ValueError(f"Chromium fails on {site.start}: {' '.join(str(error).split())[:300]}") from error
 
     def _once(self, site: Site, view: View, episode: Callable[[GuiPage], ResultT]) -> ResultT:
-        if self._episodes >= _MAX_EPISODES:
-            self._close()
-        self._start()
-        self._episodes += 1
-        page = GuiPage(self._browser, site, view)
+        page = self.open(site, view)
         try:
             return episode(page)
         finally:
             page.close()
+
+    def open(self, site: Site, view: View) -> GuiPage:
+        """The first page of a site in a view, for who is in the thread of the driver and closes it.
+
+        Nothing is repeated after a crash; a browser that has crashed before is replaced by another.
+
+        Args:
+            site: What answers the requests.
+            view: How the page is shown.
+
+        Raises:
+            InfrastructureError: Chromium does not start.
+        """
+        if self._episodes >= _MAX_EPISODES or (self._browser is not None and not self._browser.is_connected()):
+            self._close()
+        self._start()
+        self._episodes += 1
+        return GuiPage(self._browser, site, view)
 
     def _start(self) -> None:
         if self._browser is not None:
             return
         api = require("playwright.sync_api", "pipelines")
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="step3vl-fonts-"))
+            self._folder = scratch_folder("fonts")
             self._driver = PLAYWRIGHT.take()
             self._browser = self._driver.chromium.launch(
                 executable_path=find_chromium(),
                 headless=True,
                 args=[*FLAGS, *_MORE_FLAGS],
                 timeout=_START_TIMEOUT,
-                env={**os.environ, "FONTCONFIG_FILE": str(_font_config(self._folder, self._fonts))},
+                env={**os.environ, "FONTCONFIG_FILE": str(font_config(self._folder, self._fonts))},
             )
             self._episodes = 0
         except api.Error as error:
             self._close()
             raise InfrastructureError(f"Chromium does not start: {' '.join(str(error).split())[:500]}") from error
+        except BaseException:
+            self._close()
+            raise
 
     def _close(self) -> None:
         browser, driver, folder = self._browser, self._driver, self._folder
@@ -321,29 +356,7 @@ class Recorder:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _font_config(folder: Path, fonts: Sequence[Path]) -> Path:
-    """A configuration of fontconfig that has these fonts and no other ones."""
-    (folder / "fonts").mkdir()
-    for number, path in enumerate(fonts):
-        (folder / "fonts" / f"{number:04}{path.suffix}").symlink_to(path)
-    generic = "".join(
-        f"<alias binding='same'><family>{name}</family><prefer><family>{family}</family></prefer></alias>"
-        for name, family in (
-            ("sans-serif", "DejaVu Sans"),
-            ("serif", "DejaVu Serif"),
-            ("monospace", "DejaVu Sans Mono"),
-        )
-    )
-    config = folder / "fonts.conf"
-    config.write_text(
-        "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig>"
-        f"<dir>{escape(str(folder / 'fonts'))}</dir><cachedir>{escape(str(folder / 'cache'))}</cachedir>{generic}"
-        "<match target='font'><edit name='hinting' mode='assign'><bool>false</bool></edit></match></fontconfig>"
-    )
-    return config
-
-
-def _screen(probe: dict[str, Any], png: bytes, tree: AccessibilityTree) -> Screen:
+def _screen(probe: dict[str, Any], png: bytes, tree: AccessibilityTree, site: Site) -> Screen:
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
     across, down = width / probe["size"][0], height / probe["size"][1]
 
@@ -383,6 +396,7 @@ def _screen(probe: dict[str, Any], png: bytes, tree: AccessibilityTree) -> Scree
                 whole=raw["visible"] > 0.99,
                 control=raw["control"] and not raw["disabled"],
                 exact=raw["reached"] and raw["inner"] == 5 and raw["edges"] >= 2,
+                leads_out=bool(raw["address"]) and not site.holds(raw["address"]),
                 scroll=raw["scroll"],
             )
         )

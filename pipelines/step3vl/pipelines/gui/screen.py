@@ -75,6 +75,8 @@ class Element(Config):
     """Whether it can be operated."""
     exact: bool
     """Whether a click on the centre, or anywhere in the middle of its box, reaches this element and no other."""
+    leads_out: bool = False
+    """Whether it is a link to what the site does not hold, so that a click does nothing."""
     scroll: tuple[float, float, float] | None
     """Where what is in it can be scrolled: how far it is, the height of all and of what can be seen, in CSS pixels."""
 
@@ -146,7 +148,7 @@ class Screen(Config):
 
 EffectKind = Literal[
     "page", "dialog_opened", "dialog_closed", "popup_opened", "popup_closed", "message", "state", "value", "content",
-    "scrolled", "focus", "none",
+    "scrolled", "focus", "closed", "none",
 ]  # fmt: skip
 
 
@@ -158,7 +160,8 @@ class Effect(Config):
     subject: str = ""
     """What it happened to: a page, a dialog or an element by its name, a message by its text."""
     state: str = ""
-    """For `state`: the new state; for `value`: the new value; for `scrolled`: the direction."""
+    """For `state`: the new state; for `value`: the new value; for `scrolled`: the direction; for `popup_opened`: the
+    role, `menu` or `listbox`."""
     url: str = ""
     """The new address, where it changed."""
     added: int = 0
@@ -209,3 +212,10 @@ class Episode(Config):
     """For a task: what is to be done, by language."""
     answer: str = ""
     """For a task that asks for something: the answer."""
+
+
+def target_of(episode: Episode, step: Step) -> Element | None:
+    """The element that a step is performed on."""
+    if step.target is None:
+        return None
+    return next(e for e in episode.screens[step.before].elements if e.index == step.target)

@@ -34,6 +34,9 @@ class Site(Protocol):
     def start(self) -> str:
         """The address of the first page."""
 
+    def holds(self, url: str) -> bool:
+        """Whether a request has an answer, which is not read."""
+
     def reply(self, url: str) -> Reply | None:
         """The answer to a request; None for what it does not hold, which then fails as it would offline."""
 
@@ -54,12 +57,18 @@ class FileSite:
     def start(self) -> str:
         return ORIGIN + self._page.name
 
+    def holds(self, url: str) -> bool:
+        return self._file(url) is not None
+
     def reply(self, url: str) -> Reply | None:
+        path = self._file(url)
+        return None if path is None else Reply(path.read_bytes(), content_type(path.name))
+
+    def _file(self, url: str) -> Path | None:
         parts = urlsplit(url)
-        path = self._files.get(unquote(parts.path).removeprefix("/"))
-        if f"{parts.scheme}://{parts.netloc}/" != ORIGIN or path is None:
+        if f"{parts.scheme}://{parts.netloc}/" != ORIGIN:
             return None
-        return Reply(path.read_bytes(), content_type(path.name))
+        return self._files.get(unquote(parts.path).removeprefix("/"))
 
 
 def content_type(name: str) -> str:
@@ -93,6 +102,9 @@ class ArchiveSite:
     @property
     def start(self) -> str:
         return self._start
+
+    def holds(self, url: str) -> bool:
+        return urldefrag(url)[0] in self._records
 
     def reply(self, url: str) -> Reply | None:
         place = self._records.get(urldefrag(url)[0])

@@ -17,9 +17,10 @@ import json
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 from PIL import Image as PILImage
@@ -148,6 +149,13 @@ class Prompt(NamedTuple):
     system: str = ""
 
 
+class Conversation(NamedTuple):
+    """The turns before an answer, as the JSON of a shard has them; image parts are numbers of images."""
+
+    messages: Sequence[Mapping[str, Any]]
+    images: tuple[Image, ...] = ()
+
+
 class Response(Config):
     """What a model answered."""
 
@@ -155,6 +163,8 @@ class Response(Config):
     usage: Usage = Usage()
     model: str = ""
     """As the server names it."""
+    cut: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether it ends at `max_tokens`."""
 
 
 class _Outcome(Config):
@@ -230,18 +240,32 @@ class Endpoint:
                 future.result()
         return [futures[key].result() for key in keys]
 
+    def sample_all(self, conversation: Conversation, seeds: Sequence[int]) -> list[Response]:
+        """Responses of the model, one for each seed, also those that are empty or cut. Raises as `complete`."""
+        futures = [self._pool.submit(self._complete, conversation, seed) for seed in seeds]
+        return [future.result() for future in futures]
+
     def complete(self, prompt: Prompt) -> Response:
         """The response to a prompt, from the cache or the server. Raises as `complete_all` does."""
+        return self._complete(prompt)
+
+    def _complete(self, prompt: Prompt | Conversation, seed: int | None = None) -> Response:
+        """A response; with a seed whatever the model says, and else one that is of use."""
         messages, content = self._messages(prompt)
         fixed = {"model": self._config.model, "max_tokens": self._config.max_tokens, **self._config.options}
+        if seed is not None:
+            fixed["seed"] = seed
         request = {**fixed, "messages": content}
-        key = hashlib.sha256(json.dumps([CACHE_VERSION, request], sort_keys=True).encode()).hexdigest()
+        # A response that is cut is one of these requests' outcomes and the other's failure.
+        address = [CACHE_VERSION, request] if seed is None else [CACHE_VERSION, request, "as it is"]
+        key = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
         store, folder = self._config.store()
         path = f"{folder}/{key[:2]}/{key}.json"
         outcome = _stored(store, path)
         if outcome is None:
             try:
-                outcome = _Outcome(request=request, response=self._ask({**fixed, "messages": messages}))
+                response = self._ask({**fixed, "messages": messages}, as_it_is=seed is not None)
+                outcome = _Outcome(request=request, response=response)
             except RequestFailed as error:
                 outcome = _Outcome(request=request, failed=str(error))
             if not store.create_new(path, outcome.model_dump_json(indent=1, exclude_none=True).encode()):
@@ -250,7 +274,7 @@ class Endpoint:
             raise RequestFailed(outcome.failed)
         return outcome.response
 
-    def _messages(self, prompt: Prompt) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _messages(self, prompt: Prompt | Conversation) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The messages as they are sent, and as they address the cache: with hashes in place of images."""
         sent, hashed = [], []
         for image in prompt.images:
@@ -258,6 +282,8 @@ class Endpoint:
             url = f"data:image/{format};base64,{base64.b64encode(data).decode()}"
             sent.append({"type": "image_url", "image_url": {"url": url}})
             hashed.append({"type": "image", "sha256": hashlib.sha256(data).hexdigest()})
+        if isinstance(prompt, Conversation):
+            return _turns(prompt.messages, sent), _turns(prompt.messages, hashed)
         text = {"type": "text", "text": prompt.text}
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         if not sent:  # servers of text models take no list of parts
@@ -268,12 +294,17 @@ class Endpoint:
             [*system, {"role": "user", "content": [*hashed, text]}],
         )
 
-    def _ask(self, body: dict[str, Any]) -> Response:
-        """The server's response, after as many attempts as it takes."""
+    def _ask(self, body: dict[str, Any], as_it_is: bool) -> Response:
+        """The server's response, after as many attempts as it takes.
+
+        Args:
+            body: Of the request.
+            as_it_is: Whether a response is also one that is empty or cut.
+        """
         config = self._config
         for attempt in range(config.attempts):
             try:
-                return self._attempt(body)
+                return self._attempt(body, as_it_is)
             except _Retry as error:
                 last = error
             if attempt + 1 < config.attempts:
@@ -286,12 +317,12 @@ class Endpoint:
             "`attempts`, `backoff` or `timeout`"
         )
 
-    def _attempt(self, body: dict[str, Any]) -> Response:
+    def _attempt(self, body: dict[str, Any], as_it_is: bool) -> Response:
         config = self._config
         self.requests += 1
         status, headers, data = self._post(body)
         if status == 200:
-            return _parse(data)
+            return _parse(data, as_it_is)
         reason = f"the server answers {status}: {_message(data)}"
         if status in _RETRIED:
             raise _Retry(reason, _retry_after(headers.get("Retry-After")), by_request=status == 500)
@@ -340,6 +371,16 @@ class Endpoint:
         self._client.close()
 
 
+def open_endpoint(config: EndpointConfig) -> Endpoint:
+    """The endpoint of a configuration, one in a process. Raises as `Endpoint` does."""
+    return _opened(config.model_dump_json())
+
+
+@cache
+def _opened(config: str) -> Endpoint:
+    return Endpoint(EndpointConfig.model_validate_json(config))
+
+
 def _encoded(image: Image, max_side: int | None) -> tuple[str, bytes]:
     """Format and bytes of an image as it is sent: as it is, unless it is too large or of a format few servers read."""
     if image.format in ("jpeg", "png", "webp") and (max_side is None or max(image.width, image.height) <= max_side):
@@ -363,26 +404,43 @@ def _stored(store: Store, path: str) -> _Outcome | None:
         return None
 
 
-def _parse(data: bytes) -> Response:
+def _turns(messages: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation in the format of the API, with what stands for its images. Turns without any are plain text."""
+    turns = []
+    for number, message in enumerate(messages):
+        parts = [images[part["image"]] if part["type"] == "image" else part for part in message["content"]]
+        plain = all(part["type"] == "text" for part in parts)
+        turn = {"role": message["role"], "content": "".join(part["text"] for part in parts) if plain else parts}
+        if reasoning := message.get("reasoning_content"):
+            turn["reasoning_content"] = reasoning
+        if message["role"] == "tool":
+            turn["tool_call_id"] = f"call_{number}"
+        turns.append(turn)
+    return turns
+
+
+def _parse(data: bytes, as_it_is: bool) -> Response:
     """The response in a body. What a server garbles, it may do right when it is asked again."""
     try:
         body = json.loads(data)
         (choice,) = body["choices"]
         text, ending = choice["message"]["content"], choice.get("finish_reason")
+        if text is None and as_it_is:
+            text = ""
         usage = body.get("usage") or {}
         counts = Usage(
             prompt_tokens=usage.get("prompt_tokens", 0), completion_tokens=usage.get("completion_tokens", 0)
         )
         if not isinstance(text, str):
             raise TypeError(f"its content is {type(text).__name__}")
-        response = Response(text=text, usage=counts, model=str(body.get("model", "")))
+        response = Response(text=text, usage=counts, model=str(body.get("model", "")), cut=ending == "length")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Retry(f"a malformed response ({describe_error(error)})", by_request=True) from None
-    if ending == "length":
+    if response.cut and not as_it_is:
         raise RequestFailed("the response was cut at max_tokens")
     if ending == "content_filter":
         raise RequestFailed("the server's content filter withheld the response")
-    if not text.strip():
+    if not text.strip() and not as_it_is:
         raise _Retry("an empty response", by_request=True)
     return response
 

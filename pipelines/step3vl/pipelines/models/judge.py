@@ -11,9 +11,10 @@ from pydantic import Field
 
 from step3vl.data.config import Config
 from step3vl.data.sample import Image
+from step3vl.data.sample.answers import last_object
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Paid, Prompt, RequestFailed
-from step3vl.pipelines.models.prompts import check_template, fill, last_json_object, without_reasoning
+from step3vl.pipelines.models.prompts import check_template, fill, without_reasoning
 
 CAPTION_PROMPT = (
     "Does the text fit the image? Judge only what can be seen. 1 means that every statement is right and nothing "
@@ -102,9 +103,9 @@ def read_verdict(text: str) -> tuple[float, str]:
         RequestFailed: It has no JSON object with a `score` or a `verdict`.
     """
     answer = without_reasoning(text)
-    fields = last_json_object(answer)
-    score = None if fields is None else _score(fields)
-    if fields is None or score is None:
+    fields = last_object(answer, "score", "verdict")
+    score = _score(fields)
+    if score is None:
         raise RequestFailed(f"the judge gives no score: {' '.join(answer.split())[:200]}")
     return score, str(fields.get("reason", ""))[:1000]
 

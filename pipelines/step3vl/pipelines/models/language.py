@@ -38,10 +38,13 @@ def is_foreign(text: str, languages: Sequence[str]) -> bool:
         text: In any language.
         languages: ISO 639-1 codes; without any, no text is foreign.
     """
-    if not languages:
-        return False
+    return bool(languages) and sure_language(text) not in ("", *languages)
+
+
+def sure_language(text: str) -> str:
+    """The ISO 639-1 code of a text's language, `zxx` for none; empty where it is not sure."""
     language, confidence = identify(text)
-    return confidence >= _SURE and language not in languages
+    return language if confidence >= _SURE else ""
 
 
 def spoken(text: str) -> str:

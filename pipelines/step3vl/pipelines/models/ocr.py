@@ -10,10 +10,11 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import yaml
@@ -158,6 +159,16 @@ class OcrModel:
             text_det_limit_side_len=_TILE,
             text_det_limit_type="max",
         )
+
+    @classmethod
+    @cache
+    def shared(cls) -> Self:
+        """The model of this process, loaded when it is first asked for.
+
+        The label checks of all entries of a dataset share it: a model takes some 200 MB, and up to 1 GB once it has
+        read large images.
+        """
+        return cls()
 
     def read(self, image: PILImage.Image) -> list[OcrLine]:
         """The lines of an RGB image, as detection finds them.

@@ -1,9 +1,7 @@
 """Prompt templates of an entry, and what is read out of a model's response."""
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from step3vl.data.errors import UserError
 
@@ -35,20 +33,3 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def without_reasoning(text: str) -> str:
     """A response without the reasoning that it begins with."""
     return _REASONING.sub("", text).strip()
-
-
-def last_json_object(text: str) -> dict[str, Any] | None:
-    """The last JSON object in a text, also inside a code fence; None without one."""
-    decoder = json.JSONDecoder()
-    position = len(text)
-    for _ in range(64):  # a brace inside a string is no beginning; a response has few
-        position = text.rfind("{", 0, position)
-        if position < 0:
-            return None
-        try:
-            value, _ = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return value
-    return None

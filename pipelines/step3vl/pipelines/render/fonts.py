@@ -5,7 +5,6 @@ private family names, and every machine renders the same pixels.
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from blake3 import blake3
 from fontTools.ttLib import TTCollection, TTFont
 
 from step3vl.data.errors import UserError
+from step3vl.pipelines.core.scratch import scratch_folder
 from step3vl.pipelines.render.style import FontFace
 
 _WEIGHTS = ("Thin", "Light", "Regular", "Medium", "SemiBold", "Bold", "Black")
@@ -98,7 +98,7 @@ def _font_files(path: Path) -> list[Path]:
     """A font itself; of a collection its fonts as files of their own, for many renderers read no collections."""
     if path.suffix.lower() not in (".ttc", ".otc"):
         return [path]
-    folder = Path(_folder().name) / blake3(str(path.absolute()).encode()).hexdigest()[:16]
+    folder = _folder() / blake3(str(path.absolute()).encode()).hexdigest()[:16]
     if not folder.exists():
         folder.mkdir()
         try:
@@ -114,9 +114,9 @@ def _font_files(path: Path) -> list[Path]:
 
 
 @cache
-def _folder() -> "tempfile.TemporaryDirectory[str]":
+def _folder() -> Path:
     """Where fonts of collections are until the process ends."""
-    return tempfile.TemporaryDirectory(prefix="step3vl-fonts-")
+    return scratch_folder("fonts")
 
 
 def _chosen(names: Sequence[str]) -> list[int]:

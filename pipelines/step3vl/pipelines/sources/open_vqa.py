@@ -15,7 +15,7 @@ Rows are known by their columns, whose names and types the common sets share in 
 import json
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from step3vl.data.sample import Image
 from step3vl.data.storage import store_of
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped
+from step3vl.pipelines.sources.option_numbers import options_of_number, whole
 from step3vl.pipelines.sources.pairs.parquet_rows import RowReader, is_parquet, open_parquet
 
 _SLICE = 64  # rows
 _MAX_LINE = 64 * 2**20  # bytes of a row of JSON Lines
+_START = 4096  # bytes by which JSON Lines are told
 _IMAGES = ("image", "images", "decoded_image", "img")
 _QUESTIONS = ("question", "query", "problem")
 _SEVERAL = ("answers", "direct_answers")
@@ -86,7 +88,7 @@ def slices_of(path: Path, file: InputFile) -> Iterator[RowSlice]:
             yield RowSlice(file=file, start=start, stop=min(start + _SLICE, rows))
         return
     with path.open("rb") as lines:
-        if not lines.read(1).strip().startswith(b"{"):
+        if not lines.read(_START).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
             raise Dropped("not_parquet_or_jsonl")
         lines.seek(0)
         number = start = offset = 0
@@ -113,23 +115,26 @@ class OpenReader:
             InfrastructureError: An image beside the file cannot be read for a reason of the machine.
         """
         rows = self._parquet(part, path) if is_parquet(path) else _lines(part, path)
-        for number, row in enumerate(rows, part.start):
+        for number, row in rows:
             yield number, _raw_row(row, part.file)
 
-    def _parquet(self, part: RowSlice, path: Path) -> Iterator[Any]:
+    def _parquet(self, part: RowSlice, path: Path) -> Iterator[tuple[int, Any]]:
         columns = open_parquet(path).schema_arrow.names
-        yield from self._rows.read(path, columns, part.start, part.stop)
+        yield from enumerate(self._rows.read(path, columns, part.start, part.stop), part.start)
 
 
-def _lines(part: RowSlice, path: Path) -> Iterator[Any]:
+def _lines(part: RowSlice, path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a slice by the numbers of their lines; empty lines have none."""
     with path.open("rb") as lines:
         lines.seek(part.offset)
-        for _ in range(part.start, part.stop):
+        for number in range(part.start, part.stop):
             line = lines.readline(_MAX_LINE)
+            if not line.strip():
+                continue
             try:
-                yield json.loads(line)
+                yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                yield ValueError(f"the line is no JSON: {error}")
+                yield number, ValueError(f"the line is no JSON: {error}")
 
 
 def _raw_row(row: Any, file: InputFile) -> RawRow:
@@ -196,7 +201,7 @@ def question_of(row: RawRow) -> OpenQuestion:
         choices = json.loads(choices)
     if isinstance(choices, list) and len(choices) > 1:
         options = tuple(str(choice).strip() for choice in choices)
-        right = options[_index(_first(columns, _INDEX), options)]
+        right = options[_right_choice(_first(columns, _INDEX), choices, options)]
         return OpenQuestion(question=asked, answers=(right,), agreement=1, choices=options, reasoning=reasoning)
     texts = _answers(columns)
     counts = Counter(texts)
@@ -223,17 +228,31 @@ def _answers(columns: Mapping[str, Any]) -> list[str]:
     return texts
 
 
-def _index(value: Any, options: tuple[str, ...]) -> int:
-    """Which option is right, by index, label or text. Raises ValueError."""
+def _right_choice(value: Any, choices: Sequence[Any], options: tuple[str, ...]) -> int:
+    """Which choice is right, by index, label or text, or as a number where the choices are numbers.
+
+    Args:
+        value: What the row says.
+        choices: Its choices.
+        options: The same as texts.
+
+    Raises:
+        ValueError: No choice is, or one by its index or label and another one by its text.
+    """
     if len(set(options)) != len(options):
         raise ValueError("two of its choices are equal")
+    value = whole(value)
+    readings = options_of_number(value, choices)
     if isinstance(value, str):
         text = value.strip()
         if text in options:
-            return options.index(text)
+            readings.add(options.index(text))
         if len(text) == 1 and text.upper() in string.ascii_uppercase[: len(options)]:
-            return string.ascii_uppercase.index(text.upper())
-        value = int(text) if text.isdecimal() else None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(options):
+            readings.add(string.ascii_uppercase.index(text.upper()))
+        if text.isdecimal() and int(text) < len(options):
+            readings.add(int(text))
+    if len(readings) > 1:
+        raise ValueError(f"{value!r} is the index or label of one choice and the text of another one")
+    if not readings:
         raise ValueError(f"it does not say which of {len(options)} choices is right")
-    return value
+    return readings.pop()

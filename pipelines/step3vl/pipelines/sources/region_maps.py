@@ -17,13 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import ImageDraw
 
 from step3vl.data.errors import UserError
 from step3vl.data.sample import Size
 from step3vl.pipelines.core.phrasings import Language
-from step3vl.pipelines.render.scenes.map import MapView
-from step3vl.pipelines.sources.countries import Country
 
 Owners = npt.NDArray[np.int16]
 LAND, WATER = -1, -2
@@ -93,29 +90,6 @@ def load_region_map(
     if not regions:
         raise UserError(f"{path} has no region to ask about; remove it from the pattern")
     return RegionMap(_text(root, "name"), regions, _without_borders(owners))
-
-
-def window_of_countries(
-    countries: Sequence[Country], view: MapView, names: Mapping[str, Mapping[Language, str]]
-) -> RegionMap:
-    """The countries in a window of the world map as regions.
-
-    Args:
-        countries: Of the world.
-        view: The window.
-        names: Of the countries by language, by `Country.name`.
-    """
-    canvas = PILImage.new("I", view.size, WATER)
-    brush = ImageDraw.Draw(canvas)
-    for number, country in enumerate(countries):
-        for ring in country.rings:
-            brush.polygon([view.pixels(position) for position in ring], fill=number)
-    numbers = np.asarray(canvas).astype(np.int16)
-    present = [number for number in np.unique(numbers).tolist() if number >= 0]
-    owners = np.full(numbers.shape, WATER, np.int16)
-    for owner, number in enumerate(present):
-        owners[numbers == number] = owner
-    return RegionMap("World", [Region(names[countries[number].name], {}) for number in present], owners)
 
 
 def load_translations(path: Path) -> gettext.NullTranslations:

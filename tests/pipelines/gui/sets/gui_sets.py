@@ -1,16 +1,14 @@
 """The sets of `data/samples/gui_sets`, as entries name them."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.pipelines.through_steps import through_steps
+
 from step3vl.data.sample import Sample
-from step3vl.data.storage import DEFAULT_STORE
 from step3vl.pipelines.core.context import StepContext
-from step3vl.pipelines.core.inputs import list_pattern
-from step3vl.pipelines.core.steps import Dropped, Record, rng_for
-from step3vl.pipelines.domains.gui_annotated import AnnotatedGuiEntry, MakeSamples, OpenScreens, ReadSet
+from step3vl.pipelines.domains.gui_annotated import DOMAIN, AnnotatedGuiEntry
 from step3vl.pipelines.gui.sets.format import SetFile
 from step3vl.pipelines.gui.sets.formats import load_format
 from step3vl.pipelines.gui.sets.records import RawEpisode, RawScreen
@@ -55,24 +53,7 @@ def entry_of(name: str, **fields: Any) -> AnnotatedGuiEntry:
 
 def build(entry: AnnotatedGuiEntry, context: StepContext) -> tuple[list[Sample], Counter[str]]:
     """The samples of an entry, and why records are not kept."""
-    entry.check(context)
-    (source,) = entry.sources
-    files = list_pattern(source.files[0], source.licence, entry="t", base=context.base, store=DEFAULT_STORE)
-    records: Sequence[Any] = sorted((Record(file.key, file) for file in files), key=lambda record: record.key)
-    lost: Counter[str] = Counter()
-    for make in (ReadSet, OpenScreens, MakeSamples):
-        worker: Any = make(entry, context)
-        worker.setup()
-        outputs: list[Any] = []
-        for record in records:
-            try:
-                outputs += worker.process(record, rng_for(make.__name__, record.key))
-            except Dropped as drop:
-                lost[drop.reason] += 1
-            except ValueError as error:
-                lost[str(error)] += 1
-        records = outputs
-    return list(records), lost
+    return through_steps(DOMAIN, entry, context)
 
 
 def read(name: str, path: Path) -> list[RawScreen | RawEpisode]:

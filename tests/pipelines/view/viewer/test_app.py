@@ -139,15 +139,20 @@ def test_evidence_of_a_filter_has_what_was_measured_and_its_limit(client):
     assert "measured 120,000" in page and "limit 100,000" in page
 
 
-def test_contents_appear_when_they_are_counted(client, app, links):
-    app.state.viewer.contents["this"].join(60)
+def test_clusters_lead_to_their_evidence(client, links, samples):
+    page = get(client, "/clusters")
+    assert "1 samples were dropped in 1 clusters" in page and "Where are the cat and the sky?" in page
+    assert links(page, "/evidence?") == [f"/evidence?matched_id={samples['boxes'].id}"]
+    assert "Nothing was dropped as a duplicate" in get(client, "/clusters?build=other")
+
+
+def test_contents_appear_when_they_are_counted(client, links):
     page = get(client, "/contents")
     assert "/?domain=ocr" in links(page, "/?domain")
     assert "/?task=gui.trajectory" in links(page, "/?task")
 
 
-def test_changes_lead_to_samples_side_by_side(client, app, links, samples):
-    app.state.viewer.changes.join(60)
+def test_changes_lead_to_samples_side_by_side(client, links, samples):
     assert samples["table"].id in get(client, "/changes?kind=added")
     removed = get(client, "/changes?kind=removed")
     [address] = links(removed, "/sample/")

@@ -27,8 +27,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def root(app, listening) -> Iterator[str]:
-    app.state.viewer.contents["this"].join(60)
-    app.state.viewer.changes.join(60)
     with listening(app) as address:
         yield address
 
@@ -137,7 +135,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(browser, root, samples
     page = context.new_page()
     pair = f"/pair?left={samples['boxes'].id}&right={samples['trajectory'].id}"
     for address in (
-        *("/", "/contents", "/drops", "/evidence", "/changes", pair, "/nothing"),
+        *("/", "/contents", "/drops", "/evidence", "/clusters", "/changes", pair, "/nothing"),
         *(f"/sample/{samples[name].id}" for name in ("boxes", "trajectory", "html")),
     ):
         page.goto(root + address)

@@ -24,6 +24,22 @@ class PromptDataConfig(Config):
     """Share of the prompts that may be unusable (damaged, without a truth, or too long) before the run stops."""
 
 
+class EnvironmentDataConfig(Config):
+    """Live environments in place of prompts: the policy acts in them, and they reward it."""
+
+    suite: str
+    """Name of the suite, an entry point of the group `step3vl.environments`, such as `miniwob`."""
+    path: LocalPath
+    """What its environments are made of: the wheel of `miniwob`, the folder of `web-apps`."""
+    tasks: tuple[str, ...] = ("*",)
+    """Shell patterns of task names. A prompt of `rollout.prompts_per_iteration` is an instance of a task, and its
+    rollouts are episodes."""
+    max_steps: int = Field(default=10, ge=1)
+    """Answers after which an episode ends without a reward."""
+    max_unreadable: float = Field(default=0.001, ge=0, le=1)
+    """Share of the episodes that may fail (a crash of the browser, a prompt that is too long) before the run stops."""
+
+
 class RolloutConfig(Config):
     """What the policy samples in an iteration."""
 
@@ -162,8 +178,10 @@ class RLConfig(Config):
     end, export/."""
     init: str
     """An exported model; actor and critic start from it."""
-    data: PromptDataConfig
+    data: PromptDataConfig | None = None
     """The prompts."""
+    environments: EnvironmentDataConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Live environments in place of `data`."""
     iterations: int = Field(default=600, ge=1)
     """Rounds of sampling and updating."""
     rollout: RolloutConfig = RolloutConfig()
@@ -207,6 +225,12 @@ class RLConfig(Config):
         except ValueError as error:
             raise UserError(f"{error}; {processes} processes were started") from None
         return config
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if (self.data is None) == (self.environments is None):
+            raise ValueError("give the prompts, as data, or live environments, as environments: one of the two")
+        return self
 
     @model_validator(mode="after")
     def _check_divisibility(self) -> Self:

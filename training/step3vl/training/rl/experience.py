@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from step3vl.training.rl.image_inputs import ImageInputs
+from step3vl.training.rl.image_inputs import ImageInputs, PromptImages
 from step3vl.training.rl.rollout import PolicyRollout
 
 
@@ -20,8 +20,8 @@ class Experience:
 
     prompt_ids: list[Tensor]
     """Tokens of each prompt, int64 (P_i,)."""
-    images: list[ImageInputs]
-    """Images of each prompt, in the order of its placeholders."""
+    images: list[PromptImages]
+    """Images of each prompt, in the order of its placeholders; equal images of several prompts share their tensors."""
     prompt: Tensor
     """(B,) index of the prompt that a row answers."""
     tokens: Tensor
@@ -62,7 +62,7 @@ class NetworkInputs:
 
 def gather(
     prompt_ids: list[Tensor],
-    images: list[ImageInputs],
+    images: list[PromptImages],
     rollouts: Sequence[Sequence[PolicyRollout]],
     trained: Sequence[bool],
 ) -> Experience:
@@ -105,8 +105,8 @@ def collate(experience: Experience, rows: Tensor, pad: int, device: torch.device
         input_ids[position, start - len(ids) : start] = ids
         input_ids[position, start : start + length] = experience.tokens[row, :length]
         attention_mask[position, start - len(ids) : start + length] = 1
-    by_row = [experience.images[index] for index in experience.prompt[rows].tolist()]
-    images = {name: torch.cat([inputs[name] for inputs in by_row]).to(device) for name in by_row[0]}
+    by_image = [inputs for index in experience.prompt[rows].tolist() for inputs in experience.images[index]]
+    images = {name: torch.cat([inputs[name] for inputs in by_image]).to(device) for name in by_image[0]}
     return NetworkInputs(input_ids.to(device), attention_mask.to(device), images, start)
 
 

@@ -1,4 +1,8 @@
-"""The images of prompts as arguments of the model: features that all rollouts share, or pixels."""
+"""The images of prompts as arguments of the model: features that all rollouts share, or pixels.
+
+Each distinct image is prepared once and shared by all prompts that show it: the prompts of an episode show all its
+screens so far, so that together they show the square of its steps.
+"""
 
 from collections.abc import Sequence
 
@@ -12,13 +16,16 @@ from step3vl.model.modeling import Step3VLForConditionalGeneration
 ImageInputs = dict[str, Tensor]
 """Arguments of the model's forward that carry images: `image_features`, or pixels and their counts."""
 
+PromptImages = list[ImageInputs]
+"""The arguments of each image of a prompt in order, after those of no image; to be concatenated by name."""
+
 
 @torch.no_grad()
 def encode_images(
     model: Step3VLForConditionalGeneration,
     processor: Step3VLImageProcessor,
     images: Sequence[Sequence[Image]],
-) -> list[ImageInputs]:
+) -> list[PromptImages]:
     """Encode the images of prompts, each distinct image once.
 
     Args:
@@ -27,10 +34,10 @@ def encode_images(
         images: The images of each prompt.
 
     Returns:
-        For each prompt `image_features` [t, H]: the t image tokens of its images, of the decoder's width H.
+        For each image of each prompt `image_features` [t, H]: its t image tokens, of the decoder's width H.
     """
-    distinct = {image.sha256: image for prompt_images in images for image in prompt_images}
-    encoded: dict[str, Tensor] = {}
+    distinct = _distinct(images)
+    encoded: dict[str, ImageInputs] = {}
     if distinct:
         pixels = processor([image.read() for image in distinct.values()])
         device = model.vit_large_projector.weight.device
@@ -42,36 +49,36 @@ def encode_images(
         )
         model.train(training)
         tokens = counts * processor.spec.crop_tokens + processor.spec.image_tokens
-        encoded = dict(zip(distinct, features.split(tokens.tolist()), strict=True))
-    empty = model.vit_large_projector.weight.new_zeros(0, model.config.hidden_size)
-    return [
-        {"image_features": torch.cat([empty, *(encoded[image.sha256] for image in prompt_images)])}
-        for prompt_images in images
-    ]
+        parts = features.split(tokens.tolist())
+        encoded = {sha256: {"image_features": part} for sha256, part in zip(distinct, parts, strict=True)}
+    empty = {"image_features": model.vit_large_projector.weight.new_zeros(0, model.config.hidden_size)}
+    return [[empty, *(encoded[image.sha256] for image in prompt_images)] for prompt_images in images]
 
 
-def preprocess_images(processor: Step3VLImageProcessor, images: Sequence[Sequence[Image]]) -> list[ImageInputs]:
-    """The pixels of the images of each prompt, for a model whose vision encoder is trained.
+def preprocess_images(processor: Step3VLImageProcessor, images: Sequence[Sequence[Image]]) -> list[PromptImages]:
+    """The pixels of the images of prompts, for a model whose vision encoder is trained; of each distinct image once.
 
     Args:
         processor: Image processor of the model.
         images: The images of each prompt.
 
     Returns:
-        For each prompt of n images `pixel_values` [n, 3, S, S], `patch_pixel_values` [sum(num_patches), 3, C, C] and
-        `num_patches` [n].
+        For each image of each prompt `pixel_values` [1, 3, S, S], `patch_pixel_values` [num_patches, 3, C, C] and
+        `num_patches` [1].
     """
-    spec, inputs = processor.spec, []
-    for prompt_images in images:
-        if prompt_images:
-            pixels = processor([image.read() for image in prompt_images])
-            inputs.append({name: pixels[name] for name in ("pixel_values", "patch_pixel_values", "num_patches")})
-        else:
-            inputs.append(
-                {
-                    "pixel_values": torch.zeros(0, 3, spec.image_size, spec.image_size),
-                    "patch_pixel_values": torch.zeros(0, 3, spec.crop_size, spec.crop_size),
-                    "num_patches": torch.zeros(0, dtype=torch.int64),
-                }
-            )
-    return inputs
+    spec = processor.spec
+    empty = {
+        "pixel_values": torch.zeros(0, 3, spec.image_size, spec.image_size),
+        "patch_pixel_values": torch.zeros(0, 3, spec.crop_size, spec.crop_size),
+        "num_patches": torch.zeros(0, dtype=torch.int64),
+    }
+    prepared: dict[str, ImageInputs] = {}
+    for sha256, image in _distinct(images).items():
+        pixels = processor([image.read()])
+        prepared[sha256] = {name: pixels[name] for name in empty}
+    return [[empty, *(prepared[image.sha256] for image in prompt_images)] for prompt_images in images]
+
+
+def _distinct(images: Sequence[Sequence[Image]]) -> dict[str, Image]:
+    """The distinct images of all prompts by their SHA-256, in the order in which they first appear."""
+    return {image.sha256: image for prompt_images in images for image in prompt_images}

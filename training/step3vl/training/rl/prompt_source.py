@@ -34,6 +34,19 @@ class PreparedPrompts:
     """One for each prompt that cannot be used, in the order in which they were tried."""
 
 
+class NoUsablePromptError(UserError):
+    """No usable prompt was found for a position.
+
+    Args:
+        message: What a person reads.
+        dead_letters: Of all prompts that were tried.
+    """
+
+    def __init__(self, message: str, dead_letters: list[DeadLetter]) -> None:
+        super().__init__(message)
+        self.dead_letters = dead_letters
+
+
 class PromptSource:
     """Prepares prompts for a rollout worker.
 
@@ -62,7 +75,7 @@ class PromptSource:
             world: Number of ranks.
 
         Raises:
-            UserError: No usable prompt was found for a position.
+            NoUsablePromptError: No usable prompt was found for a position.
         """
         rows = pool.rows(start, count)
         candidates = {slot: pool.candidates(start + slot, rows[slot]) for slot in range(rank, count, world)}
@@ -72,9 +85,10 @@ class PromptSource:
             tried = {slot: row for slot in pending if (row := next(candidates[slot], None)) is not None}
             if len(tried) < len(pending):
                 last = dead_letters[-1]
-                raise UserError(
+                raise NoUsablePromptError(
                     f"no usable prompt was found for one of {pool.url}, nor among those tried in its place; the last "
-                    f"of them, {last.source}: {last.reason}"
+                    f"of them, {last.source}: {last.reason}",
+                    dead_letters,
                 )
             for slot, prepared in zip(tried, self._prepare(pool, list(tried.values())), strict=True):
                 if isinstance(prepared, DeadLetter):

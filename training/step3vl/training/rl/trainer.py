@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from step3vl.data.config import Config
-from step3vl.data.dataset import Dataset
+from step3vl.data.dataset import DeadLetter
 from step3vl.data.errors import UserError
 from step3vl.data.storage import write_durably
 from step3vl.data.tokens import TokenIds, fingerprint
@@ -38,15 +38,14 @@ from step3vl.training.engine import (
     start_engine,
 )
 from step3vl.training.launch import run_rank
+from step3vl.training.rl.collection import Collection, DatasetSource, RolloutSource
 from step3vl.training.rl.config import RLConfig
+from step3vl.training.rl.episodes import EpisodeSource
 from step3vl.training.rl.experience import Experience, gather, partition
 from step3vl.training.rl.image_inputs import encode_images, preprocess_images
 from step3vl.training.rl.metrics import prompt_rewards, rollout_metrics, summarize, summarize_by_task
 from step3vl.training.rl.monitor import RLMonitor, Stopwatch
 from step3vl.training.rl.networks import critic_of, trainable_weights
-from step3vl.training.rl.prompt_source import PreparedPrompts, PromptSource
-from step3vl.training.rl.prompts import PromptPool
-from step3vl.training.rl.rewards import PromptGrades, grade_rollouts
 from step3vl.training.rl.rollout import PolicyRollout, RolloutPrompt
 from step3vl.training.rl.rollout_actor import RolloutActor, ray_cluster_of_ranks, start_worker
 from step3vl.training.rl.update import Networks, score, update_actor, update_critic
@@ -58,6 +57,7 @@ _NOT_IN_PROVENANCE: Mapping[str, bool | set[str]] = {
     **dict.fromkeys(("output", "init", "iterations", "checkpoint", "evaluation"), True),
     "rollout": {"device", "timeout"},
     "data": {"max_unreadable"},
+    "environments": {"max_unreadable"},
     "engine": {"gradient_checkpointing", "attention"},
 }
 """What may change between a run and its resumption, because it does not change what an iteration learns."""
@@ -118,18 +118,16 @@ class RLTrainer:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.output = Path(config.output)
         self.folder = self.output / checkpoint.FOLDER
-        dataset = Dataset.open(config.data.dataset)
-        self.prompts = PromptPool(dataset, "train", config.data.tasks, config.seed)
-        self.heldout = PromptPool(dataset, "heldout", config.data.tasks, config.seed)
         model, self.processor = load_model(config.init, dtype=torch.float32)
         check_finite(model, config.init)
         self.tokenizer = self.processor.plain_tokenizer()
         ids = TokenIds.of(self.tokenizer)
+        self.source = self._open_source()
         self.provenance = checkpoint.Provenance(
             zero_stage=config.engine.zero_stage,
             model=model.config.to_json_string(),
             tokenizer=fingerprint(self.tokenizer),
-            dataset={dataset.url: dataset.fingerprint},
+            dataset=dict(self.source.origin),
             configuration=config.model_dump(mode="json", exclude=_NOT_IN_PROVENANCE),
         )
         if self.rank == 0:
@@ -137,9 +135,16 @@ class RLTrainer:
         critic = critic_of(model, keep_vision=not config.shares_features)
         suppress = torch.tensor(suppressed_token_ids(ids), device=device)
         self.networks = Networks(self._engine(model.to(device)), self._engine(critic.to(device)), suppress, ids.pad)
-        self.source = PromptSource(worker, self.tokenizer, self.processor.spec, config.rollout.max_new_tokens)
         self.iteration = 0  # how many are done; also the version of the policy
         self.unreadable = 0  # prompts that could not be used, over all ranks
+
+    def _open_source(self) -> RolloutSource:
+        config = self.config
+        rest = self.worker, self.tokenizer, self.processor.spec, self.rank, self.world
+        if config.environments is not None:
+            return EpisodeSource(config, config.environments, *rest)
+        assert config.data is not None
+        return DatasetSource(config, config.data, *rest)
 
     def _engine(self, model: Step3VLForConditionalGeneration) -> DeepSpeedEngine:
         settings, optimizer = self.config.engine, self.config.optimizer
@@ -183,22 +188,23 @@ class RLTrainer:
     def _iterate(self) -> dict[str, float]:
         """Sample, reward, score, update, and send the new weights. Returns the metrics."""
         config, networks, stopwatch = self.config, self.networks, Stopwatch()
-        with stopwatch("prompts"):
-            selected = self._select()
-        with stopwatch("generate"):
-            seed = self._seed(_ROLLOUTS, self.iteration)
-            rollouts = self._sample(selected.prompts, config.rollout.rollouts_per_prompt, seed)
-        graded = grade_rollouts(selected.samples, rollouts)
-        metrics = rollout_metrics(graded, rollouts)
+        seed = self._seed(_ROLLOUTS, self.iteration)
+        collection = self.source.collect(self.iteration, self._sample, seed, stopwatch)
+        self._count_unreadable(collection.dead_letters)
+        failures = [failure for failure in gather_interleaved([collection.failure]) if failure]
+        if failures:
+            raise UserError(f"{failures[0]}; dead_letters.jsonl lists all of them")
+        rollouts = collection.rollouts
+        metrics = rollout_metrics(collection.graded, rollouts[: len(rollouts) - collection.filling])
         metrics["unreadable_samples"] = self.unreadable
         metrics["staleness"] = self.iteration - min(rollout.version for group in rollouts for rollout in group)
         with stopwatch("score"):
-            experience = self._experience(selected.prompts, rollouts, graded)
+            experience = self._experience(collection)
             order = torch.Generator().manual_seed(self._seed(_ORDER, self.iteration))
             micro_batch = config.engine.micro_batch
             actor_parts = partition(experience, config.actor.minibatches, micro_batch, order)
             critic_parts = partition(experience, config.critic.minibatches, micro_batch, order)
-            rewards = torch.tensor([grade.value for prompt in graded for grade in prompt.grades])
+            rewards = torch.tensor(collection.rewards)
             scores, score_metrics = score(networks, experience, actor_parts, rewards, config)
         metrics |= score_metrics
         if not metrics["trained_tokens"] and self.rank == 0:
@@ -212,36 +218,35 @@ class RLTrainer:
             self._sync(self.iteration + 1)
         return metrics | stopwatch.seconds()
 
-    def _select(self) -> PreparedPrompts:
-        """The prompts of this rank in this iteration. Those that cannot be used are counted over all ranks."""
-        config = self.config
-        count = config.rollout.prompts_per_iteration
-        selected = self.source.select(self.prompts, self.iteration * count, count, self.rank, self.world)
-        (unreadable,) = global_sums(len(selected.dead_letters))
+    def _count_unreadable(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Count what could not be used over all ranks. All ranks call it.
+
+        Raises:
+            UserError: It is too much.
+        """
+        (unreadable,) = global_sums(len(dead_letters))
         if unreadable:
             self.unreadable += int(unreadable)
-            self.dead_letters.append(self.iteration + 1, selected.dead_letters)
-            tried = (self.iteration + 1) * count + self.unreadable
-            check_unreadable(self.unreadable, tried, config.data.max_unreadable, self.dead_letters.last)
-        return selected
+            self.dead_letters.append(self.iteration + 1, dead_letters)
+            source, tried = self.source, self.source.tried(self.iteration + 1, self.unreadable)
+            check_unreadable(self.unreadable, tried, source.max_unreadable, self.dead_letters.last, source.section)
 
-    def _experience(
-        self,
-        prompts: Sequence[RolloutPrompt],
-        rollouts: Sequence[Sequence[PolicyRollout]],
-        graded: Sequence[PromptGrades],
-    ) -> Experience:
+    def _experience(self, collection: Collection) -> Experience:
         """Prompts, images and responses of this rank as tensors."""
-        images, processor = [prompt.images for prompt in prompts], self.processor.image_processor
+        images, processor = [prompt.images for prompt in collection.prompts], self.processor.image_processor
         if self.config.shares_features:
             image_inputs = encode_images(self.networks.actor.module, processor, images)
         else:
             image_inputs = preprocess_images(processor, images)
-        prompt_ids = [torch.tensor(prompt.token_ids) for prompt in prompts]
+        prompt_ids = [torch.tensor(prompt.token_ids) for prompt in collection.prompts]
         masks_truncated = self.config.algorithm.truncated == "mask"
-        grades = [grade for prompt in graded for grade in prompt.grades]
-        trained = [not (masks_truncated and grade.verdict == "truncated") for grade in grades]
-        return gather(prompt_ids, image_inputs, rollouts, trained)
+        last = len(collection.prompts) - collection.filling
+        trained = [
+            place < last and not (masks_truncated and rollout.finish_reason == "length")
+            for place, group in enumerate(collection.rollouts)
+            for rollout in group
+        ]
+        return gather(prompt_ids, image_inputs, collection.rollouts, trained)
 
     def _sample(self, prompts: Sequence[RolloutPrompt], n: int, seed: int) -> list[list[PolicyRollout]]:
         """Sample n responses to each prompt with this rank's worker. All ranks call it.
@@ -265,16 +270,14 @@ class RLTrainer:
 
     def _evaluate(self, monitor: RLMonitor | None, name: str | None = None) -> None:
         """Measure the reward on held-out prompts, always the same ones with the same seeds; write it to `name`."""
-        config = self.config.evaluation
-        rows = self.heldout.first_of_each_task(config.prompts_per_task)[self.rank :: self.world]
-        prepared = self.source.prepare(self.heldout, rows)
-        (unreadable,) = global_sums(len(prepared.dead_letters))
+        collection = self.source.evaluate(self._sample, self._seed(_HELDOUT, 0))
+        (unreadable,) = global_sums(len(collection.dead_letters))
         if unreadable and not self.iteration:  # listed once, for every evaluation meets them again
-            self.dead_letters.append(0, prepared.dead_letters)
-        rollouts = self._sample(prepared.prompts, config.rollouts_per_prompt, self._seed(_HELDOUT, 0))
-        graded = gather_interleaved(grade_rollouts(prepared.samples, rollouts))
+            self.dead_letters.append(0, collection.dead_letters)
+        graded = gather_interleaved(collection.graded)
         if not graded:
-            raise UserError(f"none of the held-out prompts of {self.heldout.url} can be used; see dead_letters.jsonl")
+            url = ", ".join(self.source.origin)
+            raise UserError(f"none of the held-out prompts of {url} can be used; see dead_letters.jsonl")
         if monitor:
             total, tasks = summarize(graded), summarize_by_task(graded)
             monitor.heldout(self.iteration, total, tasks)

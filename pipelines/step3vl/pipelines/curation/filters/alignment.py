@@ -1,20 +1,16 @@
 """Filters on how image, question and answer belong together: by a model where there is one, else by words alone."""
 
-import io
 import re
 from functools import cache
 from typing import ClassVar
 
-from PIL import Image as PILImage
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from step3vl.data.sample import Image
-from step3vl.data.sample.truth import Truth
 from step3vl.grading import grade_answer
 from step3vl.pipelines.curation.filters.view import Filter, Finding, SampleView, parts_text
 from step3vl.pipelines.curation.options import without_options
 from step3vl.pipelines.models.clip import ClipModel
-from step3vl.pipelines.models.endpoint import Endpoint, EndpointConfig, Prompt
+from step3vl.pipelines.models.endpoint import EndpointConfig, Prompt, open_endpoint
 from step3vl.pipelines.models.judge import Judge, JudgeConfig
 from step3vl.pipelines.models.prompts import without_reasoning
 from step3vl.pipelines.models.similarity import ClipScorer, LexicalScorer, Scorer, lexical_similarity
@@ -96,12 +92,11 @@ class VisualDependencyFilter(Filter):
         return Finding("answer_in_question", 1.0, self.max, " ".join(answer)[:80]) if inside else None
 
     def _ask(self, endpoint: EndpointConfig, sample: SampleView) -> Finding | None:
-        if sample.row.get("truth") is None:
+        if sample.truth is None:
             return None
-        truth = TypeAdapter[Truth](Truth).validate_python(sample.row["truth"])
         prompt = Prompt(sample.question, system=_ANSWER_ALONE)
-        reply = without_reasoning(_endpoint(endpoint.model_dump_json()).complete(prompt).text)
-        grade = grade_answer(truth, reply)
+        reply = without_reasoning(open_endpoint(endpoint).complete(prompt).text)
+        grade = grade_answer(sample.truth, reply)
         return Finding("answered_without_image", grade.value, self.max, reply[:80]) if grade.value > self.max else None
 
 
@@ -130,22 +125,12 @@ class AnswerabilityFilter(Filter):
         if self.judge is None:
             return None
         answer = parts_text(sample.row["messages"][-1]["content"])
-        images = [_encoded(image) for image in sample.images]
-        (judgement,) = _judge(self.judge.model_dump_json())([(images, {"question": question, "answer": answer})])
+        (judgement,) = _judge(self.judge.model_dump_json())(
+            [(sample.encoded, {"question": question, "answer": answer})]
+        )
         if judgement.score >= self.judge.min_score:
             return None
         return Finding("unanswerable", judgement.score, self.judge.min_score, judgement.reason[:80])
-
-
-def _encoded(image: PILImage.Image) -> Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return Image.from_bytes(buffer.getvalue())
-
-
-@cache
-def _endpoint(config: str) -> Endpoint:
-    return Endpoint(EndpointConfig.model_validate_json(config))
 
 
 @cache

@@ -14,6 +14,7 @@ from step3vl.pipelines.curation.filters.markup import AnswerFilter, FormattingFi
 from step3vl.pipelines.curation.filters.masking import PersonalDataConfig
 from step3vl.pipelines.curation.filters.pixels import BlankFilter, BlurFilter, NsfwFilter, QrFilter, SizeFilter
 from step3vl.pipelines.curation.filters.repetition import RepetitionFilter
+from step3vl.pipelines.curation.filters.rollouts import RolloutsFilter
 from step3vl.pipelines.curation.filters.texts import LanguageFilter, PerplexityFilter, TextFilter
 from step3vl.pipelines.curation.filters.view import Filter, Finding, SampleView
 from step3vl.pipelines.curation.filters.words import C4Filter, FineWebFilter, GopherFilter
@@ -43,6 +44,7 @@ class FilterSet(Config):
     perplexity: PerplexityFilter | None = None
     image_text: ImageTextFilter | None = None
     visual_dependency: VisualDependencyFilter | None = None
+    rollouts: RolloutsFilter | None = None
     personal_data: PersonalDataConfig | None = None
     """Masked in samples that pass all others."""
 

@@ -1,5 +1,6 @@
 """A sample as filters see it, and what they find."""
 
+import io
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,13 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from PIL import Image as PILImage
+from pydantic import TypeAdapter
 
 from step3vl.data.config import Config
+from step3vl.data.sample import Image
+from step3vl.data.sample.truth import Truth
+
+_TRUTH: TypeAdapter[Truth] = TypeAdapter(Truth)
 
 
 class Finding(NamedTuple):
@@ -54,6 +60,22 @@ class SampleView:
             if reasoning := message.get("reasoning_content"):
                 yield reasoning
             yield parts_text(message["content"])
+
+    @cached_property
+    def encoded(self) -> list[Image]:
+        """The decoded images as PNG, for models on servers."""
+        images = []
+        for image in self.images:
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            images.append(Image.from_bytes(buffer.getvalue()))
+        return images
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """What makes the answer verifiable; None for a sample without it."""
+        truth = self.row.get("truth")
+        return None if truth is None else _TRUTH.validate_python(truth)
 
     @cached_property
     def question(self) -> str:

@@ -265,16 +265,3 @@ SCENE_BODIES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-ICONS_ZH = {
-    "airplane": "飞机", "anchor": "船锚", "apple": "苹果", "bell": "铃铛", "bicycle": "自行车", "bird": "鸟",
-    "boat": "船", "book": "书", "camera": "相机", "car": "汽车", "cat": "猫", "cloud": "云", "crown": "皇冠",
-    "dog": "狗", "elephant": "大象", "fish": "鱼", "flag": "旗子", "flame": "火焰", "flower": "花",
-    "gift": "礼物", "hammer": "锤子", "heart": "心形", "house": "房子", "key": "钥匙", "leaf": "叶子",
-    "lock": "锁", "moon": "月亮", "mushroom": "蘑菇", "phone": "手机", "rabbit": "兔子", "rocket": "火箭",
-    "snowflake": "雪花", "star": "星星", "sun": "太阳", "sword": "剑", "train": "火车", "tree": "树",
-    "trophy": "奖杯", "turtle": "乌龟", "umbrella": "雨伞",
-}  # fmt: skip
-COLOURS_ZH = {
-    "red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色",
-    "pink": "粉色", "brown": "棕色", "black": "黑色", "white": "白色", "grey": "灰色",
-}  # fmt: skip

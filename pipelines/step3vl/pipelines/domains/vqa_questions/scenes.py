@@ -4,16 +4,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 from step3vl.pipelines.domains.vqa_questions.distractors import near_counts, shuffled
 from step3vl.pipelines.domains.vqa_questions.frames import ABSENT
-from step3vl.pipelines.domains.vqa_questions.scene_phrasings import COLOURS_ZH, ICONS_ZH
 from step3vl.pipelines.domains.vqa_questions.turns import Draft, Language
-from step3vl.pipelines.grounding.names import plural
+from step3vl.pipelines.grounding.names import colour_name, name, plural
+from step3vl.pipelines.grounding.referring import Place, Undecided, outermost
+from step3vl.pipelines.grounding.relations import RELATIONS
 from step3vl.pipelines.render.scenes.scene import PlacedIcon
 
-_APART = 0.08  # of the image's side; what is closer together is not told left from right
-_LARGER = 1.6  # times the area of the smaller of two
+_APART = 0.08  # of the image's side; what is closer together has no direction
+_PLACES: tuple[Place, ...] = ("leftmost", "rightmost", "topmost", "bottommost")
 _DIRECTIONS = {
     "en": {"left": "to the left", "right": "to the right", "up": "above", "down": "below"},
     "zh": {"left": "左边", "right": "右边", "up": "上边", "down": "下边"},
@@ -58,8 +60,7 @@ class SceneQuestions:
             "absent_object": self._absent,
         }
         if len(self._placed) > 1:
-            for kind in ("leftmost", "rightmost", "topmost", "bottommost"):
-                kinds[kind] = partial(self._outermost, kind)
+            kinds |= {kind: partial(self._outermost, kind) for kind in _PLACES}
         if self._single:
             kinds["colour"] = self._colour
         if len(self._single) > 1:
@@ -78,8 +79,8 @@ class SceneQuestions:
         index = self._rng.choice(self._single)
         item = self._placed[index]
         self._check(item.colour, self._read[index].colour)
-        wrong = [self._colour_name(name) for name in self._colours if name != item.colour]
-        answer = self._colour_name(item.colour)
+        wrong = [colour_name(name, self._language) for name in self._colours if name != item.colour]
+        answer = colour_name(item.colour, self._language)
         return Draft("colour", {"icon": self._icon_name(item.icon)}, answer, "text", shuffled(wrong, self._rng))
 
     def _absent(self) -> Draft | None:
@@ -105,33 +106,38 @@ class SceneQuestions:
         colour = self._rng.choice([item.colour for item in self._placed])
         count = sum(item.colour == colour for item in self._placed)
         again = Counter(item.colour for item in self._read)[colour]
-        return self._counted("coloured_count", count, again, colour=self._colour_name(colour))
+        return self._counted("coloured_count", count, again, colour=colour_name(colour, self._language))
 
     def _counted(self, kind: str, count: int, again: int, **values: str) -> Draft:
         self._check(count, again)
         return Draft(kind, values, str(count), "count", near_counts(count, self._rng))
 
-    def _outermost(self, kind: str) -> Draft | None:
-        axis, sign = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "bottommost": (1, -1)}[kind]
-        ranked = sorted(range(len(self._placed)), key=lambda index: sign * _centre(self._placed[index])[axis])
-        first, second = ranked[:2]
-        if abs(_centre(self._placed[first])[axis] - _centre(self._placed[second])[axis]) < _APART:
+    def _outermost(self, kind: Place) -> Draft | None:
+        try:
+            first, again = (outermost([item.box for item in items], kind) for items in (self._placed, self._read))
+        except Undecided:
             return None
-        again = min(self._read, key=lambda item: sign * _centre(item)[axis])
         item = self._placed[first]
-        self._check((item.icon, item.colour), (again.icon, again.colour))
+        self._check((item.icon, item.colour), (self._read[again].icon, self._read[again].colour))
         wrong = [self._name(name) for name in self._counts if name != item.icon]
         return Draft(kind, {}, self._name(item.icon), "text", shuffled(wrong, self._rng))
 
-    def _is_beside(self, kind: str) -> Draft | None:
-        axis = 0 if kind == "is_left" else 1
+    def _related(self, kind: Literal["is_left", "is_above", "larger"]) -> tuple[int, int, bool | int] | None:
+        """Two icons and how they lie or compare; None where that, or how it is read back, is not clear."""
         first, second = self._rng.sample(self._single, 2)
-        apart = _centre(self._placed[second])[axis] - _centre(self._placed[first])[axis]
-        if abs(apart) < _APART:
+        decide = RELATIONS[kind].decide
+        answer, again = (decide(items[first].box, items[second].box) for items in (self._placed, self._read))
+        if answer is None or again is None:
             return None
-        again = _centre(self._read[second])[axis] - _centre(self._read[first])[axis]
-        self._check(apart > 0, again > 0)
-        return Draft(kind, self._pair(first, second), "yes" if apart > 0 else "no", "yes_no")
+        self._check(answer, again)
+        return first, second, answer
+
+    def _is_beside(self, kind: Literal["is_left", "is_above"]) -> Draft | None:
+        related = self._related(kind)
+        if related is None:
+            return None
+        first, second, answer = related
+        return Draft(kind, self._pair(first, second), "yes" if answer else "no", "yes_no")
 
     def _direction(self) -> Draft | None:
         """One of four directions, where the two icons are clearly beside or clearly above each other."""
@@ -151,17 +157,12 @@ class SceneQuestions:
         return Draft("direction", {**self._pair(first, second), "choices": choices}, names[direction], "text", wrong)
 
     def _larger(self) -> Draft | None:
-        first, second = self._rng.sample(self._single, 2)
-        areas = [_area(self._placed[index]) for index in (first, second)]
-        if max(areas) < _LARGER * min(areas):
+        related = self._related("larger")
+        if related is None:
             return None
-        index = first if areas[0] > areas[1] else second
-        again = max((first, second), key=lambda each: _area(self._read[each]))
-        self._check(index, again)
-        pair = self._pair(first, second)
-        answer = self._name(self._placed[index].icon)
-        wrong = next(self._name(self._placed[each].icon) for each in (first, second) if each != index)
-        return Draft("larger", pair, answer, "text", (wrong,))
+        first, second, answer = related
+        names = [self._name(self._placed[index].icon) for index in (first, second)]
+        return Draft("larger", self._pair(first, second), names[answer], "text", (names[1 - answer],))
 
     def _same_colour(self) -> Draft | None:
         """As often yes as no, where there are pairs of both kinds."""
@@ -187,7 +188,7 @@ class SceneQuestions:
                 icon = self._rng.choice(list(self._icons))
         is_there = (icon, colour) in there
         self._check(is_there, any(item.icon == icon and item.colour == colour for item in self._read))
-        name, hue = self._icon_name(icon), self._colour_name(colour)
+        name, hue = self._icon_name(icon), colour_name(colour, self._language)
         article = "an" if hue[0] in "aeiou" else "a"
         values = {"icon": name, "colour": hue, "a_coloured": f"{article} {hue} {name}"}
         return Draft("exists", values, "yes" if is_there else "no", "yes_no")
@@ -208,16 +209,13 @@ class SceneQuestions:
         return {"first": self._name(self._placed[first].icon), "second": self._name(self._placed[second].icon)}
 
     def _name(self, icon: str) -> str:
-        return ICONS_ZH.get(icon, icon) if self._language == "zh" else icon
+        return name(icon, self._language)
 
     def _icon_name(self, icon: str) -> str:
         """The name in questions that depend on what else there is: `cat`, or `cat icon` where there may be a cat."""
         if not self._on_photo and self._rng.random() < 0.6:
             return self._name(icon)
-        return f"{self._name(icon)}{'图标' if self._language == 'zh' else ' icon'}"
-
-    def _colour_name(self, colour: str) -> str:
-        return COLOURS_ZH[colour] if self._language == "zh" else colour
+        return name(f"{icon} icon", self._language)
 
     def _check(self, answer: object, again: object) -> None:
         if answer != again:
@@ -228,10 +226,6 @@ def _centre(item: PlacedIcon) -> tuple[float, float]:
     """The centre as fractions of the image."""
     box = item.box.milli()
     return (box[0] + box[2]) / 2000, (box[1] + box[3]) / 2000
-
-
-def _area(item: PlacedIcon) -> float:
-    return (item.box.x2 - item.box.x1) * (item.box.y2 - item.box.y1)
 
 
 def _direction_of(first: PlacedIcon, second: PlacedIcon) -> str | None:

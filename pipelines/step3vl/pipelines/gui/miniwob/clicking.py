@@ -249,7 +249,7 @@ def buy_ticket(desk: Desk) -> None:
 def buy_stock(desk: Desk) -> None:
     bound = float(desk.find(r"less than \$([\d.]+)\."))
     for _ in range(25):
-        if float(desk.ask("$q('#stock-price').textContent.slice(1)")) < bound - 1.5:
+        if desk.ask("parseFloat($q('#stock-price').textContent.slice(1))") < bound - 1.5:  # NaN after the last price
             break
         desk.wait()
     desk.click("$q('#buy')")

@@ -1,4 +1,4 @@
-"""Which tasks and instances of MiniWoB++ are for evaluation: none of their episodes become samples by default."""
+"""Which tasks of MiniWoB++ are for evaluation: none of their episodes become samples by default."""
 
 HELD_OUT = (
     "buy-ticket", "choose-date-medium", "click-checkboxes-soft", "click-collapsible-2-nodelay", "click-menu-2",
@@ -6,6 +6,3 @@ HELD_OUT = (
     "login-user-popup", "multi-orderings", "navigate-tree", "search-engine", "social-media-some", "use-slider-2",
 )  # fmt: skip
 """Tasks. Others have kin among those that are recorded, with other words, sizes or one more turn."""
-
-EVALUATION_SEED = 1_000_000
-"""Seeds from here on are for evaluation, for every task; recordings use those below."""

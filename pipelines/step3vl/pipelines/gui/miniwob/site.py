@@ -32,6 +32,9 @@ class MiniWobSite:
     def start(self) -> str:
         return f"{ORIGIN}miniwob/{self._task}.html"
 
+    def holds(self, url: str) -> bool:
+        return self.reply(url) is not None
+
     def reply(self, url: str) -> Reply | None:
         parts = urlsplit(url)
         name = posixpath.normpath(unquote(parts.path).lstrip("/"))

@@ -52,8 +52,8 @@ class SetFormat:
 
     Attributes:
         items: Reads a file, record by record, in bounded memory.
-        convert: What one record says. Raises Dropped for one that is unwanted, and any of ValueError, KeyError,
-            IndexError, TypeError and AttributeError for a malformed one.
+        convert: What one record says. Raises Dropped for one that is unwanted, and any of `raw.MALFORMED` for a
+            malformed one.
         test_set: Whether it is a set to evaluate with.
         untyped: Whether its files do not say what four numbers mean, or releases differ: the entry must.
     """

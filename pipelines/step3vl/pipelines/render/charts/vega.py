@@ -9,12 +9,11 @@ of bars and slices are looked up in the pixels.
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from step3vl.data.optional import require
+from step3vl.pipelines.core.scratch import scratch_folder
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.charts.vega_parts import Chart, Reading, Spec
 from step3vl.pipelines.render.colours import rgb
@@ -56,16 +55,17 @@ def format_spec(spec: Spec) -> str:
     return body.replace('"@"', lines, 1)
 
 
-_REGISTERED: "dict[str, tempfile.TemporaryDirectory[str]]" = {}  # Vega knows fonts until the process ends
+_REGISTERED: set[str] = set()  # Vega knows fonts until the process ends
 
 
 def _register(family: FontFamily) -> None:
     """Make a font known to Vega, once in this process."""
     if family.private in _REGISTERED:
         return
-    folder = _REGISTERED[family.private] = tempfile.TemporaryDirectory(prefix="step3vl-fonts-")
-    private_copies(family, Path(folder.name))
-    require("vl_convert", "pipelines").register_font_directory(folder.name)
+    folder = scratch_folder("fonts")
+    private_copies(family, folder)
+    require("vl_convert", "pipelines").register_font_directory(str(folder))
+    _REGISTERED.add(family.private)
 
 
 class VegaRenderer:

@@ -9,15 +9,14 @@ import math
 import os
 import random
 import subprocess
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
 
 from step3vl.data.optional import require
+from step3vl.pipelines.core.scratch import temporary_folder
 from step3vl.pipelines.core.steps import Dropped
 from step3vl.pipelines.render.figures.figure import Element, Figure, PixelBox, encode_png, scaled
 from step3vl.pipelines.render.figures.figures import MadeFigure, Supply
@@ -74,13 +73,12 @@ class TikzMaker:
         Raises:
             ValueError: pdflatex refuses it.
         """
-        with tempfile.TemporaryDirectory(prefix="step3vl-tikz-") as name:
-            folder = Path(name)
+        with temporary_folder("tikz") as folder:
             (folder / "page.tex").write_text(_PREAMBLE % (_BORDER, _FONTS[font], code), "utf-8")
             environment = {
                 "PATH": os.environ.get("PATH", ""),
-                "HOME": name,
-                "TEXMFVAR": f"{name}/var",
+                "HOME": str(folder),
+                "TEXMFVAR": f"{folder}/var",
                 "openin_any": "p",
                 "openout_any": "p",
                 "SOURCE_DATE_EPOCH": "0",

@@ -61,6 +61,16 @@ def choose_view(country: Country, size: Size, zoom: tuple[float, float], rng: ra
     return MapView(left, min(top, 90.0), scale * shorten, scale, size)
 
 
+def in_the_world(view: MapView) -> MapView:
+    """A window that reaches beyond the world, moved into it, and made smaller about its middle where it is larger."""
+    width, height = view.size[0] / view.x_scale, view.size[1] / view.y_scale
+    larger = max(width / 360, height / 180, 1.0)
+    west, north = view.west + width * (1 - 1 / larger) / 2, view.north - height * (1 - 1 / larger) / 2
+    width, height = width / larger, height / larger
+    west, north = min(max(west, -180.0), 180.0 - width), max(min(north, 90.0), height - 90.0)
+    return MapView(west, north, view.x_scale * larger, view.y_scale * larger, view.size)
+
+
 def render_map(countries: Sequence[Country], view: MapView, rng: random.Random) -> PILImage.Image:
     """All countries in the window, rendered at twice the size and scaled down for smooth borders."""
     factor = 2

@@ -11,11 +11,13 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
 from step3vl.data.sample import Box, Point
+from step3vl.pipelines.core.phrasings import Language
 from step3vl.pipelines.grounding.masks import Mask, point_in_mask
-from step3vl.pipelines.render.scenes.map import LAND, SEA
+from step3vl.pipelines.render.scenes.map import LAND, SEA, MapView
 from step3vl.pipelines.render.style import COLOURS, Colour, FontFace
 from step3vl.pipelines.sources import region_maps
-from step3vl.pipelines.sources.region_maps import Owners
+from step3vl.pipelines.sources.countries import Country
+from step3vl.pipelines.sources.region_maps import Owners, Region, RegionMap
 
 Style = Literal["blank", "names", "numbers", "colours"]
 STYLES: tuple[Style, ...] = ("blank", "names", "numbers", "colours")
@@ -39,6 +41,49 @@ class PlacedRegion(NamedTuple):
     box: Box
     point: Point
     mark: str
+
+
+class MapScene(NamedTuple):
+    """A rendered map and what is known of it.
+
+    Attributes:
+        region_map: As it was rendered.
+        image: With its legend.
+        placed: The regions that have a name.
+        names: Their names in the language.
+        style: Of the labels.
+        language: Of labels and questions.
+    """
+
+    region_map: RegionMap
+    image: PILImage.Image
+    placed: dict[int, PlacedRegion]
+    names: dict[int, str]
+    style: Style
+    language: Language
+
+
+def window_of_countries(
+    countries: Sequence[Country], view: MapView, names: Mapping[str, Mapping[Language, str]]
+) -> RegionMap:
+    """The countries in a window of the world map as regions.
+
+    Args:
+        countries: Of the world.
+        view: The window.
+        names: Of the countries by language, by `Country.name`.
+    """
+    canvas = PILImage.new("I", view.size, region_maps.WATER)
+    brush = ImageDraw.Draw(canvas)
+    for number, country in enumerate(countries):
+        for ring in country.rings:
+            brush.polygon([view.pixels(position) for position in ring], fill=number)
+    numbers = np.asarray(canvas).astype(np.int16)
+    present = [number for number in np.unique(numbers).tolist() if number >= 0]
+    owners = np.full(numbers.shape, region_maps.WATER, np.int16)
+    for owner, number in enumerate(present):
+        owners[numbers == number] = owner
+    return RegionMap("World", [Region(names[countries[number].name], {}) for number in present], owners)
 
 
 def render_regions(

@@ -11,7 +11,6 @@ import re
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +21,7 @@ from PIL import ImageOps
 from step3vl.data.errors import InfrastructureError
 from step3vl.data.optional import require
 from step3vl.pipelines.core.domain import MissingProgramError
+from step3vl.pipelines.core.scratch import temporary_folder
 from step3vl.pipelines.render.figures.figure import encode_png
 
 _SECONDS = 40  # of a run
@@ -30,6 +30,7 @@ _FILE = 64 << 20  # bytes that a run may write
 _ROUNDS = 4  # runs of a batch, each without the snippets that had errors
 _MARK = "STEP3VL-SNIPPET"
 _WIDTH = 1000  # points of the page: a wider snippet reaches its border and is left out
+_AROUND = 4  # points around what a page shows
 _INK = 200  # of a grey pixel, below which it is ink
 _FONTS = {
     "Computer Modern": "",
@@ -87,6 +88,32 @@ def find_pdflatex() -> str:
     )
 
 
+class LatexPage(NamedTuple):
+    """A compiled snippet.
+
+    Attributes:
+        pdf: The file.
+    """
+
+    pdf: bytes
+
+    def png(self, resolution: int) -> bytes:
+        """What it shows, as an image of so many pixels per inch."""
+        document = require("pypdfium2", "pipelines").PdfDocument(self.pdf)
+        try:
+            page = document[0]
+            dark = np.asarray(page.render(scale=1, grayscale=True).to_pil()) < _INK
+            rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+            if not len(rows):
+                return encode_png(page.render(scale=1, grayscale=True).to_pil())
+            height, width = dark.shape
+            sides = columns[0], height - 1 - rows[-1], width - 1 - columns[-1], rows[0]  # points that are cut off
+            crop = tuple(max(0, int(side) - _AROUND) for side in sides)
+            return encode_png(page.render(scale=resolution / 72, grayscale=True, crop=crop).to_pil())
+        finally:
+            document.close()
+
+
 class LatexRenderer:
     """Compiles snippets. What a page looks like is random, its text is not."""
 
@@ -122,6 +149,21 @@ class LatexRenderer:
             left = [number for place, number in enumerate(left) if place not in failed]
         return outcomes
 
+    def page(self, snippet: str, kind: Literal["table", "formula"], font: str, size: int) -> "LatexPage | None":
+        """The page of a snippet; None where it has errors.
+
+        Args:
+            snippet: Body of a `tabular` environment, or a formula without dollars.
+            kind: What it is.
+            font: The text font, as it is called in `LatexImage`.
+            size: Of the font in points: 10, 11 or 12.
+
+        Raises:
+            InfrastructureError: pdflatex does not start.
+        """
+        pdf, failed = self._compile([snippet], kind, font, size)
+        return None if failed or not pdf else LatexPage(pdf)
+
     def _compile(self, snippets: Sequence[str], kind: str, font: str, size: int) -> tuple[bytes, set[int]]:
         """The PDF of snippets, and which of them have errors."""
         packages = "\n".join(rf"\usepackage{{{name}}}" for name in _PACKAGES)
@@ -129,8 +171,7 @@ class LatexRenderer:
         for number, snippet in enumerate(snippets):
             parts.append(f"\\typeout{{{_MARK} {number}}}\n{_page(snippet, kind)}\n\\clearpage\n")
         parts.append(f"\\typeout{{{_MARK} {len(snippets)}}}\n\\end{{document}}\n")
-        with tempfile.TemporaryDirectory(prefix="step3vl-latex-") as name:
-            folder = Path(name)
+        with temporary_folder("latex") as folder:
             (folder / "page.tex").write_text("".join(parts), "utf-8")
             log = self._run(folder)
             pdf = folder / "page.pdf"

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from step3vl.data.errors import UserError
+from step3vl.data.errors import UserError, describe_error
 from step3vl.pipelines.sources.annotations.coco import Coco, Layout, Lvis, RefCoco
 from step3vl.pipelines.sources.annotations.json_lines import PlainLines, PubTabNet
 from step3vl.pipelines.sources.annotations.openimages import OpenImages
 from step3vl.pipelines.sources.annotations.points import Fsc147, PixmoPoints
-from step3vl.pipelines.sources.annotations.raw import AnnotationFormat
+from step3vl.pipelines.sources.annotations.raw import MALFORMED, AnnotationFormat
 from step3vl.pipelines.sources.annotations.text_files import Icdar2015, Locount, MsraTd500, Yolo
 from step3vl.pipelines.sources.annotations.visual_genome import VisualGenome
 
@@ -51,6 +51,10 @@ def make_format(name: FormatName, tables: Mapping[str, Path]) -> AnnotationForma
     """A format with its tables read.
 
     Raises:
-        ValueError: A table is damaged.
+        ValueError: A table is damaged, or another file.
     """
-    return FORMATS[name](tables)
+    try:
+        return FORMATS[name](tables)
+    except MALFORMED as error:
+        files = ", ".join(f"{role} ({path.name})" for role, path in tables.items())
+        raise ValueError(f"the format {name} cannot read its tables {files}: {describe_error(error)}") from None

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from step3vl.data.config import Config
-from step3vl.data.errors import InfrastructureError
+from step3vl.data.errors import InfrastructureError, describe_error
 from step3vl.data.storage import Store, StoreConfig
 from step3vl.pipelines.core.inputs import InputFile
-from step3vl.pipelines.sources.annotations.raw import AnnotationFormat, Piece
+from step3vl.pipelines.sources.annotations.raw import MALFORMED, AnnotationFormat, Piece
 
 INLINE = 8 * 2**20
 """Bytes of a file, up to which its parts travel as rows."""
@@ -59,7 +59,7 @@ def split_file(
         ValueError: The file is damaged.
         InfrastructureError: The root or the disk cannot be written.
     """
-    pieces = format.pieces(path, file.key)
+    pieces = _read(format, path, file.key)
     if path.stat().st_size <= inline or not root:
         common, images = _grouped(pieces)
         _require(images)
@@ -81,6 +81,19 @@ def split_file(
                 data = _dump(sorted(images.items())).encode()
                 target.put(part, gzip.compress(data, compresslevel=3, mtime=0))
                 yield AnnotationPart(file=file, path=part, common=_dump(common))
+
+
+def _read(format: AnnotationFormat, path: Path, name: str) -> Iterator[Piece]:
+    """The pieces of a file. A damaged one is refused as a whole: what it said may belong to any image, of which
+    something would then be missing. Raises ValueError, which says where."""
+    number, last = 0, ""
+    try:
+        for image, value in format.pieces(path, name):
+            number, last = number + 1, image
+            yield image, value
+    except MALFORMED as error:
+        where = f" after entry {number}, of image {last!r}" if last else ""
+        raise ValueError(f"the file cannot be read{where}: {describe_error(error)}") from None
 
 
 def images_of(part: AnnotationPart, root: str, store: StoreConfig) -> Iterator[tuple[str, list[Any]]]:

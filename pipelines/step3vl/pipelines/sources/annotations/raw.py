@@ -11,6 +11,8 @@ from step3vl.pipelines.core.steps import rng_for
 from step3vl.pipelines.grounding.conventions import BoxFormat, Order, Unit
 from step3vl.pipelines.grounding.records import Subject
 
+MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError)
+"""What reading a record may raise that is malformed in any way, such as an infinite size."""
 _ABSENT = 12  # labels that an image keeps of those that it lacks; a set may have 365
 
 

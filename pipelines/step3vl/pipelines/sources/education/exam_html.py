@@ -7,6 +7,7 @@ A question is an item of an outermost `<ol>`, or an element of the class `questi
   element of the class `answer`
 - the solution: an element of the class `solution`, `explanation` or `analysis`, such as a `<details>`
 - images: in their places; `src` is a path beside the page or a data URL
+- formulas: the TeX that MathML carries in an `annotation`, and raised and lowered texts as `x^2` and `a_{12}`
 """
 
 import re
@@ -25,7 +26,9 @@ _QUESTIONS = "//*[@data-question or contains(concat(' ', normalize-space(@class)
 _ITEMS = "//ol[not(ancestor::ol) and not(ancestor::ul)]/li"
 _CORRECT = re.compile(r"(?:^|\s)(?:correct|right|is-answer)(?:\s|$)")
 _LABEL = re.compile(r"^\s*(?:answer|solution|explanation|答案|解析|解答)\s*[:：]\s*", re.IGNORECASE)
-_BLOCKS = frozenset({"p", "div", "br", "li", "tr", "ol", "ul", "table", "section"})
+_BLOCKS = frozenset({"p", "pre", "div", "br", "li", "tr", "ol", "ul", "table", "section"})
+_UNREAD = frozenset({"script", "style"})
+_SHIFTED = {"sup": "^", "sub": "_"}
 
 
 def read_exam_page(path: Path, file: InputFile) -> Iterator[ExamQuestion]:
@@ -109,17 +112,54 @@ def _is_correct(item: lxml.html.HtmlElement) -> bool:
 
 def _read(element: lxml.html.HtmlElement, images: list[Image], file: InputFile) -> str:
     """The text of an element with marks where its images stand."""
-    pieces: list[str] = [element.text or ""]
-    for node in element.iterdescendants():
-        if not isinstance(node.tag, str):
-            continue
-        if node.tag == "img":
-            images.append(load_image(node.get("src", ""), file))
-            pieces.append(f"<image {len(images)}>")
-        if node.tag in _BLOCKS:
-            pieces.append("\n")
-        if node.tag not in ("script", "style", "img"):
-            pieces.append(node.text or "")
-        pieces.append(node.tail or "")
-    lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
+    lines = (" ".join(line.split()) for line in "".join(_pieces(element, images, file)).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _pieces(
+    element: lxml.html.HtmlElement, images: list[Image], file: InputFile, lines: bool = False
+) -> Iterator[str]:
+    """The texts inside of an element as a reader meets them.
+
+    Args:
+        element: Whose texts.
+        images: To which those inside are added.
+        file: Of the page.
+        lines: Whether line breaks of texts count, as in `pre`.
+    """
+    lines = lines or element.tag == "pre"
+    yield _spaced(element.text, lines)
+    for node in element:
+        tag = node.tag if isinstance(node.tag, str) else ""  # a comment has none
+        if tag == "img":
+            images.append(load_image(node.get("src", ""), file))
+            yield f"<image {len(images)}>"
+        elif tag == "math":
+            yield _formula(node)
+        elif tag in _SHIFTED:
+            yield _shifted("".join(_pieces(node, images, file)).strip(), _SHIFTED[tag])
+        elif tag and tag not in _UNREAD and node.get("aria-hidden") != "true":  # KaTeX hides what repeats its MathML
+            around = "\n" if tag in _BLOCKS else " " if tag in ("td", "th") else ""
+            yield around
+            yield from _pieces(node, images, file, lines)
+            yield around
+        yield _spaced(node.tail, lines)
+
+
+def _spaced(text: str | None, lines: bool) -> str:
+    return text or "" if lines else (text or "").replace("\n", " ")
+
+
+def _formula(math: lxml.html.HtmlElement) -> str:
+    """The TeX of a formula in MathML. Raises ExamError without one: the symbols alone say something else."""
+    source = next((node for node in math.iter("annotation") if "tex" in node.get("encoding", "").lower()), None)
+    if source is None or not (source.text or "").strip():
+        raise ExamError("formula_without_tex")
+    return f"${source.text.strip()}$"
+
+
+def _shifted(text: str, mark: str) -> str:
+    """A raised or lowered text; ordinals such as `1st` stay as they are."""
+    if not text or (mark == "^" and len(text) > 1 and text.isalpha()):
+        return text
+    return f"{mark}{text}" if len(text) == 1 else f"{mark}{{{text}}}"

@@ -5,10 +5,11 @@ Rows come from JSON Lines, Parquet, or a JSON file that holds a list, or an obje
     column                                             as in
     question | problem | query | question_text         all; `<image 1>` marks an image's place (MMMU, MathVision)
     passage | context | hint | background              before the question (AGIEval, ScienceQA)
-    options | choices | candidates                     a list, its text (MMMU: "['a', 'b']"), or {"A": ...}
+    options | choices | candidates                     a list, its text (MMMU: "['a', 'b']"), {"A": ...}, or texts with
+                                                       labels (ARC, CommonsenseQA)
     A, B, C, D, ... | option_a ...                     a column each (C-Eval, CMMLU)
     none, but "A. ... B. ..." in the question          GAOKAO-Bench
-    answer | label | gold | standard_answer            a label, a list of them, an index (ScienceQA, MMLU), a text
+    answer | answerKey | label | gold | ...            a label, a list of them, an index (ScienceQA, MMLU), a text
     solution | explanation | analysis | rationale      worked solution; the part of a GSM8K answer before `####`
     image | images | image_1 ... | decoded_image       {"bytes", "path"}, bytes, base64, data URL, path beside the file
     level | grade | difficulty | subject | category | subfield | topic | task | skill    kept as traits
@@ -19,7 +20,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from step3vl.data.sample import Image
 from step3vl.data.storage import store_of
 from step3vl.pipelines.core.inputs import InputFile
 from step3vl.pipelines.core.steps import Dropped
-from step3vl.pipelines.sources.text.corpora import read_rows, split_file
+from step3vl.pipelines.sources.option_numbers import options_of_number, whole
+from step3vl.pipelines.sources.text.corpora import CorpusError, read_rows, split_file
 
 _QUESTION = ("question", "problem", "query", "question_text", "stem")
 _BEFORE = ("passage", "context", "hint", "background")
 _OPTIONS = ("options", "choices", "candidates")
-_ANSWER = ("answer", "label", "gold", "standard_answer", "correct_answer", "target", "ground_truth")
+_ANSWER = ("answer", "label", "gold", "standard_answer", "correct_answer", "answerKey", "target", "ground_truth")
 _SOLUTION = ("solution", "explanation", "analysis", "rationale")
 _IMAGES = ("decoded_image", "image", "images", "picture", "figure_path")  # words: columns
 _LEVEL = ("level", "grade", "difficulty", "topic_difficulty")
@@ -46,6 +48,9 @@ _MARK = re.compile(r"<image[ _]?(\d{1,2})>|<image>", re.IGNORECASE)
 _INLINE = re.compile(r"(?<![A-Za-z0-9])([A-J])\s*[.．、:：)）]\s*")
 _OWN_LABEL = re.compile(r"\s*[(（]?([A-J])[.．、:：)）]\s*")  # at the beginning of an option
 _NUMBERED_IMAGE = re.compile(r"image_?(\d{1,2})")
+
+Option = str | int | float
+"""As a row has it: sets that ask for numbers may have numbers."""
 
 
 class ExamError(ValueError):
@@ -93,6 +98,8 @@ def problem_of(error: Exception) -> str:
     """A short word for why a question cannot be read."""
     if isinstance(error, ExamError):
         return str(error)
+    if isinstance(error, CorpusError):
+        return "damaged_file"
     return "image_missing" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
@@ -123,12 +130,14 @@ def question_of(row: Any, file: InputFile) -> ExamQuestion:
         FileNotFoundError: An image is not there.
         ValueError: An image is damaged.
     """
+    if isinstance(row, CorpusError):
+        raise row
     if not isinstance(row, Mapping):
         raise ExamError("no_object")
     text = _text(row, _QUESTION)
     if not text:
         raise ExamError("no_question")
-    options = _options(row)
+    options, labels = _options(row)
     if not options:
         text, options = split_inline(text)
     raw = next((row[name] for name in _ANSWER if row.get(name) not in (None, "")), None)
@@ -137,12 +146,14 @@ def question_of(row: Any, file: InputFile) -> ExamQuestion:
         solution, _, raw = (part.strip() for part in raw.partition("####"))
     if raw is None:
         raise ExamError("no_answer")
-    correct = correct_options(raw, options) if options else ()
+    correct: tuple[int, ...] = ()
+    if options:
+        correct = (labels.index(str(raw)),) if str(raw) in labels else correct_options(raw, options)
     before = "\n".join(part for name in _BEFORE if (part := _text(row, (name,))))
     references = _references(row)
     return ExamQuestion(
         text=_numbered(f"{before}\n{text}" if before and before not in text else text),
-        options=tuple(_numbered(option) for option in options),
+        options=tuple(_numbered(str(option)) for option in options),
         correct=correct,
         answer="" if options else _answer_text(raw),
         solution=solution,
@@ -168,29 +179,45 @@ def _answer_text(raw: Any) -> str:
     return str(raw).strip()
 
 
-def _options(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _options(row: Mapping[str, Any]) -> tuple[tuple[Option, ...], tuple[str, ...]]:
+    """The options of a row, and their labels where it has some of its own. Raises ExamError."""
     value = next((row[name] for name in _OPTIONS if row.get(name)), None)
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value) if len(value) < 20_000 else None
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             raise ExamError("unreadable_options") from None
+    if isinstance(value, list | tuple) and all(isinstance(option, Mapping) for option in value):  # CommonsenseQA
+        value = {"text": [option.get("text") for option in value], "label": [option.get("label") for option in value]}
+    labels: Sequence[Any] = ()
     if isinstance(value, Mapping):
         if isinstance(value.get("text"), list):  # ARC
-            value = value["text"]
+            labels, value = value.get("label") or (), value["text"]
         else:
-            value = [value[key] for key in sorted(value)]
+            keys = [key for key in value if value[key] is not None]
+            labels = sorted(keys, key=lambda key: (len(str(key)), str(key)))
+            value = [value[key] for key in labels]
     if isinstance(value, list | tuple):
-        texts = [str(option) for option in value]
-        if _is_labelled(texts):
-            texts = [_OWN_LABEL.sub("", option, count=1) for option in texts]
-        return tuple(option.strip() for option in texts)
+        options = _texts(value)
+        return options, tuple(map(str, labels)) if len(labels) == len(options) else ()
     columns = {str(name).upper(): str(option).strip() for name, option in row.items() if option not in (None, "")}
     for prefix in ("", "OPTION_"):
-        labels = [label for label in _LABELS if f"{prefix}{label}" in columns]
-        if len(labels) > 1 and "".join(labels) == _LABELS[: len(labels)]:
-            return tuple(columns[f"{prefix}{label}"] for label in labels)
-    return ()
+        names = [label for label in _LABELS if f"{prefix}{label}" in columns]
+        if len(names) > 1 and "".join(names) == _LABELS[: len(names)]:
+            return tuple(columns[f"{prefix}{label}"] for label in names), ()
+    return (), ()
+
+
+def _texts(options: Sequence[Any]) -> tuple[Option, ...]:
+    """Options without labels of their own; numbers stay numbers where all of them are. Raises ExamError."""
+    if not all(isinstance(option, str | int | float) for option in options):
+        raise ExamError("unreadable_options")
+    if all(isinstance(option, int | float) for option in options):
+        return tuple(options)
+    texts = [str(option) for option in options]
+    if _is_labelled(texts):
+        texts = [_OWN_LABEL.sub("", option, count=1) for option in texts]
+    return tuple(option.strip() for option in texts)
 
 
 def _is_labelled(options: list[str]) -> bool:
@@ -215,29 +242,40 @@ def split_inline(text: str) -> tuple[str, tuple[str, ...]]:
     return (stem, options) if stem and all(options) else (text, ())
 
 
-def correct_options(raw: Any, options: tuple[str, ...]) -> tuple[int, ...]:
-    """Which options an answer names: by index, label, labels, or text.
+def correct_options(raw: Any, options: Sequence[Option]) -> tuple[int, ...]:
+    """Which options an answer names: by index, label, labels, text, or as a number where the options are numbers.
 
     Raises:
-        ExamError: `answer_is_no_option`.
+        ExamError: `answer_is_no_option`, or `ambiguous_answer` where two of these say different options.
     """
     if isinstance(raw, list):
         indices = tuple(sorted({index for item in raw for index in correct_options(item, options)}))
         if not indices:
             raise ExamError("answer_is_no_option")
         return indices
-    if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < len(options):
-        return (raw,)
-    text = str(raw).strip()
-    if text in options:
-        return (options.index(text),)
+    raw = whole(raw)
+    readings: set[tuple[int, ...]] = {(index,) for index in options_of_number(raw, options)}
+    readings = readings or _named_options(str(raw).strip(), tuple(map(str, options)))
+    if len(readings) > 1:
+        raise ExamError("ambiguous_answer")
+    if not readings:
+        raise ExamError("answer_is_no_option")
+    return readings.pop()
+
+
+def _named_options(text: str, options: tuple[str, ...]) -> set[tuple[int, ...]]:
+    """What a text may name: an option of that text, or options by their labels."""
+    readings: set[tuple[int, ...]] = set()
     labels = re.sub(r"[\s,，、;()（）.．和与及]|and", "", text)
+    if text in options:
+        readings.add((options.index(text),))
+        labels = labels if labels == text else ""  # a text such as "A and B" is no list of labels
     if labels and all(label in _LABELS[: len(options)] for label in labels) and len(set(labels)) == len(labels):
-        return tuple(sorted(_LABELS.index(label) for label in labels))
+        readings.add(tuple(sorted(_LABELS.index(label) for label in labels)))
     stripped = _OWN_LABEL.sub("", text, count=1).strip()
-    if stripped in options:
-        return (options.index(stripped),)
-    raise ExamError("answer_is_no_option")
+    if not readings and stripped in options:
+        readings.add((options.index(stripped),))
+    return readings
 
 
 def _references(row: Mapping[str, Any]) -> list[Any]:

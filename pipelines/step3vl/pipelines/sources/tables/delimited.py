@@ -1,6 +1,7 @@
 """CSV and TSV files as tables of a document: windows of rows and columns, with the header."""
 
 import csv
+import io
 import random
 from collections.abc import Iterator
 
@@ -32,7 +33,8 @@ def read_delimited(
     """
     try:
         dialect = csv.Sniffer().sniff(text[:_SAMPLE], delimiters=",;\t|")
-        table = [[" ".join(cell.split()) for cell in row] for row in csv.reader(text.splitlines(), dialect) if row]
+        rows_of_text = csv.reader(io.StringIO(text, newline=""), dialect)  # which keeps the line breaks of a cell
+        table = [[" ".join(cell.split()) for cell in row] for row in rows_of_text if row]
     except csv.Error as error:
         raise DelimitedError(f"the file is no table: {error}") from None
     if len(table) < 2 or len(table[0]) < 2 or any(len(row) != len(table[0]) for row in table):

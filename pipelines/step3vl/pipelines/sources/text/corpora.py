@@ -1,6 +1,8 @@
 """Text corpora as they are kept: Parquet, JSON Lines, plain text, web pages, manual pages and gettext catalogues.
 
-A file is read in parts, so that a large one is dealt to many workers, and each part as a stream of documents.
+A file is read in parts, so that a large one is dealt to many workers, and each part as a stream of documents. Damage
+costs what follows it, and a line that is no JSON costs itself. Plain text is UTF-8, or in the charset that the
+beginning of its file looks like.
 """
 
 import bz2
@@ -10,23 +12,28 @@ import lzma
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lxml import etree
+from resiliparse.parse.encoding import detect_encoding
 
 from step3vl.pipelines.sources.text.roff import roff_paragraphs
 from step3vl.pipelines.sources.web.html import decode_html
 
+ItemT = TypeVar("ItemT")
 Format = Literal["parquet", "jsonl", "markup", "manual", "catalogue", "text"]
 
 _PART = 8 << 20  # bytes of a part of a plain file
 _LINE = 16 << 20  # bytes of a line; a longer one is an error
 _WHOLE = 32 << 20  # bytes of a file that must be parsed as a whole
+_HEAD = 4096  # bytes by which it is told that a file has no lines
+_START = 64 << 10  # bytes by which the charset of a file is told
 _PARAGRAPHS = 200  # of a plain text that are a document
 _WRAPPED = 45  # characters of the median line of a text that was broken to a width
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -76,20 +83,33 @@ def split_file(path: Path, name: str) -> Iterator[Part]:
         name: As its source names it; the name decides the format.
 
     Raises:
-        CorpusError: The file is no Parquet.
+        CorpusError: The file is no Parquet, or has no lines that can be told apart.
     """
     kind = text_format(name)
     if kind == "parquet":
         yield from (Part(group, group + 1) for group in range(_parquet(path).num_row_groups))
-    elif kind in ("jsonl", "text") and not name.endswith(_COMPRESSED):
+        return
+    if kind in ("jsonl", "text"):
+        _check_lines(path, name, kind)
+    if kind in ("jsonl", "text") and not name.endswith(_COMPRESSED):
         size = path.stat().st_size
         yield from (Part(start, min(start + _PART, size)) for start in range(0, size, _PART))
     else:
         yield Part(0, 0)
 
 
-def read_documents(path: Path, name: str, part: Part, field: str = "text") -> Iterator[list[str]]:
-    """The documents of a part of a file, each as its paragraphs.
+def _check_lines(path: Path, name: str, kind: Format) -> None:
+    """Raise CorpusError for a file whose lines are no rows or texts."""
+    with _damage_named(name), _opened(path, name) as file:
+        start = file.read(_HEAD)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise CorpusError(f"{name} is in UTF-16; convert it to UTF-8")
+    if kind == "jsonl" and start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        raise CorpusError(f"{name} is a JSON list; write JSON Lines, an object a line")
+
+
+def read_documents(path: Path, name: str, part: Part, field: str = "text") -> Iterator[list[str] | CorpusError]:
+    """The documents of a part of a file, each as its paragraphs; an error in the place of one that cannot be read.
 
     Args:
         path: Where it is.
@@ -98,25 +118,30 @@ def read_documents(path: Path, name: str, part: Part, field: str = "text") -> It
         field: The column of Parquet, or the key of JSON Lines, that holds the text.
 
     Raises:
-        CorpusError: The file is damaged, or has no such field.
+        CorpusError: The file is damaged before its first document, or a table has no such column.
     """
-    kind = text_format(name)
-    with _damage_named(name):
-        if kind == "parquet":
-            yield from _read_parquet(path, part, field)
-        elif kind == "markup":
-            yield _markup_paragraphs(_read_whole(path, name))
-        elif kind == "catalogue":
-            yield list(_messages(_read_whole(path, name)))
-        elif kind == "manual":
-            yield list(roff_paragraphs(_decode(_read_whole(path, name)).splitlines()))
-        else:
-            lines = _lines(path, name, part)
-            yield from _read_jsonl(lines, field) if kind == "jsonl" else _read_text(lines)
+    yield from _until_damage(_documents(path, name, part, field), name)
 
 
-def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | str]:
+def _documents(path: Path, name: str, part: Part, field: str) -> Iterator[list[str] | CorpusError]:
+    kind, decode = text_format(name), _Decoder(path, name)
+    if kind == "parquet":
+        yield from _read_parquet(path, part, field)
+    elif kind == "markup":
+        yield _markup_paragraphs(_read_whole(path, name))
+    elif kind == "catalogue":
+        yield list(_messages(_read_whole(path, name)))
+    elif kind == "manual":
+        yield list(roff_paragraphs(decode(_read_whole(path, name)).splitlines()))
+    else:
+        lines = map(decode, _lines(path, name, part))
+        yield from _read_jsonl(lines, field) if kind == "jsonl" else _read_text(lines)
+
+
+def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | str | CorpusError]:
     """The rows of a part of a Parquet file, or the lines of one of JSON Lines, as yet unparsed.
+
+    Damage after the first row is an error in the place of the rows that follow.
 
     Args:
         path: Where it is.
@@ -124,17 +149,50 @@ def read_rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | st
         part: Of `split_file`.
 
     Raises:
-        CorpusError: The file is damaged, or of another format.
+        CorpusError: The file is damaged before its first row, or of another format.
     """
+    yield from _until_damage(_rows(path, name, part), name)
+
+
+def _rows(path: Path, name: str, part: Part) -> Iterator[dict[str, Any] | str]:
     kind = text_format(name)
-    with _damage_named(name):
-        if kind == "parquet":
-            for batch in _parquet(path).iter_batches(256, row_groups=range(part.start, part.stop)):
-                yield from batch.to_pylist()
-        elif kind == "jsonl":
-            yield from (_decode(line) for line in _lines(path, name, part) if line.strip())
-        else:
-            raise CorpusError(f"{name} has no rows; give Parquet or JSON Lines")
+    if kind == "parquet":
+        for batch in _parquet(path).iter_batches(256, row_groups=range(part.start, part.stop)):
+            yield from batch.to_pylist()
+    elif kind == "jsonl":
+        yield from (line for line in map(_Decoder(path, name), _lines(path, name, part)) if line.strip())
+    else:
+        raise CorpusError(f"{name} has no rows; give Parquet or JSON Lines")
+
+
+def text_of(row: Mapping[str, Any], field: str) -> str:
+    """The text or number in a field of a row; empty where the row says null.
+
+    Raises:
+        CorpusError: There is no such field, or no text in it.
+    """
+    if field not in row:
+        raise CorpusError(f"there is no field {field!r}; there are {', '.join(map(str, row))}")
+    value = row[field]
+    if value is None or value != value:  # NaN, as pandas writes a gap
+        return ""
+    if not isinstance(value, str | int | float):
+        raise CorpusError(f"the field {field!r} is no text but {type(value).__name__}")
+    return str(value).encode("utf-8", "replace").decode()  # JSON may have half of a pair of surrogates
+
+
+def _until_damage(items: Iterator[ItemT], name: str) -> Iterator[ItemT | CorpusError]:
+    """Items of a file; damage after the first is the last item, so that what was read before is kept."""
+    empty = True
+    try:
+        with _damage_named(name):
+            for item in items:
+                empty = False
+                yield item
+    except CorpusError as error:
+        if empty:
+            raise
+        yield error
 
 
 @contextmanager
@@ -161,28 +219,37 @@ def _read_parquet(path: Path, part: Part, field: str) -> Iterator[list[str]]:
     file = _parquet(path)
     if field not in file.schema_arrow.names:
         raise CorpusError(f"there is no column {field!r}; there are {', '.join(file.schema_arrow.names)}")
+    kind = file.schema_arrow.field(field).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise CorpusError(f"the column {field!r} has no texts but {kind}")
     for batch in file.iter_batches(256, row_groups=range(part.start, part.stop), columns=[field]):
         for text in batch.column(0).to_pylist():
             if text:
-                yield str(text).split("\n")
+                yield text.split("\n")
 
 
-def _read_jsonl(lines: Iterator[bytes], field: str) -> Iterator[list[str]]:
+def _read_jsonl(lines: Iterator[str], field: str) -> Iterator[list[str] | CorpusError]:
     for line in lines:
-        if line.strip():
+        if not line.strip():
+            continue
+        try:
             row = json.loads(line)
-            if field not in row:
-                raise CorpusError(f"there is no field {field!r} in a line")
-            if row[field]:
-                yield str(row[field]).split("\n")
+            if not isinstance(row, dict):
+                raise CorpusError(f"a line is {type(row).__name__}, not an object")
+            text = text_of(row, field)
+        except (ValueError, RecursionError) as error:
+            yield error if isinstance(error, CorpusError) else CorpusError(f"a line is no JSON: {error}")
+            continue
+        if text:
+            yield text.split("\n")
 
 
-def _read_text(lines: Iterator[bytes]) -> Iterator[list[str]]:
+def _read_text(lines: Iterator[str]) -> Iterator[list[str]]:
     """Paragraphs of a plain text: blank lines part them, and lines broken to a width are joined again."""
     document: list[str] = []
     block: list[str] = []
     for line in lines:
-        text = _decode(line).strip()
+        text = line.strip()
         if text and text != "%" and len(block) < _PARAGRAPHS:
             block.append(text)
             continue
@@ -263,11 +330,23 @@ def _read_whole(path: Path, name: str) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+class _Decoder:
+    """Bytes of a file as text: as UTF-8, or else in the charset that the beginning of the file looks like."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+
+    def __call__(self, data: bytes) -> str:
+        try:
+            return data.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            return data.decode(self._charset, "replace")
+
+    @cached_property
+    def _charset(self) -> str:
+        with _opened(self._path, self._name) as file:
+            charset = detect_encoding(file.read(_START)) or "utf-8"
+        return "latin-1" if charset.startswith("utf") else charset  # single lines of another charset, in UTF-8
 
 
 def _markup_paragraphs(data: bytes) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from step3vl.pipelines.sources.web.main_body import TextNode
-from step3vl.pipelines.sources.web.main_element import text_length
+from step3vl.pipelines.sources.web.main_element import CJK, text_length
 from step3vl.pipelines.sources.web.page_text import repetition
 
 _BROKEN_LINES = re.compile(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]")
@@ -81,15 +81,21 @@ def split_text(text: str, most: int) -> Iterator[str]:
     piece: list[str] = []
     size = 0
     for line in text.split("\n"):
-        added = text_length(line) + 1
-        if added > most:
+        if text_length(line) + 1 > most:
             continue
-        if piece and size + added > most:
+        added = _inner_length(line)
+        while piece and size + added > most:
             cut = next((i for i in range(len(piece) - 1, len(piece) // 2, -1) if not piece[i]), len(piece))
-            yield "\n".join(piece[:cut]).strip("\n")
+            if cut_off := "\n".join(piece[:cut]).strip("\n"):
+                yield cut_off
             piece = piece[cut:]
-            size = sum(text_length(kept) + 1 for kept in piece)
+            size = sum(map(_inner_length, piece))
+        size += added if piece else text_length(line) + 1
         piece.append(line)
-        size += added
     if rest := "\n".join(piece).strip("\n"):
         yield rest
+
+
+def _inner_length(line: str) -> int:
+    """What a line adds to a piece that has others: its indentation and its end count, too."""
+    return len(line) + len(CJK.findall(line)) + 1

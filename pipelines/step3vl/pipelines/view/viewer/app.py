@@ -30,6 +30,7 @@ STATIC = Path(__file__).with_name("static")
 SAMPLES = 24  # of a page
 RECORDS = 100  # of a page: dead letters, evidence
 CHANGES = 25  # of a page
+CLUSTERS = 24  # of a page
 _HOSTS = ["127.0.0.1", "localhost"]  # a web page whose host name leads to this machine must not read samples
 CONTENT_POLICY = "; ".join(
     (
@@ -190,14 +191,14 @@ def _add_overviews(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/contents")
     def contents(build: str = "this") -> Response:
         viewer.build(build)
-        sections = viewer.contents[build].poll()
+        sections = viewer.contents[build].poll(viewer.seconds)
         return page("contents", viewer=viewer, build=build, sections=sections, right_aligned=RIGHT_ALIGNED, cell=cell)
 
     @app.get("/changes")
     def changes(kind: ChangeKind = "added", start: Annotated[int, Query(ge=0)] = 0) -> Response:
         if viewer.changes is None:
             raise Missing("There is no other build; --compare opens one.")
-        result, rows = viewer.changes.poll(), []
+        result, rows = viewer.changes.poll(viewer.seconds), []
         if result is not None:
             chosen = result.page(kind, start, CHANGES)
             before = viewer.builds["other"].rows(change.before for change in chosen)
@@ -236,4 +237,19 @@ def _add_drops(app: FastAPI, viewer: Viewer) -> None:
         chosen = {"build": build, **values}
         return page(
             "evidence", viewer=viewer, build=build, drops=viewer.drops[build], parameters=chosen, result=result, at=at
+        )
+
+    @app.get("/clusters")
+    def clusters(build: str = "this", start: Annotated[int, Query(ge=0)] = 0) -> Response:
+        opened = viewer.build(build)
+        result = viewer.clusters[build].poll(viewer.seconds)
+        chosen = result.largest[start : start + CLUSTERS] if result else []
+        rows = [opened.find(cluster.id) for cluster in chosen]
+        kept = iter(opened.read([row for row in rows if row is not None]))
+        entries = [
+            (cluster, None if row is None else list_item(opened, next(kept)))
+            for cluster, row in zip(chosen, rows, strict=True)
+        ]
+        return page(
+            "clusters", viewer=viewer, build=build, clusters=result, entries=entries, start=start, size=CLUSTERS
         )

@@ -23,21 +23,16 @@ class Background(Generic[T]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def poll(self) -> T | None:
-        """The result; None while the function runs. Raises what it raised, if that is a UserError."""
+    def poll(self, seconds: float = 0.0) -> T | None:
+        """The result; None if the function still runs after so long. Raises what it raised, if that is a UserError."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
+        self._thread.join(seconds)
         if self._error is not None:
             raise self._error
         return self._result
-
-    def join(self, seconds: float | None = None) -> None:
-        """Wait for the function to end, for so long at most."""
-        self.poll()
-        if self._thread is not None:
-            self._thread.join(seconds)
 
     def _run(self) -> None:
         try:

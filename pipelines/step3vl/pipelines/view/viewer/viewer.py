@@ -8,6 +8,7 @@ from step3vl.data.inspect.tables import summary_tables, totals_table
 from step3vl.pipelines.view.viewer.background import Background
 from step3vl.pipelines.view.viewer.build import Build, Listed
 from step3vl.pipelines.view.viewer.changes import Changes
+from step3vl.pipelines.view.viewer.clusters import find_clusters
 from step3vl.pipelines.view.viewer.drops import Drops
 from step3vl.pipelines.view.viewer.scan import Missing
 
@@ -29,6 +30,7 @@ class Viewer:
         self.builds = {name: Build(each) for name, each in opened.items()}
         self.drops = {name: Drops(each) for name, each in opened.items()}
         self.contents = {name: Background(partial(_contents, each)) for name, each in opened.items()}
+        self.clusters = {name: Background(partial(find_clusters, each)) for name, each in opened.items()}
         self.changes = None if other is None else Background(partial(Changes, other, dataset))
 
     def build(self, name: str) -> Build:

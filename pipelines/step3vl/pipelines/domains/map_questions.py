@@ -8,12 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from step3vl.data.sample import BoxTruth, CountTruth, OptionTruth, PointTruth, TextTruth, format_boxes, format_point
+from step3vl.data.sample import CountTruth, OptionTruth, TextTruth
 from step3vl.pipelines.core.phrasings import Language
-from step3vl.pipelines.grounding.answer_phrasings import NONE
 from step3vl.pipelines.grounding.masks import spots_of_mask
 from step3vl.pipelines.grounding.names import colour_name
-from step3vl.pipelines.grounding.wording import COORDINATES, Draft
+from step3vl.pipelines.grounding.wording import Draft, absent_draft, box_draft, point_draft
 from step3vl.pipelines.render.scenes.region_map import PlacedRegion
 from step3vl.pipelines.sources.region_maps import Owners, RegionMap, contacts
 
@@ -65,17 +64,14 @@ class MapQuestions:
         for number in self._targets():
             region = self._placed[number]
             origin = int(region.box.x1), int(region.box.y1)
-            truth = PointTruth(boxes=spots_of_mask(region.mask, region.box.size, origin))
-            answer = {"json": format_point(region.point)}
-            return Draft("point", {"name": self._reference(number)}, truth, COORDINATES, answer, none=False)
+            spots = spots_of_mask(region.mask, region.box.size, origin)
+            return point_draft(self._reference(number), region.point, spots)
         return None
 
     def box(self) -> Draft | None:
         """A region, and the box of what the map shows of it."""
         for number in self._targets():
-            box = self._placed[number].box
-            truth, answer = BoxTruth(boxes=(box.milli(),)), {"json": format_boxes([box])}
-            return Draft("box", {"name": self._reference(number)}, truth, COORDINATES, answer, none=False)
+            return box_draft(self._reference(number), self._placed[number].box)
         return None
 
     def absent(self) -> Draft | None:
@@ -83,9 +79,7 @@ class MapQuestions:
         if not self._elsewhere:
             return None
         kind = self._rng.choice(("point", "box"))
-        answer = NONE[self.language]
-        values = {"name": self._rng.choice(self._elsewhere)}
-        return Draft(kind, values, TextTruth(text=answer), ("json",), {"json": answer}, none=True)
+        return absent_draft(kind, {"name": self._rng.choice(self._elsewhere)}, self.language)
 
     def name(self) -> Draft | None:
         """The name of a region that is told by its place, its capital or its mark in the legend."""
