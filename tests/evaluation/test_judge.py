@@ -13,6 +13,7 @@ from PIL import Image
 from step3vl.data.errors import UserError
 from step3vl.evaluation.item import Score
 from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses
+from step3vl.evaluation.price import TokenPrice
 from step3vl.evaluation.prompts import user_message
 from step3vl.evaluation.runner import EvalConfig, run_benchmark
 from step3vl.evaluation.scoring import Response, load_items, score_responses
@@ -45,7 +46,7 @@ def judged(essays, judge: Judge, file: Path, replies: dict[str, str]):
 
 def test_what_no_rule_decides_is_judged(essays, tmp_path: Path, ScriptedBackend) -> None:
     backend = ScriptedBackend(grade)
-    judge = Judge(backend, JudgeConfig(prompt_price=1.0, completion_price=10.0))
+    judge = Judge(backend, JudgeConfig(price=TokenPrice(prompt=1.0, completion=10.0)))
     scored, record = judged(essays, judge, tmp_path / "judgements.jsonl", ESSAYS)
     assert [each.scored.score.value for each in scored] == [0.8, 0.0, 0.0]
     assert [each.scored.score.verdict for each in scored] == ["partial", "wrong", "unparsable"]

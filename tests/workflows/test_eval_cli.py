@@ -86,13 +86,15 @@ def test_a_held_out_split_is_run_as_any_benchmark(corpus: Path, model: Path, tmp
     bench = ("--bench", f"corpus:{corpus}#counting")
     limits = ("--limit", 3, "--max-new-tokens", 4)
     for name, pacore in (("mine", "off"), ("mine-pacore", "2")):
-        options = (*limits, "--name", "mine", "--pacore", pacore, "--out", tmp_path / name)
-        done = step3vl("run", model, *bench, *options)
+        options = (*limits, "--name", "mine", "--pacore", pacore, "--out", tmp_path / name, "--price", "0,1000000")
+        command = () if name == "mine" else ("run",)  # `run` may be left out
+        done = step3vl(*command, model, *bench, *options)
         assert done.exit_code == 0, done.output
     assert f"{corpus.name}#counting" in done.output and "3 of 4 items" in done.output
     assert "not as in the report" not in done.output, "the report has no such benchmark"
     run = json.loads((tmp_path / "mine" / "corpus-demo-counting" / "run.json").read_text())
     assert (run["name"], run["benchmark"]) == ("mine", f"corpus:{corpus}#counting")
+    assert run["usage"]["price"] == run["usage"]["completion_tokens"] > 0 < run["usage"]["prompt_tokens"]
     page = tmp_path / "page.html"
     done = step3vl("compare", tmp_path / "mine", tmp_path / "mine-pacore", "--out", page)
     assert done.exit_code == 0, done.output
@@ -129,6 +131,7 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
         (("run", tmp_path / "model", *SETTINGS, "--data", tmp_path / "nothing"), "sums.jsonl: no such file; download"),
         (("compare", tmp_path), "no finished run"),
         (("records", tmp_path / "nothing"), "no such folder"),
+        (("run", tmp_path, *SETTINGS, "--data", data, "--price", "free"), "--price: 'free' is not two numbers"),
     ):
         done = step3vl(*arguments)
         assert done.exit_code != 0

@@ -19,6 +19,7 @@ from step3vl.data.errors import UserError
 from step3vl.data.sample import Image, ImagePart, Message
 from step3vl.evaluation.benchmark import JudgedBenchmark
 from step3vl.evaluation.item import Score
+from step3vl.evaluation.price import TokenPrice
 from step3vl.evaluation.scoring import ScoredResponse
 from step3vl.inference.batch import AnswerFile, AnswerRow, BatchConfig, Question, answer_all
 from step3vl.inference.client import Backend, RemoteBackend, Request, Sampling
@@ -31,10 +32,7 @@ class JudgeConfig(Config):
     """The authors of most benchmarks grade at temperature 0."""
     concurrency: int = Field(default=16, ge=1)
     """Judgements that run at a time."""
-    prompt_price: float = Field(default=0.0, ge=0)
-    """Price of a million prompt tokens, in any currency."""
-    completion_price: float = Field(default=0.0, ge=0)
-    """Price of a million sampled tokens."""
+    price: TokenPrice = TokenPrice()
 
 
 @dataclass(frozen=True)
@@ -156,18 +154,12 @@ def _rows(file: Path) -> dict[str, AnswerRow]:
 
 
 def _record(judge: Judge, rows: Mapping[str, AnswerRow]) -> dict[str, Any]:
-    usages = [row.get("usage") or {} for row in rows.values()]
-    prompt_tokens = sum(usage.get("prompt_tokens", 0) for usage in usages)
-    completion_tokens = sum(usage.get("completion_tokens", 0) for usage in usages)
-    config = judge.config
     return {
         "model": judge.backend.name,
-        "sampling": config.sampling.model_dump(mode="json"),
+        "sampling": judge.config.sampling.model_dump(mode="json"),
         "requests": len(rows),
         "failed": sum(row["status"] == "failed" for row in rows.values()),
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "price": (prompt_tokens * config.prompt_price + completion_tokens * config.completion_price) / 1e6,
+        **judge.config.price.record(rows.values()),
     }
 
 

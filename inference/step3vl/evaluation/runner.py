@@ -25,6 +25,7 @@ from step3vl.evaluation.episodes import EpisodeBenchmark
 from step3vl.evaluation.item import Item
 from step3vl.evaluation.judge import Judge, judge_responses
 from step3vl.evaluation.play import Player
+from step3vl.evaluation.price import TokenPrice
 from step3vl.evaluation.results import Result, summarise_responses, write_results
 from step3vl.evaluation.scoring import Response, load_items, score_responses
 from step3vl.inference.batch import AnswerFile, AnswerRow, BatchConfig, Question, answer_all
@@ -75,6 +76,7 @@ async def run_benchmark(
     config: EvalConfig,
     model: Mapping[str, Any],
     judge: Judge | None = None,
+    price: TokenPrice | None = None,
     on_start: Callable[[int, int], None] = lambda total, done: None,
     on_row: Callable[[AnswerRow], None] = lambda row: None,
 ) -> Result:
@@ -88,6 +90,7 @@ async def run_benchmark(
         config: How to answer and score.
         model: What identifies the model: `name` and its fingerprint, as JSON values.
         judge: Who grades the responses of a judged benchmark.
+        price: What the tokens of the answers cost; by default nothing.
         on_start: Called with how many responses the run needs, and how many of them the folder has at most.
         on_row: Called with every answer as it is written.
 
@@ -118,7 +121,8 @@ async def run_benchmark(
         on_start(len(items) * repeats, min(len(output.done), len(items) * repeats))
         questions = _questions(benchmark, data, items, repeats, asked)
         await answer_all(WithinContext(backend), questions, output, batch, on_row, respond)
-    responses = _responses(folder / ANSWERS, asked, config.reasoning)
+    rows = _rows(folder / ANSWERS, asked)
+    responses = [_response(row, asked[id_], config.reasoning) for id_, row in rows.items()]
     scored = list(score_responses(benchmark, items, responses, config.rule))
     run: dict[str, Any] = {
         "name": run_name(str(model["name"]), config),
@@ -130,6 +134,7 @@ async def run_benchmark(
         "prompts": benchmark.about.family,
         "prompts_digest": name_hash("".join(sorted(asked))),
         "paper_repeats": benchmark.about.repeats,
+        "usage": (price or TokenPrice()).record(rows.values()),
     }
     if isinstance(benchmark, JudgedBenchmark) and judge is not None:
         scored, run["judge"] = await judge_responses(benchmark, data, scored, judge, folder / JUDGEMENTS)
@@ -217,15 +222,15 @@ def build_request(item: Item, images: list[bytes]) -> Request:
         raise UserError(f"an image of item {item.id}: {error}") from None
 
 
-def _responses(path: Path, asked: Mapping[str, _Asked], reasoning: bool) -> list[Response]:
-    """The responses of an answer file to what was asked, in the order in which it was; rows of other runs are left."""
+def _rows(path: Path, asked: Mapping[str, _Asked]) -> dict[str, AnswerRow]:
+    """The rows of an answer file for what was asked, in the order in which it was; rows of other runs are left."""
     rows: dict[str, AnswerRow] = {}
     with path.open(encoding="utf-8") as file:
         for line in file:
             row: AnswerRow = json.loads(line)
             if row["id"] in asked:
                 rows[row["id"]] = row
-    return [_response(rows[id_], each, reasoning) for id_, each in asked.items() if id_ in rows]
+    return {id_: rows[id_] for id_ in asked if id_ in rows}
 
 
 def _response(row: AnswerRow, asked: _Asked, reasoning: bool) -> Response:

@@ -1,6 +1,8 @@
 """No field of a record is ignored in silence: it is used, counted, or the reason why the record failed."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,27 @@ def convert(tmp_path: Path) -> Callable[..., tuple[Sample | DeadLetter, Counter[
         return item, records.unused
 
     return convert
+
+
+GARBAGE = """  # in a process of its own: threads of other tests make garbage too
+import gc, sys
+from pathlib import Path
+from step3vl.data.convert import RecordDefaults, read_records
+samples = iter(read_records(Path(sys.argv[1]), "openai", RecordDefaults()))
+for _ in range(10):
+    next(samples)
+gc.collect()
+gc.disable()
+print(len(list(samples)), gc.collect())
+"""
+
+
+def test_a_record_that_was_converted_needs_no_garbage_collector(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(f"{json.dumps({'messages': CHAT, 'made_up': 1})}\n" * 200)
+    done = subprocess.run([sys.executable, "-c", GARBAGE, path], capture_output=True, text=True, check=True)
+    converted, unreachable = map(int, done.stdout.split())
+    assert converted == 190 and unreachable < 100
 
 
 LOST: dict[str, tuple[str, dict, str]] = {  # records whose sample would say something else without the field
@@ -95,6 +118,8 @@ def test_columns_by_other_names(convert: Callable[..., tuple]) -> None:
     record = {"task_text": "2+2?", "result": "4", "note": "easy"}
     item, unused = convert(record, "huggingface", columns={"question": "task_text", "answer": "result"})
     assert isinstance(item, Sample) and item.answer() == "4" and unused == {"note": 1}
+    item, unused = convert({"question": "?", "answer": "a"}, "huggingface", columns={"image": "pcture"})
+    assert isinstance(item, Sample) and unused == {"pcture of --columns": 1}, "a name that no record has"
     swapped = {"question": "4", "answer": "2+2?"}
     item, _ = convert(swapped, "huggingface", columns={"question": "answer", "answer": "question"})
     assert isinstance(item, Sample) and item.answer() == "4"

@@ -52,12 +52,23 @@ StoreOptions = Annotated[
 ]
 
 
-def ordered_group(*names: str) -> type[TyperGroup]:
-    """A group that lists its commands in this order; typer would put groups of commands last."""
+def ordered_group(*names: str, default: str | None = None) -> type[TyperGroup]:
+    """A group that lists its commands in this order; typer would put groups of commands last.
+
+    Args:
+        names: Of the commands.
+        default: The command that is meant where none is named, but options follow the first argument.
+    """
 
     class OrderedGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
             return list(names)
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            named = args and (args[0] in names or args[0].startswith("-"))
+            if default and not named and any(argument.startswith("--") for argument in args):
+                args = [default, *args]
+            return super().parse_args(ctx, args)
 
     return OrderedGroup
 

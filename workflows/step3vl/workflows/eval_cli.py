@@ -8,7 +8,7 @@ import typer
 from step3vl.workflows.command import INTERRUPTED, SETTINGS, command_context, ordered_group
 
 evaluation = typer.Typer(
-    cls=ordered_group("list", "run", "score", "compare", "records"),
+    cls=ordered_group("list", "run", "score", "compare", "records", default="run"),
     help="Evaluate on benchmarks: their official files, prompts and metrics, with the report's numbers beside yours.",
     **SETTINGS,
 )
@@ -38,9 +38,7 @@ JudgeModel = Annotated[
     str | None, typer.Option(metavar="NAME", help="The server's name for the judge; by default, its first.")
 ]
 JudgeKey = Annotated[str | None, typer.Option(metavar="KEY", envvar="STEP3VL_JUDGE_KEY", help="The judge's key.")]
-JudgePrice = Annotated[
-    str, typer.Option(metavar="IN,OUT", help="What a million prompt tokens and a million sampled tokens cost.")
-]
+JudgePrice = Annotated[str, typer.Option(metavar="IN,OUT", help="As --price, of the judge's tokens.")]
 
 
 @evaluation.command("list", epilog="Example:  step3vl eval list --data benchmarks; step3vl eval list mmmu")
@@ -115,12 +113,18 @@ def run_command(
         str | None,
         typer.Option(help="What tables call the model; by default its folder, or the server's name for it."),
     ] = None,
+    price: Annotated[
+        str, typer.Option(metavar="IN,OUT", help="What a million prompt tokens and a million sampled tokens cost.")
+    ] = "0,0",
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_key: JudgeKey = None,
     judge_price: JudgePrice = "0,0",
 ) -> None:
-    """Answer benchmarks and score the responses; after an interruption, the same command continues."""
+    """Answer benchmarks and score the responses; after an interruption, the same command continues.
+
+    `step3vl eval MODEL --bench NAME` is short for it.
+    """
     with command_context(INTERRUPTED):
         from step3vl.workflows.backends import parse_rounds
         from step3vl.workflows.eval_commands import JudgeOptions, run_benchmarks
@@ -143,6 +147,7 @@ def run_command(
             backend_model=backend_model,
             api_key=api_key,
             run_name=name,
+            price=price,
             judge=JudgeOptions(judge, judge_model, judge_key, judge_price),
         )
 

@@ -23,6 +23,7 @@ from step3vl.evaluation.judge import Judge, JudgeConfig, judge_responses, needs_
 from step3vl.evaluation.model_identity import identify_model
 from step3vl.evaluation.page import render_comparison
 from step3vl.evaluation.paper import departures, domain, paper_value
+from step3vl.evaluation.price import TokenPrice
 from step3vl.evaluation.records import RecordRow, score_records
 from step3vl.evaluation.registry import benchmark_names, data_folder, load_benchmark
 from step3vl.evaluation.results import Result, read_results, summarise_responses, write_results
@@ -47,7 +48,7 @@ _RESULTS_WIDTH = 96
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How the command line names a judge: address, model, key, and the prices "IN,OUT" of a million tokens."""
+    """How the command line names a judge: address, model, key, and what its tokens cost, see `parse_price`."""
 
     url: str | None = None
     model: str | None = None
@@ -55,15 +56,20 @@ class JudgeOptions:
     price: str = "0,0"
 
     def open(self) -> Judge | None:
-        """The judge; None where no address is given. Raises UserError for a price that is no two numbers."""
+        """The judge; None where no address is given. Raises UserError for a price that cannot be read."""
         if self.url is None:
             return None
-        try:
-            prompt_price, completion_price = map(float, self.price.split(","))
-        except ValueError:
-            raise UserError(f"--judge-price: '{self.price}' is not two numbers such as 2.5,10") from None
-        config = JudgeConfig(prompt_price=prompt_price, completion_price=completion_price)
+        config = JudgeConfig(price=parse_price(self.price, "--judge-price"))
         return Judge(OpenAIBackend(self.url, self.model, api_key=self.key), config)
+
+
+def parse_price(text: str, option: str) -> TokenPrice:
+    """The price "IN,OUT": of a million prompt tokens, and of a million sampled ones. Raises UserError."""
+    try:
+        prompt, completion = map(float, text.split(","))
+        return TokenPrice(prompt=prompt, completion=completion)
+    except ValueError:
+        raise UserError(f"{option}: '{text}' is not two numbers such as 2.5,10") from None
 
 
 def list_benchmarks(names: Sequence[str], data: Path | None, as_json: bool) -> None:
@@ -153,6 +159,7 @@ def run_benchmarks(
     backend_model: str | None,
     api_key: str | None,
     run_name: str | None,
+    price: str,
     judge: JudgeOptions,
 ) -> None:
     """Run benchmarks one after another and print the table of results. Arguments are those of ``step3vl eval run``."""
@@ -176,6 +183,7 @@ def run_benchmarks(
         reasoning=reasoning,
         retry_failed=retry_failed,
     )
+    cost = parse_price(price, "--price")
     grader = judge.open()
     url = model if model.startswith(("http://", "https://")) else None
     backend = open_backend(backend_model if url else model, url, api_key)
@@ -184,7 +192,7 @@ def run_benchmarks(
         identity = {**identity, "name": run_name or identity["name"]}
         folder = out or Path("results") / str(identity["name"]).replace("/", "_")
         require_local(folder)
-        results = [_run(each, data or Path(), backend, folder, config, identity, grader) for each in benchmarks]
+        results = [_run(each, data or Path(), backend, folder, config, identity, grader, cost) for each in benchmarks]
     finally:
         run_sync(backend.close())
         if grader:
@@ -201,6 +209,7 @@ def _run(
     config: EvalConfig,
     identity: Mapping[str, Any],
     judge: Judge | None,
+    price: TokenPrice,
 ) -> Result:
     about = benchmark.about
     with _progress() as progress:
@@ -223,6 +232,7 @@ def _run(
             config,
             identity,
             judge,
+            price,
             on_start=start,
             on_row=advance,
         )
