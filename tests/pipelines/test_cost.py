@@ -231,4 +231,4 @@ def test_the_sheet_counts_the_processor_time_of_every_process(burning: Any, tmp_
 
     (used, computed), (more_used, more_computed) = build(10), build(90)
     assert more_computed - computed > 80 * 3 * burning.SECONDS
-    assert more_computed - computed == pytest.approx(more_used - used, rel=0.1)
+    assert more_computed - computed == pytest.approx(more_used - used, rel=0.2), "each of three processes has a third"

@@ -21,7 +21,7 @@ class MiniWob(EpisodeBenchmark):
         files=(
             DataFile(
                 "miniwob-*.whl",
-                "https://pypi.org/project/miniwob/1.1.0/ (pip download --no-deps miniwob==1.1.0)",
+                "the wheel of the package miniwob 1.1.0: pip download --no-deps miniwob==1.1.0",
                 "1.9 MB",
             ),
         ),
