@@ -35,6 +35,10 @@ def test_a_sample_is_explained_forgotten_and_then_explained_as_forgotten(
     assert "forgotten" in capsys.readouterr().out
     run("corpus", "forget", folder, "nowhere.example")
     assert "no sample matches now" in capsys.readouterr().err
+    run("corpus", "inspect", folder, "--card", tmp_path / "card")
+    forgotten = capsys.readouterr().out.split("Forgotten: readers leave these samples out")[1]
+    assert first.source.uri in forgotten and "nowhere.example" in forgotten
+    assert "## Forgotten" in (tmp_path / "card" / "card.md").read_text()
     run("corpus", "ledger", folder)
     assert "every record is accounted for" in capsys.readouterr().out
     with pytest.raises(UserError, match="was not curated"):

@@ -14,6 +14,7 @@ from step3vl.data.inspect.tables import (
     SHARE,
     TableSection,
     cell,
+    exclusions_table,
     ledger_table,
     left_out_table,
     losses_table,
@@ -74,6 +75,7 @@ def _sections(dataset: Dataset, dead_letters: Iterable[DeadLetter]) -> list[Tabl
     examples = [(row.step, row.error, row.reason, row.source) for row in example_dead_letters(dead_letters)]
     return [
         totals_table(dataset),
+        exclusions_table(dataset),
         left_out_table(dataset.manifest.config.get("left_out", {})),
         ledger_table(dataset.manifest.ledger),
         losses_table(dataset.manifest.ledger),

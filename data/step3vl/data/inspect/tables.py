@@ -24,6 +24,7 @@ RIGHT_ALIGNED = {
 SHARE = "share of tokens"
 _MAX_SHARDS = 20  # listed individually
 _MAX_SOURCES = 40
+_MAX_NAMED = 3  # of a request to forget
 _BAR_WIDTH = 40  # characters
 
 
@@ -71,6 +72,17 @@ def losses_table(steps: Iterable[LedgerStep]) -> TableSection:
             share = f"{trained:,} of {total:,} tokens, {_percent(trained / total if total else None)}"
             rows.append((step.name, "answers trained", share))
     return TableSection("Fields not used, answers trained", ("step", "what", "how much"), rows)
+
+
+def exclusions_table(dataset: Dataset) -> TableSection:
+    """What is to be forgotten, request by request. Shards still hold these samples, and their totals count them."""
+    rows: list[Sequence[object]] = []
+    for request in dataset.exclusions.requests:
+        named = (*request.uris, *request.hosts, *request.hashes)
+        more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+        rows.append((request.requested, ", ".join(named[:_MAX_NAMED]) + more, len(request.ids)))
+    title = "Forgotten: readers leave these samples out; shards hold and count them until the next build"
+    return TableSection(title, ("requested", "what", "samples"), rows)
 
 
 def left_out_table(left_out: Mapping[str, str]) -> TableSection:
@@ -227,7 +239,8 @@ def print_dataset(dataset: Dataset, console: Console, where: RowFilter | None = 
         print_sections([section for section in selection_tables(dataset, where) if section.rows], console)
         return
     ledger = dataset.manifest.ledger
-    sections = [shards_table(dataset), totals_table(dataset), ledger_table(ledger), losses_table(ledger)]
+    sections = [shards_table(dataset), totals_table(dataset), exclusions_table(dataset)]
+    sections += [ledger_table(ledger), losses_table(ledger)]
     sections += summary_tables(summarise(dataset)) + quality_tables(dataset)
     print_sections([section for section in sections if section.rows], console)
 

@@ -21,7 +21,7 @@ class MiniWob(EpisodeBenchmark):
         files=(
             DataFile(
                 "miniwob-*.whl",
-                "the wheel of the package miniwob 1.1.0: pip download --no-deps miniwob==1.1.0",
+                "https://github.com/Farama-Foundation/miniwob-plusplus (pip download --no-deps miniwob==1.1.0)",
                 "1.9 MB",
             ),
         ),
