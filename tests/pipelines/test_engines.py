@@ -1,4 +1,4 @@
-"""Every domain on every engine of one machine: the same bytes as in this process; `cluster/` has those of several."""
+"""Every domain in processes of Beam and actors of Ray: the same bytes as in this process; `cluster/` has machines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +10,10 @@ from step3vl.pipelines.corpus import CorpusConfig, build_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-THREADS = ("--direct_num_workers=3", "--direct_running_mode=multi_threading", "--direct_runner_bundle_repeat=1")
-PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
-ENGINES: dict[str, dict[str, Any]] = {
-    "threads-and-repeated-bundles": {"beam_options": THREADS},
-    "processes-and-ray": {"beam_options": PROCESSES, "models": {"engine": "ray", "workers": 2}},
-}
-"""Repeated bundles: each runs twice, as where a runner retries one, and the outputs of one run are kept."""
+ROOT = Path(__file__).parents[2]
+
+PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing", "--direct_runner_bundle_repeat=1")
+"""Each bundle runs twice, as where a runner retries one, and the outputs of one run are kept."""
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -25,7 +22,7 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def build(
     micro_corpus: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, bytes]]:
@@ -40,15 +37,9 @@ def build(
     return build
 
 
-@pytest.fixture(scope="module")
-def expected(build: Callable[..., dict[str, bytes]]) -> dict[str, bytes]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(Path(__file__).parents[2])
-        return build("here")
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 def test_every_domain_has_the_same_bytes_on_every_engine(
-    build: Callable[..., dict[str, bytes]], expected: dict[str, bytes], engine: str
+    build: Callable[..., dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert build(engine, **ENGINES[engine]) == expected
+    monkeypatch.chdir(ROOT)
+    engines = {"beam_options": PROCESSES, "models": {"engine": "ray", "workers": 2}}
+    assert build("engines", **engines) == build("here")

@@ -30,7 +30,8 @@ REPOSITORY = Path(__file__).parents[2]  # relative paths of icons and fonts star
 MICRO = Path(__file__).parent / "micro"
 STAGES = ("corpus", "pretrain", "sft", "rl", "scores", "report")
 TRAINED = STAGES[1:4]
-KILLED = STAGES[:-1]  # the report is written in a moment, and is one file that is replaced
+# SFT is killed as pretraining is; the report is written in a moment, and is one file that is replaced.
+KILLED = tuple(stage for stage in STAGES if stage not in ("sft", "report"))
 MARK = "STEP3VL_TEST_MARK"
 # Ray's two agents see at once that their raylet is gone, and then try for a minute to tell a head node that is gone
 # as well.

@@ -117,7 +117,7 @@ def test_pages_are_laid_out_without_scripts() -> None:
     visible, hidden, tall = asyncio.run(in_event_loop())
     assert [block[0] for block in visible.blocks] == ["Title", "Text"]
     assert visible.blocks[0][5] == [255, 0, 0] and hidden.blocks == []
-    assert np.asarray(without_texts(visible)).min() > 240, "white is left of it, and at most the faint edge of a letter"
+    assert np.asarray(without_texts(visible)).min() > 240, "white is left, at most with the edge of a letter"
     assert Image.open(io.BytesIO(visible.screenshot)).size == (1280, 720)
     assert len(tall.blocks) == 1 and not tall.screenshot, "it is too large for one"
     item = Item("a", (), page)
