@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from PIL import Image as PILImage
@@ -23,7 +24,13 @@ _LINE = 15  # pixels
 _LINES = 27  # of a question with its answer, at most
 _MAX_IMAGES = 4  # of a sample
 _COLUMNS = 2
-_FONTS = (Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), FONT)  # one with all scripts, where it is
+_ASCENT = 13  # pixels from the top of a line to its baseline
+_FONTS = (
+    Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"),  # has all scripts, where it is
+    FONT,
+    FONT.parents[1] / "fonts" / "DejaVuSans.ttf",  # has signs that the others lack
+)
+_ABSENT = "\U0010ffff"  # no font has it
 _INK, _FAINT, _ANSWER = (20, 20, 20), (120, 120, 120), (0, 70, 160)
 
 _Line = tuple[str, tuple[int, int, int]]
@@ -95,7 +102,7 @@ def _cell(sample: Sample) -> PILImage.Image:
         cell.paste(row, (_GAP, _GAP))
     canvas = ImageDraw.Draw(cell)
     for number, (line, colour) in enumerate(lines):
-        canvas.text((_IMAGE + 2 * _GAP, _GAP + _LINE * number), line, fill=colour, font=_font())
+        _write(canvas, _IMAGE + 2 * _GAP, _GAP + _LINE * number + _ASCENT, line, colour)
     canvas.line((cell.width - 1, 0, cell.width - 1, height), fill=(200, 200, 200))
     return cell
 
@@ -145,11 +152,25 @@ def wrap(text: str, width: int = _TEXT) -> Iterator[str]:
         yield line[start:]
 
 
+def _write(canvas: ImageDraw.ImageDraw, x: float, baseline: int, line: str, colour: tuple[int, int, int]) -> None:
+    for font, characters in groupby(line, _font_of):
+        text = "".join(characters)
+        canvas.text((x, baseline), text, fill=colour, font=font, anchor="ls")
+        x += font.getlength(text)
+
+
 @lru_cache(1)
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(next(path for path in _FONTS if path.exists())), 12)
+def _fonts() -> list[ImageFont.FreeTypeFont]:
+    return [ImageFont.truetype(str(path), 12) for path in _FONTS if path.exists()]
+
+
+@lru_cache(4096)
+def _font_of(character: str) -> ImageFont.FreeTypeFont:
+    """The first font that has a character; the first of all where none has it."""
+    have = (font for font in _fonts() if bytes(font.getmask(character)) != bytes(font.getmask(_ABSENT)))
+    return next(have, _fonts()[0])
 
 
 @lru_cache(4096)
 def _advance(character: str) -> float:
-    return _font().getlength(character)
+    return _font_of(character).getlength(character)
