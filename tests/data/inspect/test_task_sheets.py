@@ -26,14 +26,14 @@ def test_lines_are_as_wide_as_the_column_and_keep_every_character() -> None:
     assert list(wrap("a\n\nb")) == ["a", "", "b"]
 
 
-def test_signs_that_one_font_lacks_are_drawn_with_another() -> None:
+def test_signs_that_one_font_lacks_have_the_glyphs_of_another() -> None:
     def sheet(content: str) -> bytes:
         source = Source(uri="made:1", licence="CC0-1.0", collected_by="tests")
         sample = Sample.make(domain="text", task="text", content=(text(content),), source=source)
         return task_sheet([sample.model_copy(update={"id": "0" * 32})]).tobytes()
 
-    drawn = {sheet(content) for content in ("F₁", "F₂", "F–", "F€", "F猫")}
-    assert len(drawn) == 5 and sheet("F\U0010fffe") not in drawn, "the box of a missing glyph"
+    sheets = {sheet(content) for content in ("F₁", "F₂", "F–", "F€", "F猫")}
+    assert len(sheets) == 5 and sheet("F\U0010fffe") not in sheets, "the box of a missing glyph"
 
 
 def test_a_sheet_of_nothing_is_an_image() -> None:

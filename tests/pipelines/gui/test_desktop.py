@@ -304,12 +304,12 @@ def test_program_without_a_window_is_dropped() -> None:
 
 def children() -> set[psutil.Process]:
     """The processes that this one has started, and theirs, but for those of browsers, which start some at any time."""
-    found = set()
+    started = set()
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "chrom" not in process.name():
-                found.add(process)
-    return found
+                started.add(process)
+    return started
 
 
 @pytest.mark.desktop
