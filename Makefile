@@ -14,9 +14,9 @@ LOCK ?= requirements.lock
 T ?=
 K ?=
 PYTEST := $(BIN)/pytest -q $(T) $(if $(K),-k '$(K)')
-# All tests run in one process more than there are cores, for they wait a third of their time; each file of tests runs in
-# one of them. Some tests, which you look at, run in one process.
-ALL = $(if $(T)$(K),,-n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --dist loadfile --no-loadscope-reorder)
+# All tests run in one process a core, each file of tests in one of them; some tests, which you look at, in one process.
+# One process more saves a tenth of the time, but tests of Ray then come near their time limits.
+ALL := $(if $(T)$(K),,-n auto --dist loadfile --no-loadscope-reorder)
 # Of `make test-flink`: a path, or `maven`, where Beam downloads it.
 FLINK_JOB_SERVER_JAR ?=
 # Outputs of models that the benchmarks' authors recorded, a folder for each benchmark; for `make eval-records`.

@@ -27,6 +27,8 @@ from step3vl.pipelines.core.staging import Staging
 from step3vl.pipelines.core.work_buckets import write_bucket
 from step3vl.pipelines.domains import DOMAINS
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine takes long to start four nodes
+
 PLUGIN = Path(__file__).parent / "ray_plugin"
 CPUS = 2  # of each node: an actor, and the tasks that read the work list
 
