@@ -5,9 +5,11 @@ how a question was made. A text may be read in several ways, and all of them are
 """
 
 import re
-from collections.abc import Collection, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Optional
 
 from step3vl.pipelines.core.phrasings import Language
@@ -99,11 +101,56 @@ def descriptions_of(
     return list(dict.fromkeys(each for text in dict.fromkeys((phrase, small)) for each in read.phrase(text)))
 
 
-class _English:
+class _Grammar(ABC):
+    """What the grammars share: a noun that is near to something, between two things, in a place, or of a colour.
+
+    Args:
+        places: How a phrase begins that has a place.
+        colours: The same for colours, the colour by the beginning.
+    """
+
+    def __init__(self, places: Mapping[str, str], colours: Mapping[str, str]) -> None:
+        self._places, self._colours = places, colours
+
+    @abstractmethod
+    def phrase(self, text: str) -> Iterator[Description]:
+        """What a whole phrase may say."""
+
+    @abstractmethod
+    def _noun(self, text: str) -> Iterator[Description]:
+        """What a noun with its attributes may say."""
+
+    def _near(self, head: str, anchor: str) -> Iterator[Description]:
+        for noun in self._placed(head):
+            for near in self.phrase(anchor):
+                yield Description(noun.label, noun.attributes, noun.place, near=near)
+
+    def _between(self, head: str, anchors: Iterable[tuple[str, str]]) -> Iterator[Description]:
+        for first, second in anchors:
+            for noun in self._placed(head):
+                for pair in product(self.phrase(first), self.phrase(second)):
+                    yield Description(noun.label, noun.attributes, noun.place, between=pair)
+
+    def _placed(self, text: str) -> Iterator[Description]:
+        for place, start in self._places.items():
+            if text.startswith(start):
+                for noun in self._noun(text.removeprefix(start)):
+                    yield Description(noun.label, noun.attributes, place)
+        yield from self._noun(text)
+
+    def _coloured(self, text: str) -> Iterator[Description]:
+        for start, colour in self._colours.items():
+            if text.startswith(start):
+                for noun in self._noun(text.removeprefix(start)):
+                    yield Description(noun.label, (("colour", colour), *noun.attributes))
+
+
+class _English(_Grammar):
     """The grammar of English phrases, from the outside: what is near, where, and what it is."""
 
     def __init__(self, labels: Collection[str], colours: Collection[str], written: Collection[str]) -> None:
-        self._colours, self._written = colours, written
+        super().__init__({place: f"{place} " for place in _PLACES}, {f"{colour} ": colour for colour in colours})
+        self._written = written
         self._nouns = {label: label for label in labels} | {plural(label): label for label in labels}
 
     def phrase(self, text: str) -> Iterator[Description]:
@@ -116,23 +163,10 @@ class _English:
 
     def _described(self, text: str) -> Iterator[Description]:
         for head, anchor in _splits(text, " nearest to "):
-            for noun in self._placed(head):
-                for near in self.phrase(anchor):
-                    yield Description(noun.label, noun.attributes, noun.place, near=near)
+            yield from self._near(head, anchor)
         for head, anchors in _splits(text, " between "):
-            for first, second in _splits(anchors, " and "):
-                for noun in self._placed(head):
-                    for a in self.phrase(first):
-                        for b in self.phrase(second):
-                            yield Description(noun.label, noun.attributes, noun.place, between=(a, b))
+            yield from self._between(head, _splits(anchors, " and "))
         yield from self._placed(text)
-
-    def _placed(self, text: str) -> Iterator[Description]:
-        for place in _PLACES:
-            if text.startswith(f"{place} "):
-                for noun in self._noun(text.removeprefix(f"{place} ")):
-                    yield Description(noun.label, noun.attributes, place)
-        yield from self._noun(text)
 
     def _noun(self, text: str) -> Iterator[Description]:
         patterns = {
@@ -146,45 +180,29 @@ class _English:
         if match := re.fullmatch(r"(.+) in row (\d+), column (\d+)", text):
             for noun in self._noun(match[1]):
                 yield Description(noun.label, (*noun.attributes, ("row", match[2]), ("column", match[3])))
-        for colour in self._colours:
-            if text.startswith(f"{colour} "):
-                for noun in self._noun(text.removeprefix(f"{colour} ")):
-                    yield Description(noun.label, (("colour", colour), *noun.attributes))
+        yield from self._coloured(text)
         if text in self._nouns:
             yield Description(self._nouns[text])
 
 
-class _Chinese:
+class _Chinese(_Grammar):
     """The grammar of Chinese phrases, in which all that describes stands before the noun, but for its text."""
 
     def __init__(self, labels: Collection[str], colours: Collection[str], written: Collection[str]) -> None:
+        super().__init__(_PLACES, {f"{colour_name(colour, 'zh')}的": colour for colour in colours})
         self._written = written
         self._nouns = {name(label, "zh"): label for label in labels}
-        self._colours = {colour_name(colour, "zh"): colour for colour in colours}
 
     def phrase(self, text: str) -> Iterator[Description]:
         if text[:1] == "“" and text[-1:] == "”" and text[1:-1] in self._written:
             yield Description(written=text[1:-1])
         if text.startswith("离"):
             for anchor, head in _splits(text[1:], "最近的"):
-                for noun in self._placed(head):
-                    for near in self.phrase(anchor):
-                        yield Description(noun.label, noun.attributes, noun.place, near=near)
+                yield from self._near(head, anchor)
         if text.startswith("在"):
             for anchors, head in _splits(text[1:], "之间的"):
-                for first, second in _splits(anchors, "和"):
-                    for noun in self._placed(head):
-                        for a in self.phrase(first):
-                            for b in self.phrase(second):
-                                yield Description(noun.label, noun.attributes, noun.place, between=(a, b))
+                yield from self._between(head, _splits(anchors, "和"))
         yield from self._placed(text)
-
-    def _placed(self, text: str) -> Iterator[Description]:
-        for place, word in _PLACES.items():
-            if text.startswith(word):
-                for noun in self._noun(text.removeprefix(word)):
-                    yield Description(noun.label, noun.attributes, place)
-        yield from self._noun(text)
 
     def _noun(self, text: str) -> Iterator[Description]:
         for word, label in self._nouns.items():
@@ -200,10 +218,7 @@ class _Chinese:
         if match := re.fullmatch(r"第(\d+)行第(\d+)列的(.+)", text):
             for noun in self._noun(match[3]):
                 yield Description(noun.label, (*noun.attributes, ("row", match[1]), ("column", match[2])))
-        for word, colour in self._colours.items():
-            if text.startswith(f"{word}的"):
-                for noun in self._noun(text.removeprefix(f"{word}的")):
-                    yield Description(noun.label, (("colour", colour), *noun.attributes))
+        yield from self._coloured(text)
 
 
 def _splits(text: str, separator: str) -> Iterator[tuple[str, str]]:
